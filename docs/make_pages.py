@@ -1,0 +1,102 @@
+"""Write docs/recipes.md and docs/data.md from the code, so that they cannot say anything else.
+
+python docs/make_pages.py
+"""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from limbeck import recipe
+from limbeck.data import SOURCES
+
+FOLDER = Path(__file__).parent
+SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
+    ("", "The run", recipe.Recipe),
+    ("data", "What is learned from", recipe.Data),
+    ("data.augment", "How views are made", recipe.Augment),
+    ("teacher", "Who teaches", recipe.Teacher),
+    ("targets", "How what it says is kept", recipe.Targets),
+    ("students.NAME", "Who learns", recipe.Student),
+    ("distil", "By what objective", recipe.Distil),
+    (
+        "train",
+        "For how long: students and controls; the same keys in `[teacher.train]`",
+        recipe.Train,
+    ),
+]
+RECIPES = """# Recipes
+
+A recipe is a complete named run, in TOML. Nothing in it is executed; a key that is not listed here is an error that
+names the nearest one. `limbeck run RECIPE --set section.key=value` changes one value: the value is TOML, or else a string.
+This page is made by `docs/make_pages.py` from `limbeck/recipe.py`.
+"""
+DATA = """# Data
+
+`data.source` in a recipe, or `limbeck.data.load(source, path=..., options={...})`. A relative path is looked for in the
+working folder, then in `$LIMBECK_DATA`. Every source ends in three splits: `train`, `validation` (models are chosen on
+it) and `test` (read once, at the end). An empty split, a label out of range or a number that is not finite is refused.
+
+Your own: `source = "package.module:function"`. The function is called with the options (and `path=`, if there is one) and
+returns `(train, test)`, or a dict with "train" and maybe "validation" and "test"; each is a torch dataset of
+`(input, label)` items or an `(inputs, labels)` pair of arrays. What the labels are follows from their type:
+
+| labels | head |
+|---|---|
+| whole numbers `(samples,)` | one class for each sample |
+| whole numbers `(samples, rows)` | one class for each token, frame, ... |
+| booleans `(samples, classes)` | yes or no for each class |
+| floats `(samples,)` or `(samples, numbers)` | numbers: a regression |
+
+To say anything else, several heads for example, return a `limbeck.data.DataSet`.
+
+This page is made by `docs/make_pages.py` from the sources' own descriptions.
+"""
+
+
+def recipes_page() -> str:
+    parts = [RECIPES]
+    for path, title, section in SECTIONS:
+        parts.append(f"\n## {f'`[{path}]` ' if path else ''}{title}\n")
+        parts.append("| key | default | what it is |\n|---|---|---|")
+        for key, field in section.model_fields.items():
+            if key in ("augment", "train", "data", "teacher", "targets", "students", "distil"):
+                continue
+            text = " ".join((field.description or "").split()).replace("|", "\\|")
+            parts.append(f"| `{key}` | {default(field)} | {text} |")
+    return "\n".join(parts) + "\n"
+
+
+def data_page() -> str:
+    parts = [DATA]
+    for name, source in SOURCES.items():
+        text = inspect.cleandoc(source.__doc__ or "")
+        told, _, options = text.partition("\nArgs:\n")
+        parts.append(f"\n## `{name}`\n\n{told.strip()}\n")
+        options = options.partition("\nRaises:")[0].partition("\nReturns:")[0]
+        lines = [line for line in inspect.cleandoc(options).splitlines() if line.strip()]
+        for line in lines:
+            if line.startswith(" "):
+                parts[-1] = parts[-1].rstrip("\n") + f" {line.strip()}\n"
+            elif not line.startswith("cut:"):
+                key, _, what = line.partition(":")
+                parts.append(f"- `{key}`: {what.strip()}\n")
+    return "\n".join(part.strip("\n") if part.startswith("- ") else part for part in parts) + "\n"
+
+
+PAGES = {"recipes.md": recipes_page, "data.md": data_page}
+
+
+def default(field: Any) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    return "" if field.default is None else f"`{json.dumps(field.default)}`"
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")

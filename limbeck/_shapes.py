@@ -1,0 +1,35 @@
+"""Shape contracts, checked once at the boundary of every loss."""
+
+from torch import Tensor
+
+from limbeck._errors import OptionError, ShapeError
+
+
+def check_same_shape(**tensors: Tensor) -> None:
+    """Raise `ShapeError`, naming every tensor and its shape, unless all shapes are equal."""
+    if len({tensor.shape for tensor in tensors.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        raise ShapeError(f"these must have one shape: {shapes}.")
+
+
+def check_leading_shape(*, last: str, **tensors: Tensor) -> None:
+    """Raise `ShapeError` unless every tensor has the first one's shape without its last axis.
+
+    Args:
+        last: What the first tensor's last axis holds, for the message: "classes".
+        tensors: The first is `(..., last)`; each other one must be `(...)`.
+    """
+    (first_name, first), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.shape != first.shape[:-1]:
+            raise ShapeError(
+                f"{name} must have the shape of {first_name} without its last axis ({last}): "
+                f"expected {tuple(first.shape[:-1])}, got {tuple(tensor.shape)}."
+            )
+
+
+def check_positive(**numbers: float) -> None:
+    """Raise `OptionError`, naming the option, unless every number is above 0 and finite."""
+    for name, number in numbers.items():
+        if not 0 < number < float("inf"):
+            raise OptionError(f"{name} must be above 0 and finite, got {number}.")

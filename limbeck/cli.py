@@ -1,0 +1,296 @@
+"""The command line: parse, call, print. Nothing else prints, and `--help` does not load torch."""
+
+import os
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from limbeck._errors import Interrupted, LimbeckError, RecipeError, did_you_mean
+
+app = typer.Typer(
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Distil a large trained model into a small one, and prove what the teaching was worth.",
+)
+targets_app = typer.Typer(invoke_without_command=True, help="Look at a transfer set on disk.")
+app.add_typer(targets_app, name="targets")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
+]
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    out_: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+    ] = None,
+) -> None:
+    """Teach, store the targets, train control and student, measure: from teacher to verdict.
+
+    Run it again, and only what changed is done again; stopped anywhere, it goes on from there.
+    """
+    from limbeck.pipeline import run as run_pipeline
+    from limbeck.recipe import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
+    folder = out_ or Path("runs") / loaded.name
+    with _Bars() as bars:
+        report = run_pipeline(loaded, folder, progress=bars)
+    if _is_first_process():
+        _print_report(report)
+        out.print(f"\n[bold]{escape(report.verdict.sentence)}[/bold]")
+        out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
+    """Put one batch through everything a recipe says, and stop on what would go wrong."""
+    from limbeck.doctor import examine
+    from limbeck.recipe import load_recipe
+
+    findings = examine(load_recipe(recipe, set_ or []))
+    for title, columns, rows in findings.tables:
+        table = Table(*columns, title=title, title_justify="left", title_style="bold")
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        out.print(table)
+    for note in findings.notes:
+        out.print(escape(note))
+    for fault in findings.faults:
+        err.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True)
+    if findings.faults:
+        raise typer.Exit(2)
+    out.print("[green]Everything that was looked at is in order.[/green]")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")],
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+) -> None:
+    """Make a run's page again from its result files."""
+    from limbeck.report import write_page
+    from limbeck.results import read_results
+
+    found, _ = read_results(folder)
+    page = write_page(folder)
+    _print_report(found)
+    out.print(f"\n[bold]{escape(found.verdict.sentence)}[/bold]")
+    out.print(f"report: {page}", soft_wrap=True)
+    if open_:
+        webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this one whole, as TOML.")] = None,
+) -> None:
+    """List the recipes that come with Limbeck, or show one."""
+    from limbeck.recipe import load_recipe, shipped
+
+    if name is not None:
+        texts = dict(shipped())
+        if name not in texts:
+            meant = did_you_mean(name, texts)
+            raise RecipeError(
+                f"no recipe called {name!r} comes with Limbeck.{meant} `limbeck recipes` lists "
+                "them."
+            )
+        out.print(texts[name].rstrip(), markup=False, soft_wrap=True)
+        return
+    table = Table("recipe", "what it is", box=None, pad_edge=False)
+    for known, _ in shipped():
+        table.add_row(known, escape(load_recipe(known).description))
+    out.print(table)
+
+
+@targets_app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
+) -> None:
+    """Say what a transfer set holds: of whom, of what, how faithful, and one row in words."""
+    from limbeck.targets import TransferSet, describe
+
+    table = Table("what", "value", box=None, pad_edge=False)
+    for what, value in describe(TransferSet(folder)).items():
+        table.add_row(what, escape(str(value)))
+    out.print(table)
+
+
+@targets_app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
+) -> None:
+    """Check every shard of a transfer set against its checksum."""
+    from limbeck.targets import TransferSet
+
+    found = TransferSet(folder)
+    card = found.card
+    out.print(
+        f"[green]whole:[/green] {len(found.manifest.shards)} shards, {card.rows} rows, "
+        f"{card.bytes} bytes; every checksum holds."
+    )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from limbeck import __version__
+
+        out.print(f"limbeck {__version__}")
+        raise typer.Exit
+
+
+@targets_app.callback()
+def _targets_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        out.print(context.get_help(), markup=False)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        out.print(context.get_help(), markup=False)
+
+
+def main() -> None:
+    """Run the command line: 0 when all went well, 2 for a clear error, 130 when stopped."""
+    sys.exit(_exit_code(app))
+
+
+def _exit_code(command: Callable[..., Any]) -> int:
+    try:
+        code = command(standalone_mode=False)
+    except Interrupted as error:
+        err.print(f"\n{escape(str(error))}", soft_wrap=True)
+        return 130
+    except (KeyboardInterrupt, typer.Abort):
+        err.print(
+            "\nstopped. What was reached is kept: run the same command again to go on.",
+            soft_wrap=True,
+        )
+        return 130
+    except LimbeckError as error:
+        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        return 2
+    except typer.TyperException as error:
+        err.print(f"[red]error:[/red] {escape(error.format_message())}", soft_wrap=True)
+        err.print("`limbeck --help` lists the commands, `limbeck COMMAND --help` their options.")
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that prints, under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class _Bars:
+    """Progress bars on a terminal; plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]:<14}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=out,
+            transient=True,
+            disable=not out.is_terminal or not _is_first_process(),
+            refresh_per_second=5,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> "_Bars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def start(self, name: str, total: int) -> None:
+        """Begin a bar; the one before it goes."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+        self._task = self._bars.add_task(name, total=total, numbers="")
+
+    def advance(self, steps: int, **numbers: float) -> None:
+        """Move the bar."""
+        shown = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self._bars.update(self._task, advance=steps, numbers=shown)
+
+    def say(self, message: str) -> None:
+        """Print a line that stays."""
+        self._bars.console.print(escape(message), soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        """Print a line that stays, and stands out."""
+        self._bars.console.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+def _print_report(report: Any) -> None:
+    """The models of a run, a row each."""
+    higher = "higher" if report.metric.higher_is_better else "lower"
+    table = Table(
+        "model",
+        f"{report.metric.name} ({higher} is better)",
+        "parameters",
+        "FLOPs",
+        "ms, batch 1",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    rows = [("teacher", report.models["teacher"])]
+    for name, result in report.students.items():
+        rows += [(f"control {name}", result.control), (f"student {name}", result.student)]
+    for name, model in rows:
+        score = f"{model.score.mean:.4f}"
+        if model.score.std is not None:
+            score += f" ± {model.score.std:.4f} (n = {len(model.score.values)})"
+        table.add_row(
+            escape(name),
+            score,
+            _or_dash(model.parameters, "{:,}"),
+            _or_dash(model.flops_per_example, "{:,}"),
+            "-" if model.latency_ms is None else f"{model.latency_ms.batch_1:.3f}",
+        )
+    out.print(table)
+    for warning in report.warnings:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+
+
+def _or_dash(value: int | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

@@ -1,0 +1,106 @@
+"""The user's own data: what a function of theirs returns."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from limbeck._errors import DataError
+from limbeck.data._arrays import samples, samples_and_heads
+from limbeck.data._data_set import DataSet
+from limbeck.data._options import nearest
+from limbeck.data._samples import Samples
+from limbeck.data._split import Cut
+from limbeck.signals import Head
+
+_SPLITS = ("train", "validation", "test")
+
+
+def import_function(source: str) -> Callable[..., Any]:
+    """The function "package.module:function"; the working folder is importable.
+
+    Raises:
+        DataError: There is no such module or function, or importing it fails.
+    """
+    module_name, _, function_name = source.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError, ValueError) as error:
+        raise DataError(
+            f"source {source!r}: cannot import {module_name}: {error}. Run in the folder that "
+            "holds it, or install the package that has it."
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise DataError(
+            f"source {source!r}: module {module_name} has no function {function_name!r}."
+            f"{nearest(function_name, vars(module))} Define it there."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def data_set_of(source: str, returned: Any, cut: Cut) -> DataSet:
+    """The data set that a function returned.
+
+    Args:
+        source: Its name, for errors.
+        returned: A `DataSet`; or the splits, as (train, test) or as a dict with "train" and maybe
+            "validation" and "test". A split is whatever `samples` takes; the heads are those that
+            `infer_head` tells from the training labels, so return a `DataSet` to say others.
+        cut: Of the splits that are not there.
+    """
+    if isinstance(returned, DataSet):
+        return returned
+    splits = _by_name(source, returned)
+    train, heads = samples_and_heads(splits["train"])
+    if not heads:
+        raise DataError(f"source {source!r}: the training split has no labels. Return some.")
+    validation, test = (
+        samples(splits[name]) if name in splits else None for name in ("validation", "test")
+    )
+    train, validation, test = cut.three(
+        train, validation, test, classes=classes_of(train, heads[0]), take=_subset
+    )
+    return DataSet(train=train, validation=validation, test=test, heads=heads)
+
+
+def classes_of(split: Samples, head: Head) -> Tensor | None:
+    """`(samples,)` class ids, to keep their proportions; None for rows, numbers and no labels."""
+    labels = split.labels.get(head.name)
+    if labels is None or head.space != "categorical" or labels.dim() > 1:
+        return None
+    return labels
+
+
+def _by_name(source: str, returned: Any) -> dict[str, Any]:
+    if isinstance(returned, tuple) and len(returned) == 2:
+        returned = dict(zip(("train", "test"), returned, strict=True))
+    if not isinstance(returned, Mapping) or "train" not in returned:
+        raise DataError(
+            f"source {source!r} must return (train, test), a dict of splits with train, or a "
+            f"DataSet, got {type(returned).__name__}. Each split is (inputs, labels) or a torch "
+            "dataset."
+        )
+    for name, split in returned.items():
+        if name not in _SPLITS:
+            raise DataError(
+                f"source {source!r}: splits are {', '.join(_SPLITS)}, got {name!r}."
+                f"{nearest(str(name), _SPLITS)} Rename it."
+            )
+        if isinstance(split, Tensor) or type(split).__module__ == "numpy":
+            raise DataError(
+                f"source {source!r}: the {name} split must be (inputs, labels) or a torch "
+                f"dataset, got {type(split).__name__}. Return ((inputs, labels), (inputs, "
+                "labels)): train, then test."
+            )
+    return dict(returned)
+
+
+def _subset(split: Samples, index: Tensor) -> Samples:
+    return split.subset(index)

@@ -1,0 +1,70 @@
+"""Table files: CSV, TSV, JSON lines, Parquet, plain or compressed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck._errors import DataError, OptionError
+from limbeck.data._paths import need_file
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+def read_table(path: Path, *, separator: str = "", header: Sequence[str] = ()) -> Any:
+    """The pyarrow table of a file.
+
+    An empty field is a missing value, and so is NA, NaN or null unless quoted. Fields of a `.tsv`
+    are never quoted, as its registered format says.
+
+    Args:
+        path: Its suffix names the format: one of `SUFFIXES`, or such a one and `.gz`.
+        separator: One character between the fields of a CSV; empty means as the suffix says.
+        header: The columns' names, for a CSV whose first line holds data already.
+
+    Raises:
+        DataError: The file is missing, corrupt, empty, or of another format.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, json, parquet
+
+    need_file(path, "a table")
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"{path} must end with one of {', '.join(SUFFIXES)}, plain or .gz, got "
+            f"{suffix or 'no suffix'}. Convert it, or give it the name of its format."
+        )
+    is_text = suffix in (".csv", ".tsv")
+    if (separator or header) and not is_text:
+        raise OptionError(f"separator and header are for .csv and .tsv files, got {path.name}.")
+    if len(separator) > 1:
+        raise OptionError(f"separator must be one character, got {separator!r}.")
+    try:
+        with pa.input_stream(
+            str(path), compression="gzip" if path.suffix == ".gz" else None
+        ) as file:
+            if suffix == ".parquet":
+                table = parquet.read_table(pa.BufferReader(file.read()))
+            elif is_text:
+                table = csv.read_csv(
+                    file,
+                    read_options=csv.ReadOptions(column_names=list(header) or None),
+                    parse_options=csv.ParseOptions(
+                        delimiter=separator or ("\t" if suffix == ".tsv" else ","),
+                        quote_char=False if suffix == ".tsv" else '"',
+                        newlines_in_values=suffix == ".csv",
+                    ),
+                    convert_options=csv.ConvertOptions(
+                        strings_can_be_null=True, quoted_strings_can_be_null=False
+                    ),
+                )
+            else:
+                table = json.read_json(file)
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}. Mend or fetch the file again.") from None
+    if len(set(table.column_names)) < len(table.column_names):
+        twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
+        raise DataError(f"two columns of {path} are called {twice!r}. Rename one.")
+    if len(table) == 0:
+        raise DataError(f"{path} has no rows. Give it samples.")
+    return table

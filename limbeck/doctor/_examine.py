@@ -1,0 +1,75 @@
+"""`limbeck doctor`: one batch of a recipe through everything, in seconds, and nothing written."""
+
+from collections.abc import Mapping
+
+import torch
+from accelerate import PartialState
+
+from limbeck.data import DataSet
+from limbeck.doctor._findings import Findings
+from limbeck.doctor._forecast import Asking, look_ahead, median_seconds
+from limbeck.doctor._parts import Parts, look_at_parts
+from limbeck.doctor._proofs import look_at_proofs
+from limbeck.doctor._stored import look_at_stored_rows, transfer_set_size
+from limbeck.doctor._terms import COLUMNS, look_at_terms
+from limbeck.recipe import Recipe
+from limbeck.signals import Dense, Rows
+from limbeck.tasks import load_task
+
+
+def examine(recipe: Recipe) -> Findings:
+    """Put one batch through everything that a recipe says, and look at what happens.
+
+    First the parts: data, models, objective, codec. Where one of them has a fault, the rest, which
+    would be measured on it, is left out.
+
+    Args:
+        recipe: What is to be run.
+
+    Returns:
+        Tables, notes and faults. Nothing is written, and torch's random state is as it was.
+
+    Raises:
+        DataError: The data are missing, damaged or not what they should be.
+        OptionError: The metric or an option of the data does not exist.
+    """
+    found = Findings()
+    data = load_task(recipe.data).data
+    device = PartialState().device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        parts = look_at_parts(recipe, data, device, found)
+        if parts is not None:
+            # What raises here is a fault too, and ends the examination.
+            found.attempt(lambda: _look_at_learning(recipe, data, parts, device, found))
+    return found
+
+
+def _look_at_learning(
+    recipe: Recipe, data: DataSet, parts: Parts, device: torch.device, found: Findings
+) -> None:
+    taught = _taught(recipe, data, parts, device, found)
+    knows = recipe.teacher.weights is not None
+    rows = []
+    for lesson in parts.lessons:
+        rows += look_at_terms(lesson, taught, found, teacher_knows=knows)
+    found.tables.append(("Loss terms", COLUMNS, rows))
+    look_at_proofs(parts.terms, data.heads, taught, parts.batch, found)
+    if found.faults:
+        return  # a model that does not learn cannot be timed at it
+    seconds = median_seconds(lambda: parts.teacher.logits(parts.batch.inputs), device)
+    asking = Asking(seconds=seconds, samples=len(parts.batch))
+    look_ahead(recipe, parts.lessons, taught, asking, len(data.train), found)
+
+
+def _taught(
+    recipe: Recipe, data: DataSet, parts: Parts, device: torch.device, found: Findings
+) -> Mapping[str, Rows]:
+    """The teacher's rows as the students would get them: from the transfer set, or live."""
+    if recipe.distil.live:
+        found.notes.append("The teacher is asked live at every step: no transfer set is stored.")
+        live = parts.teacher.logits(parts.batch.inputs)
+        return {name: Dense(values=rows) for name, rows in live.items()}
+    stored = look_at_stored_rows(parts.answers, recipe.targets, data.heads, found)
+    found.notes.append(transfer_set_size(stored, data, recipe.targets))
+    return {name: rows.to(device) for name, rows in stored.rows.items()}

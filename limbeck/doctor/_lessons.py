@@ -1,0 +1,135 @@
+"""Who is in a recipe: the teacher, and everyone who learns, with one batch for each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limbeck import recipe as recipes
+from limbeck._outputs import as_logits, call, calling, read_outputs
+from limbeck.data import Samples
+from limbeck.doctor._checks import check_batch_norm, check_outputs
+from limbeck.methods import Objective
+from limbeck.models import Interface, build, load_weights
+from limbeck.recipe import Recipe, Train
+from limbeck.signals import Batch, Head
+from limbeck.teachers import Teacher
+from limbeck.train import Learner, generator, make_optimizer
+
+Answers = Mapping[str, Tensor]
+"""By head, `(batch, size)` or `(batch, rows, size)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """Someone who learns in a stage of the run, and one batch of it."""
+
+    stage: str
+    learner: Learner
+    settings: Train
+    batch: Batch
+    heads: tuple[Head, ...]
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
+        return self.learner.name
+
+    def said(self) -> Answers:
+        """What the model gives for the batch."""
+        with calling(self.name, self.batch.inputs):
+            output = call(self.learner.model, self.batch.inputs)
+        return read_outputs(output, self.heads, who=self.name)
+
+    def answers(self) -> Answers:
+        """The same as logits, or numbers."""
+        return as_logits(dict(self.said()), self.heads, self.learner.outputs)
+
+
+def one_batch(samples: Samples, size: int) -> Batch:
+    """A batch as training draws it; with labelled samples and others, where there are both."""
+    size = min(size, len(samples))
+    shuffled = torch.randperm(len(samples), generator=generator(0, "doctor"))
+    if samples.labelled is None or bool(samples.labelled.all()):
+        return samples.fetch(shuffled[:size])
+    shown = samples.labelled[shuffled]
+    labelled, others = shuffled[shown], shuffled[~shown]
+    share = round(size * len(labelled) / len(samples))
+    count = min(max(share, 1), max(size - 1, 1))
+    return samples.fetch(torch.cat([labelled[:count], others[: size - count]]))
+
+
+def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> Teacher:
+    """The teacher with its weights; where the recipe trains it, with random ones."""
+    settings = recipe.teacher
+    # Never a student's seed: a student of the same architecture would already be its teacher.
+    seed = recipe.seeds if settings.weights is None else settings.seed
+    model = build(settings.model, settings.options, interface, seed=seed)
+    if settings.weights is not None:
+        load_weights(model, Path(settings.weights))
+    return Teacher(model, interface.heads, outputs=settings.outputs, device=device)
+
+
+def ask(teacher: Teacher, batch: Batch) -> Answers:
+    """What the teacher gives for a batch."""
+    with calling("teacher", batch.inputs):
+        said = teacher.answer(batch.inputs)
+    for head in teacher.heads:
+        check_outputs(said[head.name], head, teacher.outputs, section="teacher")
+    return said
+
+
+def make_lesson(
+    stage: str,
+    section: str,
+    part: recipes.Teacher | recipes.Student,
+    *,
+    objective: Objective,
+    settings: Train,
+    samples: Samples,
+    interface: Interface,
+    device: torch.device,
+) -> Lesson:
+    """Someone who learns, after a look at whether they can.
+
+    Args:
+        stage: When they learn.
+        section: Where the recipe speaks of them: "teacher", or "students.NAME".
+        part: What it says there.
+        objective: What they learn from.
+        settings: How they are trained.
+        samples: What they are trained on.
+        interface: What they are given, and must answer.
+        device: Where.
+
+    Raises:
+        ModelError: The model cannot be built or called, or cannot learn from these batches.
+        ShapeError: It answers something else than was asked.
+        OptionError: The optimiser does not exist, or does not fit.
+    """
+    model = build(part.model, part.options, interface).to(device)
+    name = section.replace("students.", "student ")
+    lesson = Lesson(
+        stage=stage,
+        learner=Learner(name=name, model=model, objective=objective, outputs=part.outputs),
+        settings=settings,
+        batch=one_batch(samples, settings.batch_size).to(device),
+        heads=interface.heads,
+    )
+    model.eval()
+    with torch.no_grad():
+        said = lesson.said()
+    for head in interface.heads:
+        check_outputs(said[head.name], head, part.outputs, section=section)
+    check_batch_norm(model, settings, len(samples), who=name)
+    make_optimizer(model.parameters(), settings)
+    return lesson
+
+
+def as_control(lesson: Lesson, terms: Objective) -> Lesson:
+    """The same student, who learns from labels alone."""
+    name = lesson.name.replace("student ", "control ", 1)
+    learner = replace(lesson.learner, name=name, objective=terms)
+    return replace(lesson, stage="control", learner=learner)

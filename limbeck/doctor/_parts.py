@@ -1,0 +1,189 @@
+"""The parts of a recipe: data, teacher, students, objective; each made, called once, and shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck._errors import DataError
+from limbeck._outputs import shape_of
+from limbeck.data import DataSet, Samples
+from limbeck.doctor._findings import Findings
+from limbeck.doctor._lessons import (
+    Answers,
+    Lesson,
+    as_control,
+    ask,
+    make_lesson,
+    make_teacher,
+    one_batch,
+)
+from limbeck.methods import Objective, objective, supervised
+from limbeck.models import Interface, parameter_count
+from limbeck.recipe import Recipe, check_combinations
+from limbeck.signals import Batch, Head
+from limbeck.targets import make_codec
+from limbeck.teachers import Teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that is looked at, sound so far."""
+
+    batch: Batch
+    """Of the students' training."""
+    teacher: Teacher
+    answers: Answers
+    """What the teacher gave for the batch."""
+    terms: Objective
+    """What the students learn from."""
+    lessons: Sequence[Lesson]
+    """Everyone who learns, in the order of the stages."""
+
+
+def look_at_parts(
+    recipe: Recipe, data: DataSet, device: torch.device, found: Findings
+) -> Parts | None:
+    """Make every part, show it, and note its faults; None if there are any."""
+    interface = Interface.of(data)
+    batch = one_batch(data.train, recipe.train.batch_size).to(device)
+    found.attempt(lambda: check_combinations(recipe))
+    found.attempt(lambda: _check_codec(recipe, data.heads))
+    terms = found.attempt(lambda: _objective(recipe, data.heads))
+    found.attempt(lambda: _check_labels(data))
+    teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
+    answers = None if teacher is None else found.attempt(lambda: ask(teacher, batch))
+    lessons = _lessons(recipe, data.train, terms or (), interface, device, found)
+    found.tables.append(_heads_table(data.heads, batch))
+    found.tables.append(_models_table(recipe, teacher, answers, lessons))
+    _add_notes(recipe, batch, found)
+    if terms is None or teacher is None or answers is None or found.faults:
+        return None
+    return Parts(batch=batch, teacher=teacher, answers=answers, terms=terms, lessons=lessons)
+
+
+def _objective(recipe: Recipe, heads: tuple[Head, ...]) -> Objective:
+    return objective(
+        recipe.distil.method,
+        heads,
+        temperature=recipe.distil.temperature or recipe.targets.temperature,
+        hard_weight=recipe.distil.hard_weight,
+        soft_weight=recipe.distil.soft_weight,
+    )
+
+
+def _check_labels(data: DataSet) -> None:
+    for head in data.heads:
+        if head.name not in data.train.labels:
+            raise DataError(
+                f"the train split has no labels for head {head.name}, and every control learns "
+                "from labels. Give some samples theirs."
+            )
+
+
+def _check_codec(recipe: Recipe, heads: tuple[Head, ...]) -> None:
+    codec = make_codec(recipe.targets.codec, recipe.targets.codec_options)
+    for head in heads:
+        codec.columns(head)
+
+
+def _lessons(
+    recipe: Recipe,
+    samples: Samples,
+    terms: Objective,
+    interface: Interface,
+    device: torch.device,
+    found: Findings,
+) -> list[Lesson]:
+    from_labels = supervised(interface.heads)
+    teachers = []
+    if recipe.teacher.weights is None:
+        shown = samples
+        if recipe.teacher.labels == "all":
+            shown = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
+        teachers.append(
+            found.attempt(
+                lambda: make_lesson(
+                    "teacher",
+                    "teacher",
+                    recipe.teacher,
+                    objective=from_labels,
+                    settings=recipe.teacher.train,
+                    samples=shown,
+                    interface=interface,
+                    device=device,
+                )
+            )
+        )
+    students = [
+        found.attempt(
+            lambda name=name, student=student: make_lesson(  # type: ignore[misc]
+                "distil",
+                f"students.{name}",
+                student,
+                objective=terms,
+                settings=recipe.train,
+                samples=samples,
+                interface=interface,
+                device=device,
+            )
+        )
+        for name, student in recipe.students.items()
+    ]
+    able = [student for student in students if student is not None]
+    controls = [as_control(student, from_labels) for student in able]
+    return [teacher for teacher in teachers if teacher is not None] + controls + able
+
+
+def _heads_table(heads: Sequence[Head], batch: Batch) -> tuple[str, list[str], list[list[str]]]:
+    columns = ["head", "space", "size", "inputs", "labels"]
+    rows = [
+        [
+            head.name,
+            head.space,
+            str(head.size),
+            shape_of(batch.inputs),
+            shape_of(batch.labels[head.name]) if head.name in batch.labels else "none",
+        ]
+        for head in heads
+    ]
+    return "Heads and one batch", columns, rows
+
+
+def _models_table(
+    recipe: Recipe, teacher: Teacher | None, answers: Answers | None, lessons: Sequence[Lesson]
+) -> tuple[str, list[str], list[list[str]]]:
+    rows = []
+    if teacher is not None and answers is not None:
+        parameters = (
+            f"{parameter_count(teacher.model):,}"
+            if isinstance(teacher.model, torch.nn.Module)
+            else "-"
+        )
+        rows.append(["teacher", recipe.teacher.model, parameters, _shapes(answers)])
+    for lesson in lessons:
+        if lesson.stage == "distil":
+            name = lesson.name.removeprefix("student ")
+            with torch.no_grad():
+                said = lesson.said()
+            parameters = f"{parameter_count(lesson.learner.model):,}"
+            rows.append([lesson.name, recipe.students[name].model, parameters, _shapes(said)])
+    return "Models", ["model", "what", "parameters", "answers"], rows
+
+
+def _shapes(answers: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {shape_of(rows)}" for name, rows in answers.items())
+
+
+def _add_notes(recipe: Recipe, batch: Batch, found: Findings) -> None:
+    if batch.labelled is not None:
+        found.notes.append(
+            f"Of the {len(batch)} samples in the batch, {int(batch.labelled.sum())} show their "
+            "label."
+        )
+    if recipe.teacher.weights is None:
+        found.notes.append(
+            "The teacher is untrained: the recipe trains it. What it says here is noise, so the "
+            "soft losses will be larger in the run."
+        )

@@ -1,0 +1,95 @@
+"""What the transfer set would hold of a batch, against the live teacher."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from limbeck.data import DataSet
+from limbeck.doctor._findings import Findings
+from limbeck.doctor._lessons import Answers
+from limbeck.doctor._units import human_bytes
+from limbeck.recipe import Targets
+from limbeck.signals import Head, Rows
+from limbeck.targets import compressed, faithfulness, make_codec
+
+LARGEST_KL = 0.01
+"""Nats per row that a codec without bias may lose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A batch's rows as they come back from the transfer set."""
+
+    rows: Mapping[str, Rows]
+    """By head."""
+    bytes_per_sample: float
+    """Of all heads, for one view."""
+
+
+def look_at_stored_rows(
+    answers: Answers, settings: Targets, heads: tuple[Head, ...], found: Findings
+) -> Stored:
+    """Encode and decode a batch's answers, and measure what that changed.
+
+    Args:
+        answers: What the teacher gave.
+        settings: How it is kept.
+        heads: What it answered.
+        found: Takes the table and the faults.
+
+    Raises:
+        ModelError: The answers are not what `compress` takes.
+        OptionError: The codec cannot hold them.
+    """
+    codec = make_codec(settings.codec, settings.codec_options)
+    rows: dict[str, Rows] = {}
+    table, total_bytes, num_samples = [], 0, 1
+    for head in heads:
+        live = compressed(
+            answers[head.name], head, compress=settings.compress, temperature=settings.temperature
+        ).cpu()
+        arrays = codec.encode(live, head)
+        temperature = settings.temperature if head.space != "real" else 1.0
+        rows[head.name] = decoded = codec.decode(arrays, temperature)
+        measured = faithfulness(live, decoded, head)
+        num_bytes = sum(array.nbytes for array in arrays.values())
+        total_bytes, num_samples = total_bytes + num_bytes, len(live)
+        table.append(
+            [
+                head.name,
+                codec.name,
+                f"{num_bytes / measured.rows:g}",
+                f"{4 * head.size}",
+                _number(measured.mean_kl),
+                _number(measured.mean_agreement),
+                _number(measured.difference),
+            ]
+        )
+        kl = measured.mean_kl
+        if not codec.biased and kl is not None and not kl <= LARGEST_KL:  # NaN is a fault, too
+            found.faults.append(
+                f"the stored rows of head {head.name} must be within {LARGEST_KL:g} nats of the "
+                f"live teacher's with codec {codec.name}, got {kl:.3g}. Set targets.codec = "
+                '"dense32".'
+            )
+    columns = ["head", "codec", "bytes per row", "as float32", "KL(live || stored)"]
+    columns += ["agreement", "largest gap"]
+    found.tables.append(("Stored rows against the live teacher", columns, table))
+    if codec.biased:
+        found.notes.append(
+            f"Codec {codec.name} drops part of each row, so its KL is between coarser "
+            "distributions, and is no measure of what was dropped."
+        )
+    return Stored(rows=rows, bytes_per_sample=total_bytes / num_samples)
+
+
+def transfer_set_size(stored: Stored, data: DataSet, settings: Targets) -> str:
+    """Bytes of the whole transfer set, in words."""
+    samples = len(data.train) * settings.views
+    return (
+        f"The transfer set: {samples} samples x {stored.bytes_per_sample:g} B = "
+        f"{human_bytes(samples * stored.bytes_per_sample)}, before the columns are compressed."
+    )
+
+
+def _number(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3g}"

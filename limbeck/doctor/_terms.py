@@ -1,0 +1,125 @@
+"""What each loss term is worth to a model: its value, and its pull on the model's weights."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from limbeck.doctor._findings import Findings
+from limbeck.doctor._lessons import Lesson
+from limbeck.methods import Term, mean_terms
+from limbeck.signals import Rows
+
+LARGEST_RATIO = 100.0
+"""Of one term's weighted gradient to another's."""
+
+COLUMNS = ["model", "term", "weight", "value", "weighted", "gradient norm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pull:
+    """One term of one model, on one batch."""
+
+    term: Term
+    value: float
+    """Its mean over the rows that count."""
+    gradient: float | None
+    """Norm of the weighted term's gradient into the model; None where none arrives."""
+
+
+def look_at_terms(
+    lesson: Lesson,
+    taught: Mapping[str, Rows] | None,
+    found: Findings,
+    *,
+    teacher_knows: bool = True,
+) -> list[list[str]]:
+    """Measure every term of a lesson; what is dead, or drowns another, is a fault.
+
+    Args:
+        lesson: Who learns, from what.
+        taught: The teacher's rows for its batch.
+        found: Takes the faults.
+        teacher_knows: False for an untrained teacher, whose answers are so flat that the terms
+            towards it are smaller than they will be: that they are drowned is a note then.
+
+    Returns:
+        Rows for `COLUMNS`.
+    """
+    pulls = _measure(lesson, taught)
+    found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
+    for large, small in permutations(pulls, 2):
+        if text := _drowned(lesson.name, large, small):
+            doubtful = large.term.with_labels and not small.term.with_labels and not teacher_knows
+            (found.notes if doubtful else found.faults).append(text)
+    return [
+        [
+            lesson.name,
+            pull.term.name,
+            f"{pull.term.weight:g}",
+            f"{pull.value:.4g}",
+            f"{pull.term.weight * pull.value:.4g}",
+            "none" if pull.gradient is None else f"{pull.gradient:.3g}",
+        ]
+        for pull in pulls
+    ]
+
+
+def _drowned(who: str, large: Pull, small: Pull) -> str | None:
+    if not large.gradient or not small.gradient:
+        return None
+    ratio = large.gradient / small.gradient
+    if not LARGEST_RATIO < ratio < math.inf:
+        return None
+    return (
+        f"the {large.term.name} loss of {who} pulls {ratio:.0f} times as hard as the "
+        f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. Change distil.hard_weight or "
+        "distil.soft_weight."
+    )
+
+
+def _dead(who: str, pull: Pull) -> str | None:
+    loss = f"the {pull.term.name} loss of {who}"
+    if not math.isfinite(pull.value):
+        return f"{loss} is not finite: {pull.value}. Look at the model's answers and the inputs."
+    if pull.gradient is None:
+        return (
+            f"{loss} is detached: no parameter gets a gradient. Look for detach, item, no_grad or "
+            "frozen parameters in the model."
+        )
+    if not math.isfinite(pull.gradient):
+        return (
+            f"the gradient of {loss} is not finite: {pull.gradient}. Look for a logarithm or root "
+            "of 0 in the model."
+        )
+    if pull.value == 0 and pull.gradient == 0:
+        return f"{loss} is exactly 0, and so is its gradient: it teaches nothing. Leave it out."
+    return None
+
+
+def _measure(lesson: Lesson, taught: Mapping[str, Rows] | None) -> list[Pull]:
+    model = lesson.learner.model.train()
+    parameters = [part for part in model.parameters() if part.requires_grad]
+    answers = lesson.answers()
+    means = mean_terms(lesson.learner.objective, answers, taught, lesson.batch)
+    return [
+        Pull(
+            term=term,
+            value=means[term.name].item(),
+            gradient=_norm(term.weight * means[term.name], parameters),
+        )
+        for term in lesson.learner.objective
+    ]
+
+
+def _norm(value: Tensor, parameters: Sequence[Tensor]) -> float | None:
+    if not value.requires_grad or not parameters:
+        return None
+    gradients: Sequence[Tensor | None] = torch.autograd.grad(
+        value, parameters, retain_graph=True, allow_unused=True
+    )
+    arrived = [gradient.norm() for gradient in gradients if gradient is not None]
+    return torch.stack(arrived).norm().item() if arrived else None

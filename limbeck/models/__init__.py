@@ -1,0 +1,25 @@
+"""Models: small architectures usable on either side, and how any torch module is read."""
+
+from limbeck.models._build import MODELS as MODELS
+from limbeck.models._build import Interface as Interface
+from limbeck.models._build import build as build
+from limbeck.models._cnn import CNN as CNN
+from limbeck.models._mlp import MLP as MLP
+from limbeck.models._weights import load as load
+from limbeck.models._weights import load_weights as load_weights
+from limbeck.models._weights import parameter_count as parameter_count
+from limbeck.models._weights import save as save
+from limbeck.models._weights import save_weights as save_weights
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "MODELS",
+    "Interface",
+    "build",
+    "load",
+    "load_weights",
+    "parameter_count",
+    "save",
+    "save_weights",
+]

@@ -1,0 +1,207 @@
+"""Models by name: ours, any class of transformers, or a function of the user's own."""
+
+import importlib
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck._errors import ExtraError, ModelError, did_you_mean
+from limbeck.data import DataSet
+from limbeck.models._cnn import CNN
+from limbeck.models._mlp import MLP
+from limbeck.signals import Head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """What a model is given, and what it must answer."""
+
+    shape: tuple[int, ...]
+    """The shape of one sample; of one sample's `input_ids` for texts."""
+    vocabulary: int
+    """How many different ids a text has; 0 for other inputs."""
+    heads: tuple[Head, ...]
+    """What must be answered."""
+
+    @classmethod
+    def of(cls, data: DataSet) -> "Interface":
+        """What a model for `data` is given and must answer."""
+        inputs = data.train.fetch(torch.arange(1)).inputs
+        if isinstance(inputs, dict):
+            inputs = inputs.get("input_ids", next(iter(inputs.values())))
+        return cls(shape=tuple(inputs.shape[1:]), vocabulary=len(data.vocabulary), heads=data.heads)
+
+
+def _mlp(
+    interface: Interface,
+    *,
+    hidden: Sequence[int] = (128,),
+    dropout: float = 0.0,
+    input_dropout: float = 0.0,
+) -> nn.Module:
+    """A multilayer perceptron; see `MLP`."""
+    size = _only_head(interface, "mlp").size
+    inputs = math.prod(interface.shape)
+    return MLP(inputs, hidden, size, dropout=dropout, input_dropout=input_dropout)
+
+
+def _cnn(
+    interface: Interface, *, channels: Sequence[int] = (32, 64), dropout: float = 0.0
+) -> nn.Module:
+    """A small convolutional network; see `CNN`."""
+    size = _only_head(interface, "cnn").size
+    if len(interface.shape) not in (2, 3):
+        raise ModelError(
+            f"cnn takes images, (height, width) or (channels, height, width), got samples of "
+            f"shape {interface.shape}. Take mlp instead."
+        )
+    inputs = interface.shape[0] if len(interface.shape) == 3 else 1
+    return CNN(inputs, channels, size, dropout=dropout)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "cnn": _cnn}
+"""Architectures by name. Each is called with the interface and the recipe's options."""
+
+
+def build(
+    name: str, options: Mapping[str, Any], interface: Interface, *, seed: int = 0
+) -> nn.Module:
+    """The model that a recipe names, freshly initialised from `seed`.
+
+    Args:
+        name: A name in `MODELS`; "transformers:CLASS", whose options are those of its config; or
+            "package.module:function", called with the options alone.
+        options: Keyword arguments.
+        interface: What it is given and must answer.
+        seed: Of its initial weights: the same seed gives the same weights.
+
+    Raises:
+        ModelError: There is no such model, no such option, or an option's value does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name in MODELS:
+            return _ours(name, options, interface)
+        if name.startswith("transformers:"):
+            return _transformers(name.partition(":")[2], options, interface)
+        if ":" in name:
+            return _own(name, options)
+    raise ModelError(
+        f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are "
+        f'{", ".join(sorted(MODELS))}, "transformers:CLASS" and "package.module:function".'
+    )
+
+
+def _ours(name: str, options: Mapping[str, Any], interface: Interface) -> nn.Module:
+    function = partial(MODELS[name], interface)
+    _check_options(name, function, options)
+    try:
+        return function(**options)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise _misfit(name, error) from None
+
+
+def _only_head(interface: Interface, name: str) -> Head:
+    if len(interface.heads) != 1:
+        raise ModelError(
+            f"{name} answers one head, the data has {len(interface.heads)}. Give a model of your "
+            'own: model = "package.module:function".'
+        )
+    return interface.heads[0]
+
+
+def _check_options(
+    name: str, function: Callable[..., nn.Module], options: Mapping[str, Any]
+) -> None:
+    """Refuse options that `function` does not take, and the lack of one that it needs."""
+    signature = inspect.signature(function)
+    known = list(signature.parameters)
+    takes_any = any(part.kind is part.VAR_KEYWORD for part in signature.parameters.values())
+    for option in options:
+        if option not in known and not takes_any:
+            raise ModelError(
+                f"model {name} has no option {option!r}.{did_you_mean(option, known)} It takes "
+                f"{', '.join(known) or 'none'}."
+            )
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise ModelError(f"model {name}: {error}. Set it in the model's options.") from None
+
+
+def _misfit(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"the options of model {name} do not fit ({type(error).__name__}: {error}). Look at their "
+        "types and ranges."
+    )
+
+
+def _own(name: str, options: Mapping[str, Any]) -> nn.Module:
+    module_name, _, function_name = name.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise ModelError(f'model {name!r} must be "package.module:function".')
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"model {name!r}: there is no module {error.name}. Run in the folder that holds it, or "
+            "install the package."
+        ) from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ModelError(f"model {name!r}: module {module_name} has no function {function_name}.")
+    _check_options(name, function, options)
+    built = function(**options)
+    if not isinstance(built, nn.Module):
+        raise ModelError(f"model {name!r} must return a torch module, got {type(built).__name__}.")
+    return built
+
+
+def _transformers(name: str, options: Mapping[str, Any], interface: Interface) -> nn.Module:
+    try:
+        import transformers
+    except ImportError:
+        raise ExtraError(
+            f"model transformers:{name} needs transformers. pip install 'limbeck[text]'."
+        ) from None
+    kind = getattr(transformers, name, None)
+    if kind is None or getattr(kind, "config_class", None) is None:
+        models = [other for other in dir(transformers) if "For" in other or "Model" in other]
+        meant = did_you_mean(name, models)
+        raise ModelError(f"transformers has no model class {name!r}.{meant}")
+    known = list(kind.config_class().to_dict())
+    for option in options:
+        if option not in known:
+            meant = did_you_mean(option, known)
+            raise ModelError(f"{kind.config_class.__name__} has no option {option!r}.{meant}")
+    if "vocab_size" in known and interface.vocabulary == 0:
+        raise ModelError(
+            f"transformers:{name} reads texts, the data has none. Take another model: "
+            f"{', '.join(sorted(MODELS))}, ..."
+        )
+    given = {
+        "vocab_size": interface.vocabulary,
+        "num_labels": _only_head(interface, name).size,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "use_cache": False,
+    }
+    try:
+        model: nn.Module = kind(kind.config_class(**given | dict(options)))
+    except Exception as error:
+        raise _misfit(f"transformers:{name}", error) from error
+    return model

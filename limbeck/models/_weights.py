@@ -1,0 +1,113 @@
+"""Weights on disk: safetensors only, and a card that says how to build the model again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from limbeck._errors import ModelError
+from limbeck._files import PICKLE_SUFFIXES, write_atomically, write_json
+from limbeck.models._build import Interface, build
+from limbeck.signals import Head
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers the model has learned; a tied tensor counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a plain module's weights as safetensors, whole or not at all."""
+
+    def write(beside: Path) -> None:
+        safetensors.torch.save_model(model, str(beside))
+
+    write_atomically(path, write)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read weights into `model`.
+
+    Raises:
+        ModelError: The file is missing, is a pickle, is damaged, or is of another model.
+    """
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ModelError(
+            f"{path} may be a pickle, which can run code when it is loaded: refused. Convert it "
+            "once with safetensors.torch.save_file(state_dict, 'weights.safetensors')."
+        )
+    if not path.is_file():
+        raise ModelError(f"there is no weights file {path}. Give the path of a .safetensors file.")
+    try:
+        missing, unexpected = safetensors.torch.load_model(model, str(path), strict=False)
+    except safetensors.SafetensorError as error:
+        raise ModelError(
+            f"{path} is no whole safetensors file ({error}). Copy or convert it again."
+        ) from None
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path} does not fit the model: {str(error).splitlines()[-1].strip()} "
+            "Give the model the options it was trained with."
+        ) from None
+    if missing or unexpected:
+        listed = [f"missing {name}" for name in missing]
+        listed += [f"unexpected {name}" for name in unexpected]
+        raise ModelError(
+            f"{path} does not fit the model: {', '.join(sorted(listed)[:4])}. Give the model the "
+            "options it was trained with."
+        )
+
+
+def save(
+    model: nn.Module,
+    folder: Path,
+    *,
+    name: str,
+    options: Mapping[str, Any],
+    interface: Interface,
+    outputs: str = "logits",
+) -> None:
+    """Write `student.safetensors` and `student.json`, which `load` builds the model from."""
+    save_weights(model, folder / "student.safetensors")
+    card = {
+        "format": 1,
+        "model": name,
+        "options": dict(options),
+        "outputs": outputs,
+        "interface": asdict(interface),
+    }
+    write_json(folder / "student.json", card)
+
+
+def load(folder: str | Path) -> nn.Module:
+    """The plain student that a run saved in `folder`, in eval mode.
+
+    Raises:
+        ModelError: There is no student, or it is damaged.
+    """
+    folder = Path(folder)
+    try:
+        card = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+        said = card["interface"]
+        heads = tuple(Head(**head | {"classes": tuple(head["classes"])}) for head in said["heads"])
+        interface = Interface(
+            shape=tuple(said["shape"]), vocabulary=said["vocabulary"], heads=heads
+        )
+        name, options = card["model"], dict(card["options"])
+    except FileNotFoundError:
+        raise ModelError(
+            f"there is no student in {folder}: no student.json there. A run keeps its students in "
+            "students/NAME."
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder / 'student.json'} is damaged ({error!r}). Run the recipe again."
+        ) from None
+    model = build(name, options, interface)
+    load_weights(model, folder / "student.safetensors")
+    return model.eval()

@@ -1,0 +1,5 @@
+"""The run: its stages in order, their records, and what they are summed up to."""
+
+from limbeck.pipeline._run import run as run
+
+__all__ = ["run"]

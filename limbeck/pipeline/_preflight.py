@@ -1,0 +1,110 @@
+"""What can be known to be wrong before anything is trained or written: a few samples through all.
+
+The rows that stand for the teacher's are uniform: a codec, a method and the shapes are seen, not
+what is taught. `limbeck doctor` looks closer.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limbeck._errors import DataError
+from limbeck._outputs import as_logits, call, calling, read_outputs
+from limbeck.methods import mean_terms, objective, supervised
+from limbeck.models import Interface, build, load_weights
+from limbeck.recipe import Recipe, check_combinations
+from limbeck.signals import Batch, Dense, Head, Rows
+from limbeck.targets import compressed, make_codec
+from limbeck.tasks import Task
+from limbeck.teachers import Teacher
+from limbeck.train import make_optimizer
+
+NUM_SAMPLES = 8
+"""Samples that are put through."""
+
+
+def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
+    """Make every part of a recipe, and put a few samples through it.
+
+    Raises:
+        LimbeckError: A part does not exist, or does not fit the others.
+    """
+    check_combinations(recipe)
+    train, heads = task.data.train, interface.heads
+    batch = train.fetch(torch.arange(min(NUM_SAMPLES, len(train))))
+    for head in heads:
+        if head.name not in batch.labels:
+            raise DataError(
+                f"the train split has no labels for head {head.name}, which the control learns "
+                "from. Give it labels."
+            )
+    answers = _ask_teacher(recipe, batch, interface)
+    rows: Mapping[str, Rows] = (
+        _uniform(answers, heads) if recipe.distil.live else _stored(answers, heads, recipe)
+    )
+    soft = objective(
+        recipe.distil.method,
+        heads,
+        temperature=recipe.distil.temperature or recipe.targets.temperature,
+        hard_weight=recipe.distil.hard_weight,
+        soft_weight=recipe.distil.soft_weight,
+    )
+    for name, student in recipe.students.items():
+        who = f"student {name}"
+        model = build(student.model, student.options, interface).eval()
+        make_optimizer(model.parameters(), recipe.train)
+        with torch.no_grad(), calling(who, batch.inputs):
+            said = read_outputs(call(model, batch.inputs), heads, who=who)
+        logits = as_logits(said, heads, student.outputs)
+        for terms in (supervised(heads), soft):
+            mean_terms(terms, logits, rows, batch)
+
+
+def _ask_teacher(recipe: Recipe, batch: Batch, interface: Interface) -> dict[str, Tensor]:
+    settings = recipe.teacher
+    model = build(settings.model, settings.options, interface, seed=settings.seed)
+    if settings.weights is None:
+        make_optimizer(model.parameters(), settings.train)
+    else:
+        load_weights(model, Path(settings.weights))
+    teacher = Teacher(model, interface.heads, outputs=settings.outputs)
+    with calling("the teacher", batch.inputs):
+        answers = teacher.answer(batch.inputs)
+    mean_terms(supervised(interface.heads), teacher.logits(batch.inputs), None, batch)
+    if settings.weights is not None:
+        for head in interface.heads:
+            compressed(
+                answers[head.name],
+                head,
+                compress=recipe.targets.compress,
+                temperature=recipe.targets.temperature,
+            )
+    return answers
+
+
+def _uniform(answers: Mapping[str, Tensor], heads: tuple[Head, ...]) -> dict[str, Dense]:
+    rows = {}
+    for head in heads:
+        flat = torch.zeros_like(answers[head.name])
+        values = torch.log_softmax(flat, dim=-1) if head.space == "categorical" else flat
+        rows[head.name] = Dense(values=values)
+    return rows
+
+
+def _stored(
+    answers: Mapping[str, Tensor], heads: tuple[Head, ...], recipe: Recipe
+) -> dict[str, Rows]:
+    """Uniform rows as a transfer set would give them back."""
+    settings = recipe.targets
+    codec = make_codec(settings.codec, settings.codec_options)
+    uniform = _uniform(answers, heads)
+    rows: dict[str, Rows] = {}
+    for head in heads:
+        codec.columns(head)  # refuses a head that it cannot store
+        temperature = 1.0 if head.space == "real" else settings.temperature
+        rows[head.name] = codec.decode(
+            codec.encode(uniform[head.name].values, head), temperature
+        ).to(torch.device("cpu"))
+    return rows

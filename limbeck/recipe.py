@@ -1,0 +1,344 @@
+"""A recipe: a complete named run, in TOML. Nothing in it is executed.
+
+`[data]` what is learned from, `[teacher]` who teaches, `[targets]` how what it says is kept,
+`[students.NAME]` who learns (several learn in one pass), `[distil]` by what objective, `[train]`
+for how long. Students and their controls share `[train]`; the teacher has `[teacher.train]`.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from limbeck._errors import RecipeError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    """A part of a recipe: frozen, no key that is not declared, no value of another type."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class Augment(_Section):
+    """How views 1, 2, ... of an image are made; view 0 is the image as it came."""
+
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Pixels, at most, that a view is moved by in each direction."""
+    flip: bool = False
+    """Whether half of the views are mirrored left to right."""
+
+
+class Data(_Section):
+    """What is learned from, chosen on and measured on."""
+
+    source: str
+    """`digits`, `idx`, `table`, `trec`, `characters`, `image_folder`, `hf:NAME`, or the user's own
+    `package.module:function`."""
+    path: str | None = None
+    """File or folder: absolute, or below the working folder or $LIMBECK_DATA."""
+    options: dict[str, Any] = {}
+    """The source's own options: column names, sequence length, ..."""
+    labelled: Annotated[float, Field(gt=0, le=1)] | Count = 1.0
+    """How many training samples show their label: a fraction (0..1], or a count."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Fraction of what is not test data that models are chosen on."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Fraction that is kept for the end, where the source has no test data of its own."""
+    limit: Count | None = None
+    """Learn from this many training samples only, for a quick try."""
+    augment: Augment = Augment()
+    """How views are made."""
+    metric: str | None = None
+    """`accuracy`, `cross_entropy`, `exact_match` or `rmse`; left out, the first that fits."""
+    seed: int = 0
+    """Of the splits and of the choice of labelled samples."""
+
+
+class Train(_Section):
+    """How a model is trained. One step is one batch; nothing here depends on who teaches."""
+
+    epochs: Count = 20
+    """Passes over the training samples."""
+    batch_size: Count = 128
+    """Samples in one optimiser step, over all processes and micro-batches together."""
+    accumulate: Count = 1
+    """Micro-batches that each batch is cut in, to save memory; the result stays the same."""
+    optimizer: str = "AdamW"
+    """A class of torch.optim."""
+    optimizer_options: dict[str, Any] = {}
+    """Its options other than the learning rate: weight_decay, momentum, ..."""
+    learning_rate: Positive = 1e-3
+    """Its largest value."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """How the learning rate falls: along a half cosine to 0; at `milestones`; or not."""
+    milestones: list[Fraction] = [0.5, 0.75]
+    """For `step`: the fractions of all steps at which the learning rate falls to a tenth."""
+    warmup: Fraction = 0.0
+    """Fraction of all steps over which the learning rate rises from 0."""
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    max_norm: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the weights into one unit of a linear layer; 0 leaves them as they are."""
+    views: bool = False
+    """True: each epoch sees a new view of every sample. Only where labels alone teach; from
+    stored targets, epoch e sees view e modulo `targets.views`."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision of the forward pass; losses are float32 always."""
+    keep: Literal["last", "best"] = "last"
+    """Which weights stay: the last ones, or those of the epoch best on the validation data."""
+    validate_every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between two measurements on the validation data; 0 measures never."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read samples ahead, for data that is read from disk."""
+    log: Literal["none", "tensorboard"] = "none"
+    """`tensorboard` writes logs below the run's folder (extra `tensorboard`)."""
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> "Train":
+        if self.keep == "best" and self.validate_every == 0:
+            raise ValueError('keep = "best" needs validate_every of 1 or more')
+        if "lr" in self.optimizer_options:
+            raise ValueError("the learning rate is set by learning_rate, not optimizer_options.lr")
+        if self.batch_size < self.accumulate:
+            raise ValueError("accumulate must not be larger than batch_size")
+        return self
+
+
+class Teacher(_Section):
+    """Who teaches: trained by the recipe, or loaded."""
+
+    model: str
+    """`mlp`, `cnn`, `transformers:CLASS` or the user's own `package.module:function`."""
+    options: dict[str, Any] = {}
+    """The model's own options."""
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What the model gives: logits, or non-negative scores (compress = "normalised")."""
+    weights: str | None = None
+    """A safetensors file to load; without one the teacher is trained."""
+    labels: Literal["all", "labelled"] = "all"
+    """Whose labels it is trained on: all, as a model trained elsewhere; or the labelled ones."""
+    seed: int = 0
+    """Of its initial weights and batches."""
+    train: Train = Train()
+    """How it is trained."""
+
+
+class Targets(_Section):
+    """How what the teacher says is compressed and stored."""
+
+    compress: Literal["softmax", "normalised"] = "softmax"
+    """`softmax` of logits at the temperature; or scores `normalised` to sum to 1. Numbers of a
+    regression are kept as they are."""
+    temperature: Positive = 4.0
+    """T: the higher, the more the small probabilities show. 1 is what the teacher says."""
+    codec: str = "dense16"
+    """`dense32`, `dense16`, or `topk`."""
+    codec_options: dict[str, Any] = {}
+    """The codec's own options: k for topk."""
+    views: Count = 1
+    """Views of each sample that are stored; 1 is the sample as it came."""
+
+
+class Student(_Section):
+    """Who learns."""
+
+    model: str
+    """As for the teacher."""
+    options: dict[str, Any] = {}
+    """The model's own options."""
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What the model gives. Its logits are the logarithms of its probabilities."""
+
+
+class Distil(_Section):
+    """By what objective the students learn: hard_weight x labels + soft_weight x teacher."""
+
+    method: str = "soft_targets"
+    """The distillation method."""
+    temperature: Positive | None = None
+    """T of the loss; left out, that of the targets."""
+    hard_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the supervised loss on labelled samples."""
+    soft_weight: Positive = 1.0
+    """Weight of the loss towards the teacher."""
+    live: bool = False
+    """True: ask the teacher again at every step instead of reading the transfer set."""
+
+
+class Recipe(_Section):
+    """A complete run."""
+
+    name: str
+    """What the run is called."""
+    description: str = ""
+    """One line for the list of recipes."""
+    seeds: Count = 5
+    """How many times student and control are trained: seeds 0, 1, ... One shows nothing."""
+    data: Data
+    teacher: Teacher
+    targets: Targets = Targets()
+    students: Annotated[dict[str, Student], Field(min_length=1)]
+    distil: Distil = Distil()
+    train: Train = Train()
+
+    @field_validator("students")
+    @classmethod
+    def _names_can_name_files(cls, students: dict[str, Student]) -> dict[str, Student]:
+        for name in students:
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(
+                    'a name must be letters, digits, "-" and "_", for its files are called by it, '
+                    f"got {name!r}"
+                )
+        return students
+
+
+def shipped() -> Iterator[tuple[str, str]]:
+    """Name and text of every recipe that comes with the package, sorted."""
+    folder = resources.files("limbeck") / "recipes"
+    names = [file.name for file in folder.iterdir() if file.name.endswith(".toml")]
+    for name in sorted(name.removesuffix(".toml") for name in names):
+        yield name, (folder / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name, or of that file, with `section.key=value` overrides.
+
+    Args:
+        name: A shipped recipe's name, or the path of a TOML file.
+        overrides: Each "section.key=value"; the value is TOML, or else taken as a string.
+
+    Raises:
+        RecipeError: It is missing, or says something that does not exist.
+    """
+    texts = dict(shipped())
+    path = Path(name)
+    if name in texts:
+        text = texts[name]
+    elif path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{name} is no text: {error}. A recipe is a TOML file.") from None
+        except OSError as error:
+            raise RecipeError(f"cannot read {name}: {error.strerror}.") from None
+    else:
+        raise RecipeError(
+            f"no recipe is called {name!r}, and no file.{did_you_mean(name, texts)} There are "
+            f"{', '.join(texts)}; `limbeck recipes` lists them."
+        )
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {name} is not TOML: {error}.") from None
+    for override in overrides:
+        _override(raw, override)
+    return parse_recipe(raw, name=name)
+
+
+def parse_recipe(raw: dict[str, Any], *, name: str = "recipe") -> Recipe:
+    """The recipe that a dict, as read from TOML or a report, says."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {name}: {_explain(error)}") from None
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in `raw`."""
+    dotted, equals, text = override.partition("=")
+    keys = [key.strip() for key in dotted.split(".")]
+    if not equals or not all(keys):
+        raise RecipeError(f"--set takes section.key=value, got {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    section = raw
+    for key in keys[:-1]:
+        inner = section.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"--set {override}: {key} is a value, not a section.")
+        section = inner
+    section[keys[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault, in the words of the recipe, with the nearest known key."""
+    faults = error.errors()
+    # A mistyped key first: it is also why another one is missing.
+    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    path = [str(part) for part in fault["loc"] if not str(part).startswith("constrained-")]
+    dotted = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        meant = did_you_mean(path[-1], known)
+        return f"there is no key {dotted}.{meant} Known here: {', '.join(known)}."
+    if fault["type"] == "missing":
+        return f"{dotted} is missing."
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if fault["type"] == "value_error":
+        return f"{dotted}: {message}."
+    return f"{dotted}: {message}, got {fault['input']!r}."
+
+
+def _known_keys(path: Sequence[str]) -> list[str]:
+    """The keys of the section that `path` leads to."""
+    section: type[BaseModel] = Recipe
+    steps = iter(path)
+    for step in steps:
+        annotation = section.model_fields[step].annotation
+        if get_origin(annotation) is dict:  # students.NAME
+            next(steps, None)
+            annotation = get_args(annotation)[1]
+        if get_origin(annotation) in (Annotated, Union):
+            annotation = get_args(annotation)[0]
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return list(section.model_fields)
+
+
+def check_combinations(recipe: Recipe) -> None:
+    """Refuse sections that contradict each other, before anything is made.
+
+    Raises:
+        RecipeError: It names them, and the way out.
+    """
+    if recipe.train.views and not recipe.distil.live:
+        raise RecipeError(
+            "train.views makes new views without end, which a transfer set cannot hold. Set "
+            "targets.views to how many are to be stored, or distil.live = true."
+        )
+    if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
+        raise RecipeError(
+            'the teacher gives probabilities: set targets.compress = "normalised", or '
+            'teacher.outputs = "logits".'
+        )
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe, every value written out, as TOML that `load_recipe` reads back."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))

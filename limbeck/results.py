@@ -1,0 +1,286 @@
+"""The result files of a run: `report.json`, format 1, and `details.json`, what its page draws.
+
+Scores are in the metric's own unit; accuracy is 0..1. What does not apply to a task is None, never
+a made-up number.
+"""
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from limbeck._errors import DataError
+from limbeck._files import write_json
+
+FORMAT: Final = 1
+Role = Literal["teacher", "control", "student"]
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class _Record(BaseModel):
+    """A part of a result file: frozen, with no field that is not declared here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Metric(_Record):
+    """What the scores are."""
+
+    name: str
+    higher_is_better: bool
+
+
+class Score(_Record):
+    """One score per seed. `std` is the sample standard deviation, None below two seeds."""
+
+    mean: float
+    std: float | None
+    values: list[float]
+
+
+class Latency(_Record):
+    """Median milliseconds of one forward pass, on the machine that the report names."""
+
+    batch_1: float
+    batch_256: float
+
+
+class Measured(_Record):
+    """One model as it was measured on the test data."""
+
+    score: Score
+    parameters: int | None
+    bytes: int | None
+    flops_per_example: int | None
+    latency_ms: Latency | None
+
+
+class Calibration(_Record):
+    """Expected calibration error, 15 bins, mean over seeds."""
+
+    teacher: float
+    control: float
+    student: float
+
+
+class Fidelity(_Record):
+    """How near the student is to the teacher on the test data, mean over seeds."""
+
+    agreement: float | None
+    """Fraction of rows whose most probable class is the teacher's."""
+    agreement_when_teacher_wrong: float | None
+    """The same over the rows where the teacher is wrong; None if it never is."""
+    kl: float | None
+    """Mean KL(teacher || student) at temperature 1, in nats per row."""
+    ece: Calibration | None
+    control_agreement: float | None = None
+    """The control's agreement with the teacher, to compare with."""
+
+
+class Verdict(_Record):
+    """Did the teaching help: the paired difference student - control over seeds."""
+
+    outcome: Literal["helped", "hurt", "not shown"]
+    gain: float
+    """Mean difference, in the metric's unit, positive when the student is better."""
+    ci95: tuple[float, float] | None
+    """Its 95 % paired t-interval over seeds; None below two seeds."""
+    gap_closed: float | None
+    """gain / (teacher - control), None where the teacher is not better than the control."""
+    seeds: int
+    sentence: str
+
+
+class Targets(_Record):
+    """How the teacher's answers were stored, and how faithful that is."""
+
+    codec: str
+    rows: int
+    bytes: int
+    bytes_per_row: float
+    dense_bytes_per_row: float
+    """What float32 values for every class, or number, would take."""
+    kl_to_teacher: float | None
+    """Mean KL(live teacher || stored row) at the stored temperature, in nats."""
+    agreement_with_teacher: float | None
+    temperature: float = 1.0
+    compress: str = ""
+    biased: bool = False
+    views: int = 1
+
+
+class Stage(_Record):
+    """What one stage cost."""
+
+    name: str
+    seconds: float
+    flops: int | None
+
+
+class Ledger(_Record):
+    """What the run cost, and when the student has paid for itself."""
+
+    stages: list[Stage]
+    break_even_predictions: int | None
+    """After how many predictions, one at a time, the student has saved the seconds that storing
+    the targets and distilling it took; None if it is not faster than the teacher."""
+
+
+class StudentResult(_Record):
+    """One named student of the recipe beside its control."""
+
+    control: Measured
+    student: Measured
+    fidelity: Fidelity
+    verdict: Verdict
+
+
+class Report(_Record):
+    """`report.json`. The first named student is the one in `models`, `fidelity`, `verdict`."""
+
+    format: Literal[1] = FORMAT
+    limbeck: str
+    recipe: dict[str, Any]
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    metric: Metric
+    data: dict[str, int]
+    """Samples in `train`, `validation` and `test`, and in `labelled`."""
+    models: dict[Role, Measured]
+    fidelity: Fidelity
+    verdict: Verdict
+    targets: Targets | None
+    """None where a live teacher was asked for."""
+    ledger: Ledger
+    students: dict[str, StudentResult] = Field(default_factory=dict)
+    """Every named student; the first one again too."""
+    teacher_validation: float | None = None
+    """The teacher's validation score, measured before it taught."""
+    warnings: list[str] = Field(default_factory=list)
+
+
+class Curve(_Record):
+    """One training run, epoch by epoch."""
+
+    role: Role
+    student: str
+    """The student's name; "" for the teacher."""
+    seed: int
+    epochs: list[int]
+    loss: list[float]
+    """Mean training loss of each epoch."""
+    validation: list[float | None]
+    """Validation score after each epoch; None where it was not measured."""
+
+
+class Reliability(_Record):
+    """Confidence against accuracy, by bin of confidence."""
+
+    confidence: list[float]
+    accuracy: list[float]
+    count: list[int]
+
+
+class PerClass(_Record):
+    """Accuracy on the test rows of each class, mean over seeds; None for a class without rows."""
+
+    classes: list[str]
+    rows: list[int]
+    teacher: list[float | None]
+    control: list[float | None]
+    student: list[float | None]
+
+
+class Disagreement(_Record):
+    """A test sample on which student and teacher differ."""
+
+    index: int
+    label: str
+    teacher: str
+    student: str
+    teacher_confidence: float
+    student_confidence: float
+    image_png: str | None = None
+    """The image as base64 of a PNG file, for images."""
+    text: str | None = None
+    """The text, for texts."""
+
+
+class Details(_Record):
+    """`details.json`: what the page draws beside `report.json`, for the first named student."""
+
+    format: Literal[1] = FORMAT
+    curves: list[Curve] = Field(default_factory=list)
+    reliability: dict[Role, Reliability] = Field(default_factory=dict)
+    per_class: PerClass | None = None
+    disagreements: list[Disagreement] = Field(default_factory=list)
+
+
+def write_results(folder: Path, report: Report, details: Details) -> None:
+    """Write both files, `report.json` last, each whole or not at all."""
+    write_json(folder / "details.json", details.model_dump(mode="json"))
+    write_json(folder / "report.json", report.model_dump(mode="json"))
+
+
+def read_results(folder: Path) -> tuple[Report, Details]:
+    """Read both files.
+
+    Raises:
+        DataError: A file is missing, is not JSON, or does not say what it must.
+    """
+    report = _read(folder / "report.json", Report)
+    details = _read(folder / "details.json", Details)
+    return report, details
+
+
+def _read(path: Path, kind: type[Record]) -> Record:
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(
+            f"no result file {path}. Run `limbeck run RECIPE --out {path.parent}` first."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not JSON: {error}. Run the recipe again.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{path} is no result file of format {FORMAT}: {where}: {first['msg']}. "
+            "Run the recipe again."
+        ) from None
+
+
+def machine() -> dict[str, Any]:
+    """The hardware that figures were measured on."""
+    return {
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that figures depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("limbeck", "torch", "accelerate", "numpy", "pyarrow", "transformers", "keras"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

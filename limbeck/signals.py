@@ -1,0 +1,167 @@
+"""What is said about a sample: heads, their rows, and the batch that carries them.
+
+A loss sees only these. It cannot tell a live teacher from a stored one, nor a torch module from
+a table of answers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+Space = Literal["categorical", "binary", "real"]
+"""How two answers of a head compare: logits over classes, one logit for each class, numbers."""
+
+Inputs: TypeAlias = Tensor | dict[str, Tensor]
+"""What a model is called with: one tensor, or the keyword arguments of a transformers model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """One named output of a model."""
+
+    name: str = "label"
+    """Its name: a key of a model's output where that is a dict of several heads."""
+    space: Space
+    """How its answers compare."""
+    size: int
+    """Number of classes, or of numbers: the last axis of its rows."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes, in order; empty where they have none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """Rows that hold every entry of a head."""
+
+    values: Tensor
+    """`(..., size)`: log-probabilities (categorical) or log-odds (binary) at `temperature`,
+    or plain numbers (real)."""
+    temperature: float = 1.0
+    """The temperature T > 0 that `values` were taken at."""
+
+    @property
+    def logits(self) -> Tensor:
+        """`(..., size)`: what the teacher said at T = 1, up to a constant per row."""
+        return self.values * self.temperature if self.temperature != 1.0 else self.values
+
+    def select(self, index: Tensor) -> "Dense":
+        """The rows of these samples: `index` is `(batch,)` into the first axis."""
+        return Dense(values=self.values[index], temperature=self.temperature)
+
+    def to(self, device: torch.device) -> "Dense":
+        """The same rows on `device`, in float32."""
+        return Dense(values=self.values.to(device).float(), temperature=self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse:
+    """Rows that hold the named entries of a categorical head and the mass of all others."""
+
+    ids: Tensor
+    """`(..., kept)`: integer class ids."""
+    probabilities: Tensor
+    """`(..., kept)`: their probabilities at `temperature`."""
+    tail: Tensor
+    """`(...)`: the probability of all classes that are not named."""
+    temperature: float = 1.0
+    """The temperature T > 0 of the probabilities. A tail cannot be moved to another one."""
+
+    def select(self, index: Tensor) -> "Sparse":
+        """The rows of these samples: `index` is `(batch,)` into the first axis."""
+        return Sparse(
+            ids=self.ids[index],
+            probabilities=self.probabilities[index],
+            tail=self.tail[index],
+            temperature=self.temperature,
+        )
+
+    def to(self, device: torch.device) -> "Sparse":
+        """The same rows on `device`, ids in int64 and numbers in float32."""
+        return Sparse(
+            ids=self.ids.to(device).long(),
+            probabilities=self.probabilities.to(device).float(),
+            tail=self.tail.to(device).float(),
+            temperature=self.temperature,
+        )
+
+
+Rows: TypeAlias = Dense | Sparse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """What a loss sees of one model for one batch."""
+
+    rows: Mapping[str, Rows]
+    """By head. A sample has one row, `(batch, size)`, or many, `(batch, rows, size)`."""
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    """Named inner tensors, `(batch, ...)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some samples of a split, as tensors."""
+
+    inputs: Inputs
+    """What the model is called with, `(batch, ...)`."""
+    labels: Mapping[str, Tensor]
+    """By head: `(batch,)` or `(batch, rows)` class ids, or `(batch, size)` numbers."""
+    index: Tensor
+    """`(batch,)`: the samples' positions in their split."""
+    labelled: Tensor | None = None
+    """`(batch,)` bool: the samples whose labels may be used; None when all may."""
+    mask: Tensor | None = None
+    """`(batch, rows)` bool: the rows that count; None when all do."""
+    view: int = 0
+    """The view these inputs are; 0 is the sample as it came."""
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    def slice(self, start: int, stop: int) -> "Batch":
+        """The samples from `start` up to `stop`, as views of the same memory."""
+        inputs = self.inputs
+        return Batch(
+            inputs={name: tensor[start:stop] for name, tensor in inputs.items()}
+            if isinstance(inputs, dict)
+            else inputs[start:stop],
+            labels={name: tensor[start:stop] for name, tensor in self.labels.items()},
+            index=self.index[start:stop],
+            labelled=None if self.labelled is None else self.labelled[start:stop],
+            mask=None if self.mask is None else self.mask[start:stop],
+            view=self.view,
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`; `index` stays where it is."""
+        inputs = self.inputs
+        return Batch(
+            inputs={name: tensor.to(device) for name, tensor in inputs.items()}
+            if isinstance(inputs, dict)
+            else inputs.to(device),
+            labels={name: tensor.to(device) for name, tensor in self.labels.items()},
+            index=self.index,
+            labelled=None if self.labelled is None else self.labelled.to(device),
+            mask=None if self.mask is None else self.mask.to(device),
+            view=self.view,
+        )
+
+    def rows_that_count(self, *, with_labels: bool) -> Tensor | None:
+        """Bool `(batch,)` or `(batch, rows)`: the rows a loss averages over; None means all.
+
+        Args:
+            with_labels: True for a supervised loss, which may see labelled samples only.
+        """
+        if not with_labels or self.labelled is None:
+            return self.mask
+        if self.mask is None:
+            return self.labelled
+        return self.mask & self.labelled[:, None]  # (batch, rows)
+
+    def count(self, *, with_labels: bool) -> int:
+        """How much of the batch a loss averages over: samples, or rows where there is a mask."""
+        counted = self.rows_that_count(with_labels=with_labels)
+        return len(self) if counted is None else int(counted.sum())

@@ -1,0 +1,35 @@
+"""The transfer set: what a teacher said, compressed, on disk, found by content."""
+
+from limbeck.targets._aligned import AlignedTargets as AlignedTargets
+from limbeck.targets._capture import capture as capture
+from limbeck.targets._codecs import CODECS as CODECS
+from limbeck.targets._codecs import Codec as Codec
+from limbeck.targets._codecs import make_codec as make_codec
+from limbeck.targets._compare import compare as compare
+from limbeck.targets._compress import COMPRESSIONS as COMPRESSIONS
+from limbeck.targets._compress import compressed as compressed
+from limbeck.targets._describe import describe as describe
+from limbeck.targets._index import data_fingerprint as data_fingerprint
+from limbeck.targets._manifest import Card as Card
+from limbeck.targets._manifest import Manifest as Manifest
+from limbeck.targets._measure import Faithfulness as Faithfulness
+from limbeck.targets._measure import faithfulness as faithfulness
+from limbeck.targets._transfer_set import TransferSet as TransferSet
+
+__all__ = [
+    "CODECS",
+    "COMPRESSIONS",
+    "AlignedTargets",
+    "Card",
+    "Codec",
+    "Faithfulness",
+    "Manifest",
+    "TransferSet",
+    "capture",
+    "compare",
+    "compressed",
+    "data_fingerprint",
+    "describe",
+    "faithfulness",
+    "make_codec",
+]

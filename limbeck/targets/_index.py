@@ -1,0 +1,47 @@
+"""Where the rows of a sample are: found by its content key, never by its position."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+
+
+class KeyIndex:
+    """Sorted keys of each view.
+
+    Args:
+        keys: `(rows,)`: the content key of each stored sample.
+        views: `(rows,)`: which view of it that is.
+    """
+
+    def __init__(self, keys: Keys, views: NDArray[np.int32]) -> None:
+        self._by_view: dict[int, tuple[Keys, NDArray[np.int64]]] = {}
+        for view in np.unique(views):
+            at = np.flatnonzero(views == view)
+            order = at[np.argsort(keys[at])]
+            self._by_view[int(view)] = (keys[order], order)
+
+    def fault(self, *, views: int, data: str) -> str | None:
+        """Why this is not one row for each of `views` views of the samples `data`, or None."""
+        if views != len(self._by_view) or max(self._by_view) != views - 1:
+            return f"it holds the views {sorted(self._by_view)}, not the first {views}"
+        for view, (keys, _) in self._by_view.items():
+            if (keys[1:] == keys[:-1]).any():
+                return f"it holds a sample of view {view} twice"
+            if data_fingerprint(keys) != data:
+                return f"it does not hold view {view} of every sample"
+        return None
+
+    def find(self, keys: Keys, view: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where the rows of these samples are, `(samples,)`, and whether they are there."""
+        known, order = self._by_view[view]
+        at = np.searchsorted(known, keys).clip(max=len(known) - 1)
+        return order[at], known[at] == keys
+
+
+def data_fingerprint(keys: Keys) -> str:
+    """16 hex digits of some samples' content keys, `(samples,)`, whatever order they are in."""
+    unique = np.unique(keys).astype("<u8")
+    return hashlib.sha256(unique.tobytes()).hexdigest()[:16]

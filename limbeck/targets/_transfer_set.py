@@ -1,0 +1,198 @@
+"""The transfer set: what the teacher said, read back by the content of the samples."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck._errors import TargetsError
+from limbeck.data import Samples
+from limbeck.signals import Head, Rows
+from limbeck.targets._aligned import AlignedTargets
+from limbeck.targets._codecs import make_codec
+from limbeck.targets._differences import differences
+from limbeck.targets._encoder import temperature_of
+from limbeck.targets._index import KeyIndex, Keys
+from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
+from limbeck.targets._shards import Shard, open_shard, read_blocks, shard_schema
+
+
+class TransferSet:
+    """A transfer set on disk: checked whole when it is opened, its rows read when first used.
+
+    Args:
+        folder: Where `capture` put it.
+
+    Raises:
+        TargetsError: It is missing, incomplete or damaged. The message names the file.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.manifest: Manifest = read_manifest(self.folder)
+        self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
+        if tuple(shard.record for shard in self._shards) != self.manifest.shards:
+            raise self._not_of_one_piece("its shards do not hold what the manifest says")
+        self._index = KeyIndex(
+            np.concatenate([shard.keys for shard in self._shards]),
+            np.concatenate([shard.views for shard in self._shards]),
+        )
+        if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
+            raise self._not_of_one_piece(fault)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """What was asked."""
+        return tuple(record.head for record in self.manifest.settings.heads)
+
+    @property
+    def card(self) -> Card:
+        """What storing the rows cost in bytes and in truth."""
+        return self.manifest.card
+
+    @property
+    def temperature(self) -> float:
+        """T of categorical and binary rows."""
+        return self.manifest.settings.temperature
+
+    @property
+    def views(self) -> int:
+        """How many views of each sample there are, from view 0."""
+        return self.manifest.settings.views
+
+    def expect(
+        self,
+        *,
+        teacher: str | None = None,
+        heads: Sequence[Head] | None = None,
+        transform: str | None = None,
+        data: str | None = None,
+        views: int | None = None,
+    ) -> None:
+        """Refuse a transfer set of something else. What is None is not looked at.
+
+        Args:
+            teacher: The teacher's fingerprint.
+            heads: What must have been asked, class names included.
+            transform: How views are made: `str(samples.views)`.
+            data: `data_fingerprint(samples.keys)`.
+            views: How many views are needed; there may be more.
+
+        Raises:
+            TargetsError: It names everything that differs.
+        """
+        settings = self.manifest.settings
+        expected: dict[str, Any] = {}
+        if teacher is not None:
+            expected["teacher"] = TeacherRecord(fingerprint=teacher, name="")
+        if heads is not None:
+            expected["heads"] = tuple(HeadRecord.of(head) for head in heads)
+        if transform is not None:
+            expected["transform"] = transform
+        if data is not None:
+            expected["data"] = data
+        if views is not None and views > settings.views:
+            expected["views"] = views
+        if found := differences(expected, settings):
+            raise TargetsError(
+                f"{self.folder} holds a transfer set of something else: {'; '.join(found)}. "
+                "Capture one into another folder, or delete this one to capture it anew."
+            )
+
+    def positions(self, keys: Keys, view: int = 0) -> Tensor:
+        """Where the rows of these samples are, `(samples,)` int64, in any order and number.
+
+        Args:
+            keys: `(samples,)`: content keys.
+            view: Which view of them.
+
+        Raises:
+            TargetsError: Some have no row.
+        """
+        if not 0 <= view < self.views:
+            raise TargetsError(
+                f"{self.folder} holds views 0..{self.views - 1} of each sample, not view {view}. "
+                f"Capture it with views = {view + 1} or more."
+            )
+        positions, there = self._index.find(keys, view)
+        if not there.all():
+            raise TargetsError(
+                f"the transfer set has no row for {int((~there).sum())} of {len(keys)} samples "
+                f"(the first is number {int(there.argmin())}): {self.folder} was made of other "
+                "data. Capture it again with these samples, into another folder."
+            )
+        return torch.from_numpy(positions)
+
+    def read(self, positions: Tensor) -> dict[str, Rows]:
+        """The rows at these positions, `(samples,)`, by head, in the stored precision."""
+        return {name: rows.select(positions) for name, rows in self.rows.items()}
+
+    def aligned(self, samples: Samples) -> AlignedTargets:
+        """The rows of these samples, by their place among them, for a training loop."""
+        positions = [self.positions(samples.keys, view) for view in range(self.views)]
+        return AlignedTargets(positions, self.rows)
+
+    def verify(self) -> int:
+        """Decode every row, and return how many there are.
+
+        Raises:
+            TargetsError: A row holds what cannot be.
+        """
+        return self.card.rows if self.rows else 0
+
+    @cached_property
+    def rows(self) -> dict[str, Rows]:
+        """Every row by head, `(samples, [rows,] size)`, decoded on first use."""
+        settings = self.manifest.settings
+        codec = make_codec(settings.codec, settings.codec_options)
+        stored = self._columns()
+        decoded: dict[str, Rows] = {}
+        for head in self.heads:
+            rows = self.manifest.rows_per_sample[head.name]
+            arrays = {
+                part: stored.pop(f"{head.name}.{part}").reshape(
+                    (-1, column.width) if rows is None else (-1, rows, column.width)
+                )
+                for part, column in codec.columns(head).items()
+            }
+            if fault := codec.fault(arrays, head):
+                raise self._not_of_one_piece(f"head {head.name} holds {fault}")
+            decoded[head.name] = codec.decode(arrays, temperature_of(head, settings))
+        return decoded
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """Every stored part, filled block by block so that it is in memory once."""
+        schema = shard_schema(self.manifest.settings, self.manifest.rows_per_sample)
+        samples = sum(len(shard.keys) for shard in self._shards)
+        columns = {
+            field.name: np.empty(
+                (samples, field.type.list_size), dtype=field.type.value_type.to_pandas_dtype()
+            )
+            for field in list(schema)[2:]
+        }
+        start = 0
+        for shard in self._shards:
+            for block in read_blocks(shard):
+                stop = start + len(next(iter(block.values())))
+                for name, part in block.items():
+                    columns[name][start:stop] = part
+                start = stop
+        return columns
+
+    def _open(self, file: str, size: int) -> Shard:
+        shard = open_shard(self.folder / file, expected_bytes=size)
+        of_one = (shard.settings, shard.rows_per_sample)
+        if of_one != (self.manifest.settings, self.manifest.rows_per_sample):
+            raise self._not_of_one_piece(f"{file} is of another transfer set")
+        return shard
+
+    def _not_of_one_piece(self, why: str) -> TargetsError:
+        return TargetsError(
+            f"the transfer set in {self.folder} is not of one piece: {why}. Delete the folder and "
+            "capture it again."
+        )

@@ -1,0 +1,119 @@
+"""Teachers: anything that answers, frozen, with a fingerprint.
+
+A torch module (a Keras model on the torch backend is one), or any callable from numpy arrays to
+numpy arrays: a Keras model on another backend, a scikit-learn `predict_proba`, a table of answers.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limbeck._errors import ModelError, ShapeError
+from limbeck._outputs import as_logits, call, read_outputs
+from limbeck.signals import Head, Inputs
+
+Outputs = Literal["logits", "probabilities"]
+
+
+class Teacher:
+    """A model that answers and does not learn: eval mode, no gradient, weights frozen.
+
+    Args:
+        model: A torch module, or a callable that takes numpy arrays (one array, or keyword
+            arrays) and returns one array, or a dict of arrays by head.
+        heads: What it answers.
+        outputs: "logits", or "probabilities" for non-negative scores of any sum.
+        device: Where a torch module answers.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[..., Any],
+        heads: Sequence[Head],
+        *,
+        outputs: Outputs = "logits",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.heads = tuple(heads)
+        self.outputs: Outputs = outputs
+        self.device = torch.device(device)
+        if isinstance(model, nn.Module):
+            model = model.to(self.device).eval().requires_grad_(False)
+        elif not callable(model):
+            raise ModelError(
+                f"a teacher is a torch module or a callable, got {type(model).__name__}."
+            )
+        self.model = model
+
+    @torch.no_grad()
+    def answer(self, inputs: Inputs) -> dict[str, Tensor]:
+        """What it says of a batch, by head: float32, `(batch, size)` or `(batch, rows, size)`.
+
+        Raises:
+            ModelError: The model gives something that is not its heads' answers, or a number
+                that is not finite.
+            ShapeError: It answers other classes, or more or fewer samples than it was asked.
+        """
+        answers = read_outputs(self._call(inputs), self.heads, who="teacher")
+        asked = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
+        for name, rows in answers.items():
+            if len(rows) != asked:
+                raise ShapeError(
+                    f"the teacher was asked about {asked} samples, and gave {len(rows)} answers "
+                    f"for head {name}. Its first axis must be the batch."
+                )
+            if not bool(torch.isfinite(rows).all()):
+                bad = int((~torch.isfinite(rows.flatten(1))).any(1).nonzero()[0])
+                raise ModelError(
+                    f"the teacher's answer for head {name} is not finite at sample {bad} of a "
+                    "batch. Look at its weights and at that input."
+                )
+        return {name: rows.float() for name, rows in answers.items()}
+
+    def logits(self, inputs: Inputs) -> dict[str, Tensor]:
+        """`answer` as logits: the logarithms of what it gives, where that is probabilities."""
+        return as_logits(self.answer(inputs), self.heads, self.outputs)
+
+    def _call(self, inputs: Inputs) -> Any:
+        if isinstance(self.model, nn.Module):
+            return call(self.model, _moved(inputs, self.device))
+        if isinstance(inputs, dict):
+            said = self.model(**{name: part.cpu().numpy() for name, part in inputs.items()})
+        else:
+            said = self.model(inputs.cpu().numpy())
+        if isinstance(said, dict):
+            return {name: _as_tensor(part) for name, part in said.items()}
+        return _as_tensor(said)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of its class and weights; for a callable, of its qualified name alone."""
+        digest = hashlib.sha256()
+        kind = self.model if hasattr(self.model, "__qualname__") else type(self.model)
+        digest.update(f"{kind.__module__}.{kind.__qualname__} {self.outputs}".encode())
+        if isinstance(self.model, nn.Module):
+            for name, tensor in sorted(self.model.state_dict().items()):
+                digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+                raw = tensor.detach().cpu().contiguous().reshape(-1)
+                digest.update(raw.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _as_tensor(said: Any) -> Tensor:
+    array = np.array(said)
+    if array.dtype.kind not in "biuf":
+        raise ModelError(
+            f"the teacher must give numbers, got an array of {array.dtype}. Return one array of "
+            "numbers, or a dict of them by head."
+        )
+    return torch.from_numpy(array)
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    if isinstance(inputs, dict):
+        return {name: part.to(device) for name, part in inputs.items()}
+    return inputs.to(device)

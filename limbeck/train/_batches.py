@@ -1,0 +1,106 @@
+"""From an epoch's order to what each process learns from, step by step."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from limbeck.data import Samples
+from limbeck.recipe import Train
+from limbeck.signals import Batch
+from limbeck.train._lane import Part
+from limbeck.train._learner import Learner, Teach
+
+
+class _Batches:
+    """A dataset whose items are whole batches, for a DataLoader to read ahead."""
+
+    def __init__(self, samples: Samples, view: int) -> None:
+        self._samples = samples
+        self._view = view
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        return self._samples.fetch(index, self._view)
+
+
+def batches(
+    samples: Samples,
+    index: Tensor,
+    view: int,
+    skip: int,
+    settings: Train,
+    accelerator: Accelerator,
+) -> DataLoader[Batch]:
+    """This process's part of each batch of an epoch, from batch number `skip` on.
+
+    Args:
+        samples: What is read.
+        index: `(length,)`: the epoch's samples, in order.
+        view: Which view of them.
+        skip: How many batches are over already.
+        settings: With `batch_size` and `workers`.
+        accelerator: It knows which process this is.
+    """
+    share = slice(accelerator.process_index, None, accelerator.num_processes)
+    return DataLoader(
+        _Batches(samples, view),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=[part[share] for part in torch.split(index, settings.batch_size)[skip:]],
+        num_workers=settings.workers,
+        collate_fn=_as_it_is,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def parts_of(
+    batch: Batch,
+    learners: Sequence[Learner],
+    teach: Teach | None,
+    accelerator: Accelerator,
+    *,
+    accumulate: int,
+) -> list[Part]:
+    """`batch` in at most `accumulate` parts, on the device, with what the teacher says of each.
+
+    Each part's loss is a mean over what counts in it; its shares turn the sum of these into the
+    mean over the whole batch, over all processes, whose gradients are averaged.
+    """
+    kinds = {term.name: term.with_labels for learner in learners for term in learner.objective}
+    totals = _totals(batch, set(kinds.values()), accelerator)
+    parts = []
+    for micro in _cut(batch, accumulate):
+        counts = {labels: micro.count(with_labels=labels) for labels in totals}
+        shares = {
+            name: counts[labels] * accelerator.num_processes / max(totals[labels], 1)
+            for name, labels in kinds.items()
+        }
+        moved = micro.to(accelerator.device)
+        parts.append(
+            Part(batch=moved, taught=None if teach is None else teach(moved), shares=shares)
+        )
+    return parts
+
+
+def _cut(batch: Batch, accumulate: int) -> list[Batch]:
+    if accumulate == 1 or len(batch) == 0:
+        return [batch]
+    size = math.ceil(len(batch) / accumulate)
+    return [batch.slice(start, start + size) for start in range(0, len(batch), size)]
+
+
+def _totals(batch: Batch, kinds: set[bool], accelerator: Accelerator) -> dict[bool, int]:
+    """How much of the whole batch, over all processes, a loss with or without labels counts."""
+    counts = {labels: batch.count(with_labels=labels) for labels in sorted(kinds)}
+    if accelerator.num_processes == 1:
+        return counts
+    summed = accelerator.reduce(
+        torch.tensor(list(counts.values()), device=accelerator.device), reduction="sum"
+    )
+    return dict(zip(counts, summed.tolist(), strict=True))

@@ -1,0 +1,197 @@
+"""Train any number of models on the same batches.
+
+A batch is read, augmented and its targets decoded once for all. What a model becomes depends on
+its seed, the samples and the settings alone, not on who learns beside it or how often the run was
+stopped and went on. Processes that share the work, and micro-batches, change it by rounding only;
+each draws its own dropout, and has its own batch statistics.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import is_tensorboard_available
+
+from limbeck._errors import ExtraError, Interrupted, OptionError
+from limbeck._files import fingerprint
+from limbeck._interrupt import deferred_interrupt
+from limbeck._progress import Progress, Silence
+from limbeck.data import Samples
+from limbeck.recipe import Train
+from limbeck.signals import Head
+from limbeck.train._batches import batches, parts_of
+from limbeck.train._lane import Lane
+from limbeck.train._learner import Fitted, Learner, Teach
+from limbeck.train._order import Order, generator_seed
+from limbeck.train._resume import Resume
+from limbeck.train._schedule import schedule_factor
+
+CHECK_EVERY = 50
+"""Steps between two looks at whether the losses are finite."""
+
+
+def fit(
+    learners: Sequence[Learner],
+    samples: Samples,
+    settings: Train,
+    *,
+    heads: Sequence[Head],
+    seed: int,
+    order: Order | None = None,
+    teach: Teach | None = None,
+    views: int = 1,
+    validate: Callable[[Learner], float] | None = None,
+    higher_is_better: bool = True,
+    checkpoint: Path | None = None,
+    log_folder: Path | None = None,
+    progress: Progress = Silence(),  # noqa: B008  (it holds nothing)
+) -> Fitted:
+    """Train every learner on the same batches; their models are changed in place.
+
+    Args:
+        learners: Who learns.
+        samples: What from.
+        settings: For how long, by what optimiser, ...
+        heads: What the models answer.
+        seed: Of the order of samples and of dropout.
+        order: Which samples each epoch visits; all of them, shuffled, if left out.
+        teach: The teacher's rows for a batch, for objectives with soft terms.
+        views: How many views of a sample epochs take in turn; ignored with `settings.views`.
+        validate: A learner's score on the validation data; `keep = "best"` needs it.
+        higher_is_better: Which way that score is better.
+        checkpoint: Where to keep the state, to go on from after a kill; removed at the end.
+        log_folder: Where TensorBoard logs go; `log = "tensorboard"` needs it.
+        progress: Who watches.
+
+    Raises:
+        OptionError: Settings ask for what is not there.
+        ModelError: A model has nothing to learn with, or answers something else.
+        TrainingError: A loss is not finite.
+        Interrupted: The user stopped it; with a checkpoint, the same call goes on.
+    """
+    if settings.keep == "best" and validate is None:
+        raise OptionError(
+            'keep = "best" needs validation data to choose on. Give some, or set keep = "last".'
+        )
+    order = order or Order(pool=torch.arange(len(samples)), length=len(samples), seed=seed)
+    steps_per_epoch = math.ceil(order.length / settings.batch_size)
+    steps = settings.epochs * steps_per_epoch
+    with _accelerator(settings, log_folder) as accelerator, _own_noise(accelerator.device):
+        lanes = [Lane(learner, settings, accelerator, heads) for learner in learners]
+        of = _fingerprint(learners, samples, settings, order, seed, views)
+        resume = Resume(lanes, checkpoint, of, writes=accelerator.is_main_process)
+        first_epoch, first_step = resume.restore(progress)
+        shown = first_epoch * steps_per_epoch + first_step
+        progress.start(f"training {' + '.join(one.name for one in learners)}", steps)
+        progress.advance(shown)
+        deferred = deferred_interrupt() if accelerator.num_processes == 1 else nullcontext()
+        with deferred as interrupt:
+            for epoch in range(first_epoch, settings.epochs):
+                skip = first_step if epoch == first_epoch else 0
+                view = epoch + 1 if settings.views else epoch % views
+                loader = batches(samples, order.epoch(epoch), view, skip, settings, accelerator)
+                for step, batch in enumerate(loader, start=skip):
+                    done = epoch * steps_per_epoch + step
+                    factor = schedule_factor(done, steps, settings)
+                    noise = generator_seed(seed, "noise", done)
+                    parts = parts_of(
+                        batch, learners, teach, accelerator, accumulate=settings.accumulate
+                    )
+                    for lane in lanes:
+                        # The same noise for every lane, whoever else learns.
+                        _seed_noise(noise, accelerator.device)
+                        lane.learn(parts, factor)
+                    if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
+                        for lane in lanes:
+                            lane.check_finite(epoch, step)
+                        progress.advance(done + 1 - shown, loss=lanes[-1].mean_loss())
+                        shown = done + 1
+                    if interrupt is not None and interrupt.requested:
+                        resume.save(epoch, step + 1)
+                        raise Interrupted(resume.farewell())
+                    if resume.is_due():
+                        resume.save(epoch, step + 1)
+                for lane in lanes:
+                    lane.end_epoch(epoch, validate, higher_is_better)
+                if interrupt is not None and interrupt.requested:
+                    resume.save(epoch + 1, 0)
+                    raise Interrupted(resume.farewell())
+                if resume.is_due():
+                    resume.save(epoch + 1, 0)
+        for lane in lanes:
+            lane.finish()
+        resume.remove()
+        accelerator.wait_for_everyone()
+    return Fitted(
+        histories={lane.learner.name: lane.history for lane in lanes},
+        seconds=resume.seconds(),
+        samples_seen=settings.epochs * order.length,
+    )
+
+
+@contextmanager
+def _accelerator(settings: Train, log_folder: Path | None) -> Iterator[Accelerator]:
+    """An accelerator, whose logs are whole when it is left."""
+    if settings.log == "none":
+        yield _plain_accelerator()
+        return
+    if not is_tensorboard_available():
+        raise ExtraError(
+            "log = \"tensorboard\" needs TensorBoard. pip install 'limbeck[tensorboard]'."
+        )
+    if log_folder is None:
+        raise OptionError(
+            'log = "tensorboard" needs a log_folder to write to. Give one, or set log = "none".'
+        )
+    accelerator = _plain_accelerator(log_with="tensorboard", project_dir=log_folder)
+    accelerator.init_trackers("")
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+
+
+def _plain_accelerator(**options: object) -> Accelerator:
+    # It keeps one state for all accelerators of a process, and refuses one of other settings.
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision="no", **options)
+
+
+@contextmanager
+def _own_noise(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random numbers as if nothing had been trained."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+def _seed_noise(seed: int, device: torch.device) -> None:
+    """What torch.manual_seed does, for the devices in use: that walks every backend, in 1 ms."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def _fingerprint(
+    learners: Sequence[Learner],
+    samples: Samples,
+    settings: Train,
+    order: Order,
+    seed: int,
+    views: int,
+) -> str:
+    """Of everything a checkpoint depends on, but the contents of weights and samples."""
+    described = [
+        [
+            learner.name,
+            learner.outputs,
+            [(term.name, term.weight) for term in learner.objective],
+            [(name, tuple(part.shape)) for name, part in learner.model.state_dict().items()],
+        ]
+        for learner in learners
+    ]
+    pool = [len(samples), len(order.pool), int(order.pool.sum()), order.length, order.seed]
+    return fingerprint([described, pool, settings.model_dump(), seed, views])

@@ -1,0 +1,222 @@
+"""One learner with its optimiser: a step, the end of an epoch, the end of a pass."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from limbeck._errors import ModelError, OptionError, TrainingError
+from limbeck._outputs import as_logits, call, read_outputs
+from limbeck.methods import mean_terms
+from limbeck.recipe import Train
+from limbeck.signals import Batch, Head, Rows
+from limbeck.train._learner import History, Learner
+from limbeck.train._optimizer import make_optimizer
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is learned from at once: a batch, or a micro-batch of it."""
+
+    batch: Batch
+    taught: Mapping[str, Rows] | None
+    """What the teacher says of it."""
+    shares: Mapping[str, float]
+    """By term: how much of what the term counts in the whole batch is in this part."""
+
+
+class Lane:
+    """One learner with its optimiser and what was seen of it so far."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        settings: Train,
+        accelerator: Accelerator,
+        heads: Sequence[Head],
+    ) -> None:
+        self.learner = learner
+        self.settings = settings
+        self.heads = heads
+        self.history = History()
+        self.best: dict[str, Tensor] | None = None
+        self.best_score: float | None = None
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+        if not any(parameter.requires_grad for parameter in learner.model.parameters()):
+            raise ModelError(
+                f"{learner.name} has no weight that can learn. Unfreeze it with "
+                "model.requires_grad_(True), or build it: a lazy model has its weights after its "
+                "first call."
+            )
+        self.limited = _linear_weights(learner) if settings.max_norm else []
+        self.model: nn.Module = accelerator.prepare_model(learner.model)
+        # A mark that would keep the next pass from sharing the model's work between processes.
+        vars(learner.model).pop("_is_accelerate_prepared", None)
+        self.model.train()
+        self.optimizer = make_optimizer(learner.model.parameters(), settings)
+        self._accelerator = accelerator
+        # Not accelerate's, which patch `forward` (a Keras model never calls it) and look for
+        # packages on disk at each backward and step: 0.3 ms.
+        self._precision: AbstractContextManager[Any] = nullcontext()
+        self.scaler: torch.amp.GradScaler | None = None
+        if settings.precision != "no":
+            device = accelerator.device.type
+            self._precision = torch.autocast(device, dtype=_DTYPES[settings.precision])
+            self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
+
+    def learn(self, parts: Sequence[Part], factor: float) -> None:
+        """One optimiser step, at `factor` times the learning rate."""
+        settings, scaler = self.settings, self.scaler
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        for part in parts[:-1]:
+            with self._accelerator.no_sync(self.model):
+                self._backward(part)
+        self._backward(parts[-1])
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        if settings.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self.limited:
+            weight.data.renorm_(2, 0, settings.max_norm)
+        self.steps += 1
+
+    def _backward(self, part: Part) -> None:
+        means = mean_terms(
+            self.learner.objective, self._answers(part.batch), part.taught, part.batch
+        )
+        losses = []
+        for term in self.learner.objective:
+            mean = means[term.name] * part.shares[term.name]
+            losses.append(term.weight * mean)
+            seen, now = self.sums.get(term.name), mean.detach()
+            self.sums[term.name] = now if seen is None else seen + now
+        loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        with self._precision:
+            output = call(self.model, batch.inputs)
+        return as_logits(
+            read_outputs(output, self.heads, who="student"), self.heads, self.learner.outputs
+        )
+
+    def mean_loss(self) -> float:
+        """The weighted loss so far in this epoch."""
+        weights = {term.name: term.weight for term in self.learner.objective}
+        total = sum(weights[name] * float(value) for name, value in self.sums.items())
+        return total / max(self.steps, 1)
+
+    def check_finite(self, epoch: int, step: int) -> None:
+        """Refuse to go on with a loss that is not finite."""
+        for name, value in self.sums.items():
+            if not math.isfinite(float(value)):
+                raise TrainingError(
+                    f"the {name} loss of {self.learner.name} is {float(value)} in epoch "
+                    f"{epoch + 1}, by step {step + 1}. Lower train.learning_rate, set train.clip, "
+                    "or run `limbeck doctor` on the recipe."
+                )
+
+    def end_epoch(
+        self,
+        epoch: int,
+        validate: Callable[[Learner], float] | None,
+        higher_is_better: bool,
+    ) -> None:
+        """Write down the epoch's losses and validation score; keep the weights if best."""
+        self.history.loss.append(self._over_processes(self.mean_loss()))
+        for name, value in self.sums.items():
+            mean = self._over_processes(float(value) / max(self.steps, 1))
+            self.history.terms.setdefault(name, []).append(mean)
+        self.sums, self.steps = {}, 0
+        every = self.settings.validate_every
+        score = None
+        if validate is not None and every and (epoch + 1) % every == 0:
+            score = self._validated(validate, higher_is_better)
+        self.history.validation.append(score)
+        numbers = {f"{self.learner.name}/loss": self.history.loss[-1]}
+        if score is not None:
+            numbers[f"{self.learner.name}/validation"] = score
+        self._accelerator.log(numbers, step=epoch + 1)
+
+    def _validated(self, validate: Callable[[Learner], float], higher_is_better: bool) -> float:
+        self.learner.model.eval()
+        score = validate(self.learner)
+        self.learner.model.train()
+        better = self.best_score is None or (
+            score > self.best_score if higher_is_better else score < self.best_score
+        )
+        if self.settings.keep == "best" and better:
+            weights = self.learner.model.state_dict()
+            self.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            self.best_score = score
+        return score
+
+    def _over_processes(self, value: float) -> float:
+        if self._accelerator.num_processes == 1:
+            return value
+        # In float64, and a mean of means: each process's loss is scaled for the gradient's mean.
+        mean = self._accelerator.reduce(
+            torch.tensor(value, dtype=torch.float64, device=self._accelerator.device),
+            reduction="mean",
+        )
+        return float(mean)
+
+    def finish(self) -> None:
+        """Leave the model with the weights that are to be kept, in eval mode."""
+        if self.best is not None:
+            self.learner.model.load_state_dict(self.best)
+        self.learner.model.eval()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps from here on depend on."""
+        return {
+            "model": self.learner.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": {} if self.scaler is None else self.scaler.state_dict(),
+            "loss": self.history.loss,
+            "terms": self.history.terms,
+            "validation": self.history.validation,
+            "best": self.best,
+            "best_score": self.best_score,
+            "sums": self.sums,
+            "steps": self.steps,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go back to a `state`."""
+        self.learner.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(saved["scaler"])
+        self.history = History(
+            loss=saved["loss"], terms=saved["terms"], validation=saved["validation"]
+        )
+        self.best, self.best_score = saved["best"], saved["best_score"]
+        device = self._accelerator.device
+        self.sums = {name: value.to(device) for name, value in saved["sums"].items()}
+        self.steps = saved["steps"]
+
+
+def _linear_weights(learner: Learner) -> list[Tensor]:
+    weights = [part.weight for part in learner.model.modules() if isinstance(part, nn.Linear)]
+    if not weights:
+        raise OptionError(
+            f"max_norm limits the weights of torch.nn.Linear layers, and {learner.name} has none. "
+            "Leave it out."
+        )
+    return weights

@@ -1,0 +1,50 @@
+"""Who learns in a pass, and what a pass leaves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from limbeck.methods import Objective
+from limbeck.signals import Batch, Rows
+
+Teach = Callable[[Batch], Mapping[str, Rows]]
+"""What the teacher says of a batch, from the transfer set or live: a loss cannot tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """One model that learns in a pass."""
+
+    name: str
+    """What it is called in messages and logs."""
+    model: nn.Module
+    """It is changed in place."""
+    objective: Objective
+    """What it learns from."""
+    outputs: str = "logits"
+    """"logits", or "probabilities", whose logarithms are its logits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """How one model's training went, epoch by epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    """Mean weighted loss of each epoch."""
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    """Mean of each term, unweighted."""
+    validation: list[float | None] = field(default_factory=list)
+    """Validation score after each epoch; None where it was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a pass leaves beside the changed models."""
+
+    histories: dict[str, History]
+    """By learner."""
+    seconds: float
+    """Time spent, over all the times that the pass was continued."""
+    samples_seen: int
+    """How many samples each learner saw, repeats included."""

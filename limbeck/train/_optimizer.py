@@ -1,0 +1,46 @@
+"""Optimisers of torch.optim, by name."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck._errors import OptionError, did_you_mean
+from limbeck.recipe import Train
+
+_UNFIT = {"LBFGS": "asks for the loss several times a step", "SparseAdam": "needs sparse gradients"}
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: Train) -> torch.optim.Optimizer:
+    """The named optimiser of torch.optim.
+
+    Raises:
+        OptionError: There is no such optimiser, it does not fit, or it has no such option.
+    """
+    name = settings.optimizer
+    kind: Any = getattr(torch.optim, name, None)
+    known = [one for one in dir(torch.optim) if _is_optimizer(getattr(torch.optim, one))]
+    if not _is_optimizer(kind):
+        raise OptionError(
+            f"torch.optim has no optimiser {name!r}.{did_you_mean(name, known)} It has "
+            f"{', '.join(one for one in known if one not in _UNFIT)}."
+        )
+    if name in _UNFIT:
+        raise OptionError(
+            f"optimizer {name} {_UNFIT[name]}, which this loop does not do. Take AdamW, or SGD."
+        )
+    try:
+        options: dict[str, Any] = {"lr": settings.learning_rate, **settings.optimizer_options}
+        made: torch.optim.Optimizer = kind(parameters, **options)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"optimizer {name} does not take these options: {str(error).rstrip('.')}. Change "
+            "optimizer_options."
+        ) from None
+    return made
+
+
+def _is_optimizer(kind: Any) -> bool:
+    base = torch.optim.Optimizer
+    return isinstance(kind, type) and issubclass(kind, base) and kind is not base

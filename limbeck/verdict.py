@@ -1,0 +1,95 @@
+"""The verdict: helped, hurt, or not shown."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from limbeck._errors import ShapeError
+from limbeck.results import Metric, Verdict
+
+
+def judge(
+    student: Sequence[float],
+    control: Sequence[float],
+    teacher: float,
+    metric: Metric,
+) -> Verdict:
+    """Compare students with their controls, seed by seed.
+
+    The gain is the mean of student - control (control - student where lower is better), with its
+    95 % interval by the paired t-test. Helped: the interval is above 0; hurt: below 0; otherwise,
+    and with one seed always, not shown. The interval says how the gain varies with the seed on
+    this test set; it does not speak of other data.
+
+    Args:
+        student: Test scores of the students, one per seed.
+        control: Those of their controls, in the same order.
+        teacher: The teacher's test score.
+        metric: What the scores are.
+
+    Raises:
+        ShapeError: There are not as many students as controls, or none.
+    """
+    if len(student) != len(control) or not student:
+        raise ShapeError(
+            "a verdict pairs students with controls: expected one or more scores, and as many of "
+            f"each, got {len(student)} and {len(control)}."
+        )
+    sign = 1.0 if metric.higher_is_better else -1.0
+    gains = sign * (np.asarray(student, dtype=float) - np.asarray(control, dtype=float))
+    gain = float(gains.mean())
+    interval = _paired_interval(gains)
+    outcome: Literal["helped", "hurt", "not shown"] = "not shown"
+    if interval is not None and interval[0] > 0:
+        outcome = "helped"
+    elif interval is not None and interval[1] < 0:
+        outcome = "hurt"
+    gap = sign * (teacher - float(np.mean(control)))
+    return Verdict(
+        outcome=outcome,
+        gain=gain,
+        ci95=interval,
+        gap_closed=gain / gap if gap > 0 else None,
+        seeds=len(gains),
+        sentence=_sentence(outcome, gain, interval, len(gains), metric),
+    )
+
+
+def _paired_interval(gains: NDArray[np.float64]) -> tuple[float, float] | None:
+    if len(gains) < 2:
+        return None
+    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / math.sqrt(len(gains))
+    return float(gains.mean() - half), float(gains.mean() + half)
+
+
+def _sentence(
+    outcome: str,
+    gain: float,
+    interval: tuple[float, float] | None,
+    seeds: int,
+    metric: Metric,
+) -> str:
+    points = metric.name in ("accuracy", "exact_match")
+    scale, unit = (100.0, " points") if points else (1.0, "")
+
+    def number(value: float, sign: str = "") -> str:
+        return f"{value * scale:{sign}{'.2f' if points else '.4g'}}"
+
+    better = f"{number(abs(gain))}{unit} {'worse' if gain < 0 else 'better'}"
+    if interval is None:
+        return (
+            f"Not shown: with one seed nothing can be. The student's {metric.name} is {better} "
+            "than its control's; take several seeds."
+        )
+    low, high = (number(end, "+") for end in interval)
+    between = f"95 % interval of the gain {low} to {high}{unit}, {seeds} seeds"
+    if outcome == "not shown":
+        return (
+            f"Not shown: the student's {metric.name} is {better} than its control's ({between}), "
+            "which may be chance."
+        )
+    return f"The teacher {outcome}: {metric.name} is {better} than without it ({between})."

@@ -1,0 +1,74 @@
+"""What every test runs under: one thread, one seed, no network; and where the real data is."""
+
+import ipaddress
+import os
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+# Before torch, keras and the Hub client are imported; a subprocess inherits them.
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("limbeck", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("limbeck")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test for want of a tool or data set; fail it under `CI=true`, which has them all."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"missing under CI=true: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The real data sets: `$LIMBECK_DATA`, or `../shared/data` beside the checkout."""
+    root = Path(os.environ.get("LIMBECK_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not root.is_dir():
+        missing(f"no data folder {root}. Name it with LIMBECK_DATA.")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Refuse every connection that would leave this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            allowed = getattr(socket.socket, name)
+
+            def guarded(self: socket.socket, address: Any, allowed: Any = allowed) -> Any:
+                if self.family != socket.AF_UNIX and not _is_loopback(address[0]):
+                    raise RuntimeError(f"a test may not use the network, got {address!r}.")
+                return allowed(self, address)
+
+            patch.setattr(socket.socket, name, guarded)
+        yield
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,122 @@
+"""Views are functions of (content, view) alone, and shift and flip as their words say."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limbeck._errors import OptionError, ShapeError
+from limbeck.data import ArraySamples, Views, content_keys
+
+IMAGES = torch.from_numpy(
+    np.random.default_rng(0).integers(1, 256, (40, 3, 6, 5), dtype=np.uint8)
+)  # no 0: what comes in is told from what was there
+KEYS = content_keys(IMAGES)
+
+
+def shifted(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """`image`, `(channels, height, width)`, moved, in plain Python."""
+    channels, height, width = image.shape
+    moved = torch.zeros_like(image)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                if 0 <= y + down < height and 0 <= x + right < width:
+                    moved[c, y + down, x + right] = image[c, y, x]
+    return moved
+
+
+def mirrored(image: torch.Tensor) -> torch.Tensor:
+    channels, height, _ = image.shape
+    rows = [[image[c, y].tolist()[::-1] for y in range(height)] for c in range(channels)]
+    return torch.tensor(rows, dtype=image.dtype)
+
+
+@given(st.permutations(range(40)), st.integers(0, 39), st.integers(0, 2**31))
+def test_a_view_depends_on_the_sample_and_its_number_alone(order, size, view):
+    transform = Views(shift=2, flip=True)
+    whole = transform(IMAGES, KEYS, view)
+    some = torch.tensor(order[: size + 1])
+    assert torch.equal(transform(IMAGES[some], KEYS[some.numpy()], view), whole[some])
+
+
+def test_view_0_is_the_sample_as_it_came():
+    assert Views(shift=2, flip=True)(IMAGES, KEYS, 0) is IMAGES
+
+
+def test_views_that_do_nothing_are_all_the_sample():
+    assert Views()(IMAGES, KEYS, 7) is IMAGES
+
+
+@pytest.mark.parametrize("shift", [1, 2, 4])
+def test_a_view_is_its_image_moved_by_at_most_shift_pixels_with_zeros_coming_in(shift):
+    moves = [(y, x) for y in range(-shift, shift + 1) for x in range(-shift, shift + 1)]
+    views = Views(shift=shift)(IMAGES, KEYS, 3)
+    found = set()
+    for image, view in zip(IMAGES, views, strict=True):
+        fits = [move for move in moves if torch.equal(view, shifted(image, *move))]
+        assert fits
+        found.add(fits[0])
+    assert len(found) > len(moves) // 3  # 40 draws
+
+
+def test_grey_images_move_as_colour_images_do():
+    grey = Views(shift=2, flip=True)(IMAGES[:, 0], KEYS, 5)
+    assert torch.equal(grey, Views(shift=2, flip=True)(IMAGES, KEYS, 5)[:, 0])
+
+
+def test_a_flip_mirrors_left_to_right_about_half_of_the_samples():
+    count, views = 0, range(1, 26)
+    for view in views:
+        for image, seen in zip(IMAGES, Views(flip=True)(IMAGES, KEYS, view), strict=True):
+            if torch.equal(seen, mirrored(image)):
+                count += 1
+            else:
+                assert torch.equal(seen, image)
+    # 1000 fair draws: five standard deviations are 79
+    assert abs(count - 500) < 79
+
+
+def test_flipping_twice_gives_the_sample_back():
+    once = Views(flip=True)(IMAGES, KEYS, 1)
+    assert torch.equal(Views(flip=True)(once, KEYS, 1), IMAGES)
+
+
+def test_two_views_of_one_sample_differ():
+    transform = Views(shift=2, flip=True)
+    first, second = transform(IMAGES, KEYS, 1), transform(IMAGES, KEYS, 2)
+    same = (first == second).flatten(1).all(1)
+    assert int(same.sum()) < 10  # of 40; 1 in 50 is expected to be alike
+
+
+def test_a_view_of_a_key_is_the_same_for_ever():
+    # SplitMix64 of state 0 moved on by one step is published: 0xE220A8397B1DCDAF.
+    draw = 0xE220A8397B1DCDAF
+    down, right = -((draw & 0xFFFF) % 3 - 1), -((draw >> 16 & 0xFFFF) % 3 - 1)
+    image = IMAGES[:1]
+    assert draw >> 32 & 1  # so it is mirrored too
+    seen = Views(shift=1, flip=True)(image, np.zeros(1, dtype=np.uint64), 1)[0]
+    assert torch.equal(seen, mirrored(shifted(image[0], down, right)))
+
+
+def test_its_text_names_transform_and_version():
+    assert str(Views(shift=2, flip=True)) == "shift=2 flip=true version=1"
+
+
+def test_a_negative_shift_is_refused():
+    with pytest.raises(OptionError, match="shift must be 0 pixels or more, got -1"):
+        Views(shift=-1)
+
+
+def test_what_is_no_image_has_no_shifted_view():
+    with pytest.raises(ShapeError, match=r"got \(4, 2\)\. Leave out `augment`"):
+        Views(shift=1)(torch.zeros(4, 2), KEYS[:4], 1)
+
+
+def test_keyword_inputs_have_no_shifted_view():
+    words = ArraySamples({"input_ids": torch.ones(2, 3, dtype=torch.int64)}, {})
+    same = words.fetch(torch.arange(2), view=1).inputs["input_ids"]
+    assert torch.equal(same, torch.ones(2, 3, dtype=torch.int64))
+    with pytest.raises(ShapeError, match=r"got the inputs input_ids\. Leave out `augment`"):
+        words.with_views(Views(shift=1)).fetch(torch.arange(2), view=1)

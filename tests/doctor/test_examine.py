@@ -1,0 +1,486 @@
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from limbeck._errors import DataError
+from limbeck.data import SOURCES, ArraySamples, DataSet
+from limbeck.doctor import examine
+from limbeck.losses import soft_targets
+from limbeck.methods import METHODS, Term, soft_target_method
+from limbeck.models import MLP, MODELS, save_weights
+from limbeck.recipe import load_recipe
+from limbeck.signals import Head
+from limbeck.targets import CODECS
+from limbeck.targets._codecs import DenseCodec
+
+FAST = ["seeds=2", "data.limit=150", "teacher.options={hidden = [16]}"]
+
+
+def look(*overrides, name="digits"):
+    return examine(load_recipe(name, [*FAST, *overrides]))
+
+
+def saved_teacher(folder):
+    torch.manual_seed(7)  # not a student's seed, or it would be its own teacher
+    path = folder / "teacher.safetensors"
+    save_weights(MLP(64, [16], 10), path)
+    return path
+
+
+def table(found, title):
+    (rows,) = [rows for name, _, rows in found.tables if name == title]
+    return rows
+
+
+def only_fault(found):
+    assert len(found.faults) == 1, found.faults
+    return found.faults[0]
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Puts a function among the models, under the name "own"."""
+
+    def put(function):
+        monkeypatch.setitem(MODELS, "own", lambda interface: function())
+
+    return put
+
+
+@pytest.fixture
+def source(monkeypatch):
+    """Puts samples of one head among the sources, under the name "own"."""
+
+    def put(inputs, labels, head):
+        samples = ArraySamples(inputs, {head.name: labels})
+        data = DataSet(train=samples, validation=samples, test=samples, heads=(head,))
+        monkeypatch.setitem(SOURCES, "own", lambda path, cut: data)
+
+    return put
+
+
+# ---- what is in order ---------------------------------------------------------------------------
+
+
+def test_the_digits_are_in_order_in_seconds_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = torch.get_rng_state()
+    begun = time.process_time()  # not of the machine's other work
+    found = examine(load_recipe("digits"))
+    assert found.faults == []
+    assert time.process_time() - begun < 15
+    assert os.listdir(tmp_path) == []
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_every_table_has_as_many_cells_in_a_row_as_columns():
+    found = look()
+    assert [title for title, _, _ in found.tables] == [
+        "Heads and one batch",
+        "Models",
+        "Stored rows against the live teacher",
+        "Loss terms",
+        "The losses prove themselves",
+        "Time (an estimate)",
+        "Memory in training (an estimate)",
+    ]
+    for _, columns, rows in found.tables:
+        assert rows
+        assert all(len(row) == len(columns) for row in rows)
+
+
+def test_shapes_and_parameters_are_those_of_the_recipe():
+    found = look()
+    assert table(found, "Heads and one batch") == [
+        ["label", "categorical", "10", "(64, 8, 8) float32", "(64,) int64"]
+    ]
+    parameters = {row[0]: row[2] for row in table(found, "Models")}
+    assert parameters == {"teacher": "1,210", "student small": "1,210"}  # 64*16+16 + 16*10+10
+
+
+def test_a_batch_holds_labelled_samples_and_others():
+    assert "Of the 64 samples in the batch, 6 show their label." in look().notes
+    found = look("data.labelled=1")
+    assert "Of the 64 samples in the batch, 1 show their label." in found.notes
+    assert found.faults == []
+
+
+def test_a_batch_is_no_larger_than_the_data():
+    assert table(look("data.limit=20"), "Heads and one batch")[0][3] == "(20, 8, 8) float32"
+
+
+def test_terms_are_weighted_as_the_recipe_says():
+    rows = table(look("distil.hard_weight=0.5", "distil.soft_weight=2"), "Loss terms")
+    assert [row[:3] for row in rows] == [
+        ["teacher", "hard", "1"],
+        ["control small", "hard", "1"],
+        ["student small", "soft", "2"],
+        ["student small", "hard", "0.5"],
+    ]
+    control, hard = rows[1], rows[3]
+    assert float(hard[4]) == pytest.approx(float(control[3]) / 2, rel=1e-3)
+    assert float(hard[5]) == pytest.approx(float(control[5]) / 2, rel=1e-2)
+
+
+def test_the_gradient_norm_is_that_of_finite_differences(model):
+    built = []
+
+    def one_weight():
+        class Scaled(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale = nn.Parameter(torch.tensor(0.3))
+
+            def forward(self, x):
+                return self.scale * x.flatten(1)[:, :10]
+
+        built.append(Scaled())
+        return built[-1]
+
+    model(one_weight)
+    found = look("students.small.model=own", "students.small.options={}", "data.labelled=1.0")
+    row = table(found, "Loss terms")[1]
+    # The batch again, by the documented order, and the loss by a formula of its own.
+    from limbeck.doctor._lessons import one_batch
+    from limbeck.tasks import load_task
+
+    data = load_task(load_recipe("digits", [*FAST, "data.labelled=1.0"]).data).data
+    batch = one_batch(data.train, 64)
+    pixels = batch.inputs.flatten(1)[:, :10].double().numpy()
+    labels = batch.labels["label"].numpy()
+
+    def loss(scale):
+        logits = scale * pixels
+        log_sum = np.log(np.exp(logits).sum(-1))
+        return (log_sum - logits[np.arange(len(labels)), labels]).mean()
+
+    assert row[0] == "control small"
+    assert float(row[3]) == pytest.approx(loss(0.3), rel=1e-3)
+    slope = (loss(0.3 + 1e-5) - loss(0.3 - 1e-5)) / 2e-5
+    assert float(row[5]) == pytest.approx(abs(slope), rel=1e-2)
+
+
+def test_steps_and_bytes_are_multiplied_out():
+    found = look("train.epochs=3", "teacher.train.epochs=2", "targets.views=2")
+    work = {row[0]: row[2] for row in table(found, "Time (an estimate)")}
+    assert work == {
+        "teacher": "6 steps",  # 2 epochs of ceil(150 / 64)
+        "targets": "300 samples",
+        "control": "18 steps",  # 3 epochs, 2 seeds
+        "distil": "18 steps",
+        "in all": "",
+    }
+    assert any("300 samples x 20 B = 5.86 KiB" in note for note in found.notes)
+
+
+def test_memory_counts_weights_gradients_and_the_optimisers_state():
+    found = look("data.limit=64")
+    rows = {row[0]: row[1:] for row in table(found, "Memory in training (an estimate)")}
+    # 1210 numbers of 4 bytes; Adam keeps two more of each, and a step count for 4 tensors.
+    assert rows["student small"][:3] == ["4.73 KiB", "4.73 KiB", "9.47 KiB"]
+    # Kept for the backward pass: at least the input, 64 x 64, and the hidden layer, 64 x 16.
+    amount, unit = rows["student small"][3].split()
+    assert unit == "KiB"
+    assert 20 <= float(amount) < 60
+
+
+def test_two_students_learn_in_one_pass_each_with_its_control():
+    found = look('students.large={model = "mlp"}')
+    models = {row[0]: row[1] for row in table(found, "Time (an estimate)")}
+    assert models["distil"] == "student small, student large"
+    assert models["control"] == "control small, control large"
+
+
+def test_a_live_teacher_stores_nothing():
+    found = look("distil.live=true")
+    assert found.faults == []
+    assert not any(title.startswith("Stored") for title, _, _ in found.tables)
+    assert "targets" not in {row[0] for row in table(found, "Time (an estimate)")}
+
+
+def test_a_loaded_teacher_is_not_trained(tmp_path):
+    weights = saved_teacher(tmp_path)
+    found = look(f"teacher.weights={weights}")
+    assert found.faults == []
+    assert "teacher" not in {row[0] for row in table(found, "Loss terms")}
+    assert not any("untrained" in note for note in found.notes)
+    assert any("untrained" in note for note in look().notes)
+
+
+def test_topk_is_proved_with_its_classes_and_with_all():
+    found = look("targets.codec=topk", "targets.codec_options={k = 3}")
+    assert found.faults == []
+    names = [row[0] for row in table(found, "The losses prove themselves")]
+    assert names == ["soft, 3 of 10 classes"] * 4 + ["soft, every class named"] * 6
+    assert table(found, "Stored rows against the live teacher")[0][2] == "13"  # 3 + 3 * 2 + 4
+
+
+def test_probabilities_are_normalised_and_a_student_may_give_them_too(model):
+    model(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(-1)))
+    found = look(
+        *("teacher.model=own", "teacher.options={}", "teacher.outputs=probabilities"),
+        *("targets.compress=normalised", "students.small.model=own", "students.small.options={}"),
+        "students.small.outputs=probabilities",
+    )
+    assert found.faults == []
+
+
+def test_numbers_rows_and_yes_or_no_classes_are_looked_at_too(source):
+    inputs = torch.randn(40, 5, 4)
+    classes = torch.randint(0, 2, (40, 3)).float()
+    heads = {
+        "real": (torch.randn(40, 2), Head(space="real", size=2)),
+        "binary": (classes, Head(space="binary", size=3)),
+    }
+    for space, (labels, head) in heads.items():
+        source(inputs, labels, head)
+        found = look("data.source=own", "data.labelled=1.0")
+        assert found.faults == []
+        proofs = table(found, "The losses prove themselves")
+        assert len(proofs) == 5
+        assert table(found, "Heads and one batch")[0][1] == space
+
+
+def test_rows_of_a_sequence_are_looked_at_too(source, model):
+    source(
+        torch.randn(40, 5, 4),
+        torch.arange(200).reshape(40, 5) % 3,
+        Head(space="categorical", size=3),
+    )
+    model(lambda: nn.Linear(4, 3))
+    found = look(
+        *("data.source=own", "data.labelled=1.0", "teacher.model=own", "teacher.options={}"),
+        *("students.small.model=own", "students.small.options={}"),
+    )
+    assert found.faults == []
+    assert table(found, "Models")[0][3] == "label (40, 5, 3) float32"
+    assert any("40 samples x 30 B" in note for note in found.notes)  # 5 rows x 3 x 2 bytes
+
+
+def test_a_student_without_batch_normalisation_may_see_one_sample_at_a_time():
+    assert look("train.batch_size=1").faults == []
+
+
+# ---- what is not --------------------------------------------------------------------------------
+
+
+def test_errors_of_the_data_pass_through():
+    with pytest.raises(DataError, match="no such thing"):
+        look("data.source=idx", "data.path=no such thing")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["distil.method=soft_target"], "no method is called 'soft_target'. Did you mean"),
+        (["targets.codec=dense8"], 'codec must be one of dense16, dense32, topk, got "dense8"'),
+        (["targets.codec=topk", "targets.codec_options={k = 11}"], "at most the 10 classes"),
+        (["teacher.outputs=probabilities"], 'set targets.compress = "normalised"'),
+        (["train.views=true"], "which a transfer set cannot hold"),
+        (["students.small.model=mlpp"], "no model is called 'mlpp'. Did you mean mlp?"),
+        (["teacher.model=mlpp"], "no model is called 'mlpp'. Did you mean mlp?"),
+        (["teacher.weights=none.safetensors"], "there is no weights file none.safetensors"),
+        (["train.optimizer=Adamm"], "torch.optim has no optimiser 'Adamm'"),
+        (
+            ["targets.codec=topk", "targets.codec_options={k = 3}", "distil.temperature=2"],
+            "which cannot be moved to 2.0",
+        ),
+    ],
+)
+def test_what_contradicts_itself_or_does_not_exist_is_a_fault(overrides, text):
+    assert any(text in fault for fault in look(*overrides).faults)
+
+
+def test_faults_of_several_parts_are_found_at_once():
+    found = look("distil.method=none", "targets.codec=none", "students.small.model=none")
+    assert len(found.faults) == 3
+    assert {title for title, _, _ in found.tables} == {"Heads and one batch", "Models"}
+
+
+@pytest.mark.parametrize("who", ["teacher", "students.small"])
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: [nn.Linear(64, 9)], "must answer 10 classes for head label, got an answer of"),
+        (lambda: [nn.Linear(63, 10)], "cannot be called with the inputs (64, 8, 8) float32: mat1"),
+        (lambda: [nn.Linear(64, 10), nn.Softmax(-1)], "logits for head label, got what look like"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_a_fault(model, who, make, text):
+    model(lambda: nn.Sequential(nn.Flatten(), *make()))
+    found = look(f"{who}.model=own", f"{who}.options={{}}")
+    assert all(text in fault for fault in found.faults)
+    assert found.faults
+
+
+def test_a_student_that_gives_logits_for_probabilities_is_a_fault():
+    fault = only_fault(look("students.small.outputs=probabilities"))
+    assert "students.small must give probabilities" in fault
+    assert fault.endswith('Set students.small.outputs = "logits".')
+
+
+def test_a_teacher_that_gives_logits_to_be_normalised_is_a_fault():
+    fault = only_fault(look("targets.compress=normalised"))
+    assert "must be 0 or more to be normalised" in fault
+
+
+def test_a_teacher_that_says_nan_is_a_fault(tmp_path):
+    teacher = MLP(64, [16], 10)
+    nn.init.constant_(teacher.layers[1].bias, torch.nan)
+    weights = tmp_path / "teacher.safetensors"
+    save_weights(teacher, weights)
+    fault = only_fault(look(f"teacher.weights={weights}"))
+    assert "the teacher's answer for head label is not finite" in fault
+
+
+@pytest.mark.parametrize(
+    ("overrides", "faulty"),
+    [
+        (["train.batch_size=1"], True),
+        (["train.batch_size=8", "train.accumulate=8"], True),
+        (["train.batch_size=149"], True),  # 150 samples: the last batch is one
+        (["train.batch_size=50"], False),
+    ],
+)
+def test_a_batch_of_one_for_batch_normalisation_is_a_fault(overrides, faulty):
+    found = look("students.small.model=cnn", "students.small.options={channels = [4]}", *overrides)
+    texts = ["student small normalises over the batch (BatchNorm2d)"] if faulty else []
+    assert len(found.faults) == len(texts)
+    assert all(text in fault for text, fault in zip(texts, found.faults, strict=True))
+
+
+class Detached(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)).detach()
+
+
+def test_a_detached_student_is_a_fault_of_each_of_its_terms(model):
+    model(Detached)
+    faults = look("students.small.model=own", "students.small.options={}").faults
+    assert len(faults) == 3
+    assert all("is detached: no parameter gets a gradient" in fault for fault in faults)
+
+
+class Infinite(nn.Module):
+    """Finite answers, in training a root of 0 whose gradient is not."""
+
+    def __init__(self, in_value):
+        super().__init__()
+        self.in_value = in_value
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        rows = self.layer(x.flatten(1))
+        if not self.training:
+            return rows
+        return rows / 0 if self.in_value else rows + (0 * self.layer.weight).sum().sqrt()
+
+
+@pytest.mark.parametrize(
+    ("in_value", "text"),
+    [
+        (True, "the soft loss of student small is not finite: nan"),
+        (False, "the gradient of the soft loss of student small is not finite: nan"),
+    ],
+)
+def test_what_is_not_finite_is_a_fault(model, in_value, text):
+    model(lambda: Infinite(in_value))
+    faults = look("students.small.model=own", "students.small.options={}").faults
+    assert any(text in fault for fault in faults)
+
+
+def add_term(monkeypatch, loss, weight=1.0):
+    """Puts a method "own" among the methods: soft targets, and one more term."""
+
+    def method(heads, **options):
+        more = Term(name="more", head=heads[0].name, weight=weight, with_labels=False, loss=loss)
+        return (*soft_target_method(heads, **options), more)
+
+    monkeypatch.setitem(METHODS, "own", method)
+
+
+def test_a_term_that_is_zero_is_a_fault(monkeypatch):
+    add_term(monkeypatch, lambda student, teacher, batch: 0 * student.sum(-1))
+    faults = look("distil.method=own").faults
+    assert any("the more loss of student small is exactly 0" in fault for fault in faults)
+
+
+def test_a_term_that_drowns_another_is_a_fault():
+    fault = only_fault(look("distil.hard_weight=0.001", "distil.soft_weight=10"))
+    assert "the soft loss of student small pulls" in fault
+    assert "times as hard as the hard loss, more than 100 times" in fault
+
+
+def test_a_drowned_soft_loss_is_a_note_where_the_teacher_is_untrained(tmp_path):
+    weights = saved_teacher(tmp_path)
+    drown = ["distil.hard_weight=10", "distil.soft_weight=0.001"]
+    found = look(*drown)
+    assert found.faults == []
+    assert any("the hard loss of student small pulls" in note for note in found.notes)
+    fault = only_fault(look(*drown, f"teacher.weights={weights}"))
+    assert "the hard loss of student small pulls" in fault
+
+
+def test_a_student_that_is_its_teacher_already_is_a_fault(tmp_path):
+    torch.manual_seed(0)  # the student's
+    save_weights(MLP(64, [16], 10), tmp_path / "same.safetensors")
+    found = look(f"teacher.weights={tmp_path / 'same.safetensors'}", "targets.codec=dense32")
+    soft = next(row for row in table(found, "Loss terms") if row[:2] == ["student small", "soft"])
+    assert float(soft[3]) < 1e-5
+    assert "pulls" in only_fault(found) or "exactly 0" in only_fault(found)
+
+
+def test_a_teacher_that_is_still_to_be_trained_does_not_begin_as_its_student():
+    soft = next(row for row in table(look(), "Loss terms") if row[1] == "soft")
+    assert float(soft[3]) > 1e-3
+
+
+def test_a_loss_that_does_not_hold_is_a_fault(monkeypatch):
+    def without_t_squared(student, teacher, batch):
+        return soft_targets(student, teacher.logits, temperature=4.0) / 16
+
+    add_term(monkeypatch, without_t_squared)
+    fault = only_fault(look("distil.method=own"))
+    assert "the more loss does not prove itself: gradient of the right size is off by 0.93" in fault
+    assert "Look for a missing T^2" in fault
+    proofs = table(look("distil.method=own"), "The losses prove themselves")
+    assert [row[4] for row in proofs] == ["yes"] * 11 + ["NO"]
+
+
+class Coarse(DenseCodec):
+    def encode(self, values, head):
+        return {"values": np.round(values.numpy()).astype(np.float16)}
+
+
+def test_a_codec_that_loses_what_it_says_it_keeps_is_a_fault(monkeypatch):
+    monkeypatch.setitem(
+        CODECS, "coarse", lambda: Coarse("coarse", np.dtype(np.float16), relative=0, absolute=0)
+    )
+    found = look("targets.codec=coarse", "targets.temperature=1", "distil.temperature=1")
+    assert "must be within 0.01 nats of the live teacher's with codec coarse" in only_fault(found)
+
+
+def test_training_samples_without_labels_are_a_fault(monkeypatch):
+    def unlabelled(path, cut):
+        data = SOURCES["digits"](path, cut)
+        return replace(data, train=ArraySamples(data.train.inputs, {}))
+
+    monkeypatch.setitem(SOURCES, "own", unlabelled)
+    fault = only_fault(look("data.source=own", "data.labelled=1.0"))
+    assert "the train split has no labels for head label" in fault
+
+
+def test_a_pickle_of_weights_is_refused(tmp_path: Path):
+    (tmp_path / "teacher.pt").write_bytes(b"")
+    fault = only_fault(look(f"teacher.weights={tmp_path / 'teacher.pt'}"))
+    assert "may be a pickle" in fault

@@ -1,0 +1,55 @@
+"""Models and data of a user's own."""
+
+import torch
+from torch import Tensor, nn
+
+
+def probable() -> nn.Module:
+    """Gives probabilities, as many Keras models do."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(-1)
+    )
+
+
+def seven_classes() -> nn.Module:
+    """Answers seven classes."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+
+
+def misfit() -> nn.Module:
+    """Takes samples of another shape."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(63, 10))
+
+
+def broken() -> nn.Module:
+    """Answers what is not a number."""
+    return _Broken()
+
+
+class _Broken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs.flatten(1)) * torch.nan
+
+
+def successors(characters: int = 40) -> nn.Module:
+    """Scores each next character by the last one alone."""
+    return _Successors(characters)
+
+
+class _Successors(nn.Module):
+    def __init__(self, characters: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(characters, characters)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.table(input_ids)
+
+
+def two_signs() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Data: two numbers, and whether each is positive."""
+    numbers = torch.randn(300, 2, generator=torch.Generator().manual_seed(5))
+    return (numbers[:200], numbers[:200] > 0), (numbers[200:], numbers[200:] > 0)

@@ -1,0 +1,137 @@
+"""A teacher that has nothing to teach gets a warning that says so."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import limbeck
+from limbeck._progress import Silence
+from limbeck.data import ArraySamples, DataSet
+from limbeck.metrics import METRICS
+from limbeck.models import MLP, save_weights
+from limbeck.pipeline._warnings import constant_score, teacher_warnings
+from limbeck.signals import Head
+from limbeck.tasks import Task
+from tests.pipeline.examples import small
+
+LABELS = torch.tensor([0] * 60 + [1] * 40)
+
+
+def _task(head: Head, labels: Tensor, metric: str) -> Task:
+    split = ArraySamples(torch.arange(len(labels)).float()[:, None], {"label": labels})
+    data = DataSet(train=split, validation=split, test=split, heads=(head,))
+    return Task(data=data, metric=METRICS[metric])
+
+
+CLASSES = _task(Head(space="categorical", size=2), LABELS, "accuracy")
+
+
+def _warnings(task: Task, teacher: float, control: float, *, seeds: int = 5) -> list[str]:
+    return teacher_warnings(
+        task, teacher_validation=teacher, control_validation={"small": [control]}, seeds=seeds
+    )
+
+
+def test_the_constant_answer_is_the_commonest_class():
+    assert constant_score(CLASSES.data, METRICS["accuracy"]) == pytest.approx(0.6)
+
+
+def test_the_constant_answer_has_the_entropy_of_the_classes():
+    share = torch.tensor([0.6, 0.4]).double()
+    expected = float(-(share * share.log()).sum())
+    assert constant_score(CLASSES.data, METRICS["cross_entropy"]) == pytest.approx(expected)
+
+
+def test_the_constant_answer_to_numbers_is_their_mean():
+    numbers = torch.tensor([[1.0], [3.0], [8.0]])
+    task = _task(Head(space="real", size=1), numbers, "rmse")
+    assert constant_score(task.data, METRICS["rmse"]) == pytest.approx(
+        float(numbers.std(correction=0))
+    )
+
+
+def test_the_constant_answer_to_yes_or_no_is_what_most_say():
+    answers = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    task = _task(Head(space="binary", size=2), answers, "exact_match")
+    assert constant_score(task.data, METRICS["exact_match"]) == pytest.approx(2 / 3)
+
+
+def test_a_good_teacher_gets_no_warning():
+    assert _warnings(CLASSES, 0.9, 0.8) == []
+
+
+# Two standard errors of a share of 0.6 in 100 samples are 0.098.
+@pytest.mark.parametrize("score", [0.3, 0.6, 0.69])
+def test_a_teacher_at_chance_level_is_warned_of(score):
+    [warning] = _warnings(CLASSES, score, score - 0.1)
+    assert f"at chance level: validation accuracy {score:.4g}, and 0.6 for the best" in warning
+
+
+def test_a_teacher_above_chance_by_more_than_its_error_is_not():
+    assert _warnings(CLASSES, 0.71, 0.5) == []
+
+
+def test_a_regressor_no_better_than_the_mean_is_warned_of():
+    numbers = torch.tensor([[1.0], [3.0], [8.0]])
+    task = _task(Head(space="real", size=1), numbers, "rmse")
+    [warning] = _warnings(task, 3.0, 4.0)
+    assert "at chance level: validation rmse 3, and 2.944" in warning
+    assert _warnings(task, 2.9, 4.0) == []
+
+
+@pytest.mark.parametrize(("teacher", "control"), [(0.8, 0.9), (0.8, 0.8)])
+def test_a_teacher_no_better_than_the_control_is_warned_of(teacher, control):
+    [warning] = _warnings(CLASSES, teacher, control)
+    assert f"not better than student small without it: validation accuracy {teacher}" in warning
+
+
+def test_where_lower_is_better_a_lower_teacher_is_better():
+    task = _task(CLASSES.data.head, LABELS, "cross_entropy")
+    assert _warnings(task, 0.3, 0.4) == []
+    assert len(_warnings(task, 0.4, 0.3)) == 1
+
+
+def test_each_student_is_compared_with_its_own_control():
+    controls = {"small": [0.7, 0.7], "large": [0.9, 0.9]}
+    [warning] = teacher_warnings(
+        CLASSES, teacher_validation=0.85, control_validation=controls, seeds=2
+    )
+    assert "student large" in warning
+
+
+def test_one_seed_is_warned_of():
+    [warning] = _warnings(CLASSES, 0.9, 0.8, seeds=1)
+    assert "One seed shows nothing" in warning
+
+
+class _Listener(Silence):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def start(self, name: str, total: int) -> None:
+        self.heard.append(f"start {name}")
+
+    def say(self, message: str) -> None:
+        self.heard.append(message)
+
+    def warn(self, message: str) -> None:
+        self.heard.append(f"warning: {message}")
+
+
+def test_a_run_examines_its_teacher_before_it_teaches_and_reports_the_warnings(tmp_path: Path):
+    torch.manual_seed(1)
+    save_weights(MLP(64, [32], 10), tmp_path / "random.safetensors")
+    weights = f'teacher.weights="{tmp_path / "random.safetensors"}"'
+    listener = _Listener()
+    report = limbeck.run(small(tmp_path, weights, "seeds=1"), tmp_path / "run", progress=listener)
+    assert listener.heard[0].startswith("teacher: validation accuracy 0.")
+    assert listener.heard[1].startswith("warning: The teacher is at chance level")
+    assert listener.heard[2] == "start targets"
+    chance, worse, seed = report.warnings
+    assert "at chance level" in chance
+    assert "not better than student small" in worse
+    assert "One seed" in seed
+    assert report.teacher_validation == pytest.approx(report.models["teacher"].score.mean, abs=0.15)
+    assert report.verdict.outcome == "not shown"

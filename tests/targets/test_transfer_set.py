@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import torch
+
+from limbeck._errors import TargetsError
+from limbeck.data import ArraySamples
+from limbeck.signals import Head
+from limbeck.targets import TransferSet, capture, compare, data_fingerprint, describe
+from limbeck.teachers import Teacher
+
+
+def test_reads_any_samples_in_any_order(stored, samples):
+    targets = TransferSet(stored)
+    everything = targets.read(targets.positions(samples.keys))["label"].values
+    some = torch.tensor([7, 7, 3, 39])
+    got = targets.read(targets.positions(samples.keys[some.numpy()]))["label"].values
+    assert got.equal(everything[some])
+    assert targets.aligned(samples).rows(some)["label"].values.equal(everything[some])
+
+
+def test_rows_stay_in_the_stored_precision(stored, samples):
+    rows = TransferSet(stored).aligned(samples).rows(torch.arange(3))["label"]
+    assert rows.values.dtype == torch.float16
+    assert rows.to(torch.device("cpu")).values.dtype == torch.float32
+
+
+def test_says_how_many_samples_have_no_row(stored, samples, make):
+    targets = TransferSet(stored)
+    mixed = ArraySamples(torch.cat([samples.inputs[:10], make.samples(12, seed=5).inputs]), {})
+    message = r"no row for 12 of 22 samples \(the first is number 10\).*Capture it again"
+    with pytest.raises(TargetsError, match=message):
+        targets.positions(mixed.keys)
+    with pytest.raises(TargetsError, match=message):
+        targets.aligned(mixed)
+
+
+@pytest.mark.parametrize("view", [1, -1])
+def test_says_which_views_there_are(stored, samples, view):
+    with pytest.raises(TargetsError, match=rf"holds views 0\.\.0 of each sample, not view {view}"):
+        TransferSet(stored).positions(samples.keys, view)
+
+
+def test_keys_beyond_both_ends_are_missing(stored, samples):
+    ends = np.array([0, 2**64 - 1], dtype=np.uint64)
+    with pytest.raises(TargetsError, match=r"no row for 2 of 2 samples"):
+        TransferSet(stored).positions(ends)
+
+
+def test_expects_what_it_was_made_of(stored, teacher, samples, make):
+    TransferSet(stored).expect(
+        teacher=teacher.fingerprint,
+        heads=[make.label],
+        transform=str(samples.views),
+        data=data_fingerprint(samples.keys),
+        views=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        (
+            {"teacher": "0123456789abcdef"},
+            r"teacher: expected 0123456789abcdef, got \w{16} \(asked\)",
+        ),
+        ({"transform": "flip"}, r'transform: expected "flip", got "shift=0'),
+        ({"data": "ffff"}, r'data: expected "ffff", got'),
+        ({"views": 3}, r"views: expected 3, got 1"),
+        (
+            {"heads": [Head(space="categorical", size=6)]},
+            r"head label: expected categorical of size 6, got categorical of size 5",
+        ),
+        ({"heads": [Head(space="binary", size=5)]}, r"head label: expected binary"),
+        (
+            {"heads": [Head(name="kind", space="categorical", size=5)]},
+            r"heads: expected kind, got label",
+        ),
+        (
+            {"heads": [Head(space="categorical", size=5, classes=("ant", "bee", "cow", "d", "e"))]},
+            r"classes of head label: expected 'cow' for class 2, got 'cat'",
+        ),
+        (
+            {"heads": [Head(space="categorical", size=5)]},
+            r"classes of head label: expected no names, got 5 names",
+        ),
+    ],
+)
+def test_names_what_is_other_than_expected(stored, expected, message):
+    with pytest.raises(TargetsError, match=rf"something else: {message}.*another folder"):
+        TransferSet(stored).expect(**expected)
+
+
+def test_names_everything_that_differs_at_once(stored):
+    with pytest.raises(TargetsError, match=r"teacher: .*; transform: "):
+        TransferSet(stored).expect(teacher="0", transform="flip")
+
+
+def test_the_fingerprint_of_data_forgets_order_and_repetition(samples, make):
+    keys = samples.keys
+    assert data_fingerprint(keys) == data_fingerprint(np.concatenate([keys[::-1], keys[:3]]))
+    assert data_fingerprint(keys) != data_fingerprint(keys[1:])
+    assert data_fingerprint(keys) != data_fingerprint(make.samples(seed=1).keys)
+
+
+def test_verify_decodes_every_row(stored):
+    assert TransferSet(stored).verify() == 40
+
+
+@pytest.mark.parametrize("codec", [{}, {"codec": "topk", "codec_options": {"k": 2}}])
+def test_a_live_teacher_says_what_is_stored(teacher, samples, tmp_path, codec):
+    targets = capture(teacher, samples, tmp_path, **codec)
+    found = compare(targets, teacher, samples, limit=10)
+    assert found.rows == 10
+    assert found.difference < 1e-3
+    assert found.mean_kl < 1e-3
+
+
+def test_a_teacher_who_changed_its_mind_is_noticed(stored, samples, make):
+    other = Teacher(make.asked(lambda x: -make.logits(x)), [make.label])
+    with pytest.raises(TargetsError, match=r"not what the teacher says now: .* a difference of \d"):
+        compare(TransferSet(stored), other, samples)
+
+
+def test_describes_itself_with_a_row_in_words(stored, samples):
+    targets = TransferSet(stored)
+    facts = describe(targets)
+    assert facts["compressed by"] == "softmax at temperature 4"
+    assert facts["rows"] == "40 in 1 shards"
+    first = targets.read(torch.tensor([0]))["label"].values[0].float().exp()
+    best = ("ant", "bee", "cat", "dog", "eel")[int(first.argmax())]
+    assert facts["first row of label"].startswith(f"{best}: {float(first.max()):.3f}, ")
+    assert facts["first row of label"].endswith(", ...")
+
+
+def test_describes_every_kind_of_row(samples, tmp_path, make):
+    heads = [Head(name="tags", space="binary", size=2), Head(name="place", space="real", size=4)]
+    teacher = Teacher(
+        lambda x: {"tags": x[:, 0, :2] * 0 + [[9.0, -9.0]], "place": x[:, 0] * 0 + 2.5}, heads
+    )
+    facts = describe(capture(teacher, samples, tmp_path / "a", temperature=1.0))
+    assert facts["first row of tags"] == "class 0: 1.000, class 1: 0.000"
+    assert facts["first row of place"] == "2.5, 2.5, 2.5, ..."
+    asked = Teacher(make.asked(lambda x: np.stack([[5.0, 5, 0, 0, 0]] * 3)), [make.label])
+    facts = describe(capture(asked, samples, tmp_path / "b", codec="topk", codec_options={"k": 1}))
+    assert facts["codec"] == "topk (k = 1)"
+    assert facts["head label"] == "categorical, size 5, 3 rows a sample"
+    assert "biased" in facts["faithful"]
+    assert facts["first row of label"].endswith("all others: 0.650")

@@ -1,0 +1,325 @@
+import os
+import string
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from limbeck._errors import RecipeError
+from limbeck.recipe import (
+    Augment,
+    Data,
+    Distil,
+    Recipe,
+    Student,
+    Targets,
+    Teacher,
+    Train,
+    load_recipe,
+    parse_recipe,
+    shipped,
+    to_toml,
+)
+
+SMALLEST = {
+    "name": "smallest",
+    "data": {"source": "digits"},
+    "teacher": {"model": "mlp"},
+    "students": {"small": {"model": "mlp"}},
+}
+SHIPPED = {
+    "digits",
+    "digits-hurt",
+    "fashion-mnist",
+    "housing",
+    "mnist",
+    "shakespeare",
+    "trec6",
+}
+
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+options = st.dictionaries(texts, values, max_size=3)
+counts = st.integers(1, 10**6)
+positive = st.floats(1e-6, 1e6)
+fractions = st.floats(0, 0.999)
+inner_fractions = st.floats(0.001, 0.999)
+trains = st.builds(
+    Train,
+    epochs=counts,
+    batch_size=st.integers(8, 4096),
+    accumulate=st.integers(1, 8),
+    optimizer=texts,
+    optimizer_options=options.filter(lambda given: "lr" not in given),
+    learning_rate=positive,
+    schedule=st.sampled_from(["cosine", "step", "constant"]),
+    milestones=st.lists(fractions, max_size=3),
+    warmup=fractions,
+    clip=positive,
+    views=st.booleans(),
+    precision=st.sampled_from(["no", "bf16", "fp16"]),
+    keep=st.sampled_from(["last", "best"]),
+    validate_every=counts,
+    log=st.sampled_from(["none", "tensorboard"]),
+)
+recipes = st.builds(
+    Recipe,
+    name=texts,
+    description=texts,
+    seeds=counts,
+    data=st.builds(
+        Data,
+        source=texts,
+        path=st.none() | texts,
+        options=options,
+        labelled=st.floats(0.001, 1) | counts,
+        validation=inner_fractions,
+        limit=st.none() | counts,
+        augment=st.builds(Augment, shift=st.integers(0, 4), flip=st.booleans()),
+        metric=st.none() | texts,
+        seed=st.integers(0, 9),
+    ),
+    teacher=st.builds(Teacher, model=texts, options=options, train=trains),
+    targets=st.builds(Targets, temperature=positive, codec_options=options, views=counts),
+    students=st.dictionaries(
+        st.text(string.ascii_letters + string.digits + "-_é", min_size=1, max_size=8),
+        st.builds(Student, model=texts, options=options),
+        min_size=1,
+        max_size=2,
+    ),
+    distil=st.builds(Distil, temperature=st.none() | positive, live=st.booleans()),
+    train=trains,
+)
+
+
+def with_(**changes):
+    """The smallest recipe with sections changed."""
+    return SMALLEST | changes
+
+
+def fault(raw):
+    """What is said of a recipe that does not hold."""
+    with pytest.raises(RecipeError) as error:
+        parse_recipe(raw)
+    return str(error.value).removeprefix("recipe recipe: ")
+
+
+@given(recipe=recipes)
+def test_every_recipe_is_read_back_as_it_was_written(recipe):
+    assert parse_recipe(tomllib.loads(to_toml(recipe))) == recipe
+
+
+def test_the_shipped_recipes_are_the_promised_ones_and_all_load():
+    names = [name for name, _ in shipped()]
+    assert names == sorted(SHIPPED)
+    for name in names:
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert recipe.description
+        assert recipe.seeds >= 3
+        assert parse_recipe(tomllib.loads(to_toml(recipe))) == recipe
+
+
+def test_what_is_left_out_has_the_documented_defaults():
+    recipe = parse_recipe(SMALLEST)
+    assert recipe.seeds == 5
+    assert recipe.targets.temperature == 4.0
+    assert recipe.data.labelled == 1.0
+    assert recipe.train == Train() == recipe.teacher.train
+    assert recipe.distil.soft_weight == 1.0
+
+
+def test_a_recipe_is_never_edited_in_place():
+    with pytest.raises(ValidationError, match="frozen"):
+        parse_recipe(SMALLEST).seeds = 3
+
+
+def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
+    for given_, kept in ((1, 1), (1.0, 1.0), (500, 500), (0.1, 0.1)):
+        labelled = parse_recipe(with_(data={"source": "digits", "labelled": given_})).data.labelled
+        assert (labelled, type(labelled)) == (kept, type(kept))
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            with_(trian={}),
+            "there is no key trian. Did you mean train? Known here: name, description, seeds, "
+            "data, teacher, targets, students, distil, train.",
+        ),
+        (
+            with_(data={"source": "digits", "augment": {"shfit": 1}}),
+            "there is no key data.augment.shfit. Did you mean shift? Known here: shift, flip.",
+        ),
+        (
+            with_(students={"small": {"modle": "mlp"}}),
+            "there is no key students.small.modle. Did you mean model? Known here: model, "
+            "options, outputs.",
+        ),
+        (
+            with_(distil={"xyz": 1}),
+            "there is no key distil.xyz. Known here: method, temperature, hard_weight, "
+            "soft_weight, live.",
+        ),
+        (with_(students={"small": {}}), "students.small.model is missing."),
+        ({}, "name is missing."),
+        (with_(train=3), "train: input should be a valid dictionary or instance of Train, got 3."),
+        (with_(name=3), "name: input should be a valid string, got 3."),
+        (with_(seeds="5"), "seeds: input should be a valid integer, got '5'."),
+        (with_(seeds=True), "seeds: input should be a valid integer, got True."),
+        (with_(seeds=2.0), "seeds: input should be a valid integer, got 2.0."),
+        (with_(seeds=0), "seeds: input should be greater than or equal to 1, got 0."),
+        (
+            with_(targets={"temperature": 0}),
+            "targets.temperature: input should be greater than 0, got 0.",
+        ),
+        (
+            with_(train={"clip": float("inf")}),
+            "train.clip: input should be a finite number, got inf.",
+        ),
+        (
+            with_(train={"learning_rate": float("nan")}),
+            "train.learning_rate: input should be a finite number, got nan.",
+        ),
+        (
+            with_(data={"source": "digits", "labelled": "many"}),
+            "data.labelled: input should be a valid number, got 'many'.",
+        ),
+        (
+            with_(data={"source": "digits", "test": 1.0}),
+            "data.test: input should be less than 1, got 1.0.",
+        ),
+        (
+            with_(train={"schedule": "cos"}),
+            "train.schedule: input should be 'cosine', 'step' or 'constant', got 'cos'.",
+        ),
+        (
+            with_(train={"milestones": [0.5, 2]}),
+            "train.milestones.1: input should be less than 1, got 2.",
+        ),
+        (
+            with_(train={"keep": "best", "validate_every": 0}),
+            'train: keep = "best" needs validate_every of 1 or more.',
+        ),
+        (
+            with_(train={"optimizer_options": {"lr": 1.0}}),
+            "train: the learning rate is set by learning_rate, not optimizer_options.lr.",
+        ),
+        (
+            with_(train={"batch_size": 2, "accumulate": 4}),
+            "train: accumulate must not be larger than batch_size.",
+        ),
+        (
+            with_(students={}),
+            "students: dictionary should have at least 1 item after validation, not 0, got {}.",
+        ),
+        (
+            with_(students={"../up": {"model": "mlp"}}),
+            'students: a name must be letters, digits, "-" and "_", for its files are called by '
+            "it, got '../up'.",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_the_recipes_own_words(raw, message):
+    assert fault(raw) == message
+
+
+def test_overrides_are_toml_values_or_strings():
+    recipe = load_recipe(
+        "digits",
+        [
+            "train.epochs=3",
+            "data.labelled=50",
+            "targets.temperature = 2",
+            "data.path=/some/where",
+            "data.augment.flip=true",
+            "teacher.model = cnn",
+            "students.small.options.hidden=[8]",
+            'students.other={ model = "cnn" }',
+            "targets.codec=topk",
+            "targets.codec_options.k=3",
+        ],
+    )
+    assert recipe.train.epochs == 3
+    assert recipe.data.labelled == 50
+    assert recipe.targets.temperature == 2.0
+    assert recipe.data.path == "/some/where"
+    assert recipe.data.augment.flip is True
+    assert recipe.teacher.model == "cnn"
+    assert recipe.students["small"].options == {"hidden": [8]}
+    assert recipe.students["other"].model == "cnn"
+    assert recipe.targets.codec_options == {"k": 3}
+
+
+def test_the_last_override_of_a_key_counts():
+    assert load_recipe("digits", ["seeds=2", "seeds=3"]).seeds == 3
+
+
+@pytest.mark.parametrize("override", ["seeds", "=3", "train..epochs=3", ""])
+def test_an_override_that_names_no_key_is_refused(override):
+    with pytest.raises(RecipeError) as error:
+        load_recipe("digits", [override])
+    assert str(error.value) == f"--set takes section.key=value, got {override!r}."
+
+
+def test_an_override_below_a_value_is_refused():
+    with pytest.raises(RecipeError) as error:
+        load_recipe("digits", ["train.epochs.more=3"])
+    assert str(error.value) == ("--set train.epochs.more=3: epochs is a value, not a section.")
+
+
+def test_an_override_of_an_unknown_key_is_refused_with_the_nearest_one():
+    with pytest.raises(RecipeError, match=r"there is no key train\.epoch\. Did you mean epochs\?"):
+        load_recipe("digits", ["train.epoch=3"])
+
+
+def test_a_file_is_a_recipe_too(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(to_toml(parse_recipe(SMALLEST)), encoding="utf-8")
+    assert load_recipe(str(path)) == parse_recipe(SMALLEST)
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_one():
+    with pytest.raises(RecipeError) as error:
+        load_recipe("digit")
+    assert str(error.value) == (
+        "no recipe is called 'digit', and no file. Did you mean digits? There are "
+        f"{', '.join(sorted(SHIPPED))}; `limbeck recipes` lists them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name = [", "is not TOML: "),
+        (b"\xff\xfe", "is no text: "),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, content, message):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError) as error:
+        load_recipe(str(path))
+    assert f"{path} {message}" in str(error.value)
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.write_text("", encoding="utf-8")
+
+    def refuse(*args, **options):
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(type(path), "read_text", refuse)
+    monkeypatch.setattr("limbeck.recipe.shipped", lambda: iter(()))
+    with pytest.raises(RecipeError) as error:
+        load_recipe(str(path))
+    assert str(error.value) == f"cannot read {path}: Permission denied."

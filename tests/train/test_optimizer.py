@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch import nn
+
+from limbeck._errors import OptionError
+from limbeck.recipe import Train
+from limbeck.train import make_optimizer
+from tests.train.problem import INPUTS, LABELS, draw, model, train
+
+FITTING = sorted(
+    name
+    for name, kind in vars(torch.optim).items()
+    if isinstance(kind, type)
+    and issubclass(kind, torch.optim.Optimizer)
+    and name not in ("Optimizer", "LBFGS", "SparseAdam", "Muon")
+)
+
+
+def loss_of(trained):
+    with torch.no_grad():
+        return float(nn.functional.cross_entropy(trained(INPUTS), LABELS))
+
+
+def test_the_usual_optimisers_are_among_those_that_fit():
+    assert {"SGD", "Adam", "AdamW", "RMSprop", "NAdam", "RAdam", "Adagrad"} <= set(FITTING)
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_every_optimiser_trains(name):
+    trained = model()
+    before = loss_of(trained)
+    rate = 1.0 if name == "Adadelta" else 0.01
+    train(trained, optimizer=name, learning_rate=rate, epochs=5)
+    assert loss_of(trained) < before
+
+
+def test_muon_trains_a_model_of_matrices():
+    torch.manual_seed(0)
+    trained = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
+    before = loss_of(trained)
+    train(trained, optimizer="Muon", learning_rate=0.02)
+    assert loss_of(trained) < before
+
+
+def test_options_reach_the_optimiser():
+    made = make_optimizer(
+        model().parameters(),
+        Train(optimizer="SGD", learning_rate=0.3, optimizer_options={"momentum": 0.9}),
+    )
+    assert (made.defaults["lr"], made.defaults["momentum"]) == (0.3, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "AdamV"}, "no optimiser 'AdamV'. Did you mean Adam"),
+        ({"optimizer": "Optimizer"}, "no optimiser 'Optimizer'"),
+        ({"optimizer": "lr_scheduler"}, "no optimiser 'lr_scheduler'"),
+        ({"optimizer": "LBFGS"}, "asks for the loss several times a step.* Take AdamW"),
+        ({"optimizer": "SparseAdam"}, "needs sparse gradients"),
+        ({"optimizer_options": {"momentun": 1}}, "momentun.* Change optimizer_options"),
+        ({"optimizer_options": {"weight_decay": -1.0}}, "weight_decay.* Change optimizer_options"),
+        ({"optimizer": "Muon"}, "optimizer Muon does not take"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        make_optimizer([nn.Parameter(draw(3))], Train(**options))
