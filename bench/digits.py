@@ -17,7 +17,7 @@ from _results import bar, write
 
 from limbeck import TransferSet, capture
 from limbeck.data import ArraySamples
-from limbeck.evaluate import answer_all, as_answerer
+from limbeck.evaluation import answer_all, as_answerer
 from limbeck.methods import Objective, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.pipeline import run

@@ -15,8 +15,8 @@ from torch import nn
 from limbeck._errors import OptionError
 from limbeck._progress import Progress, Silence
 from limbeck.data import DataSet, Samples, check_split, samples_and_heads
-from limbeck.evaluate import Evaluation, answer_all, as_answerer
-from limbeck.evaluate import evaluate as _evaluate
+from limbeck.evaluation import Evaluation, answer_all, as_answerer
+from limbeck.evaluation import evaluate as _evaluate
 from limbeck.methods import objective, supervised
 from limbeck.metrics import metric_for
 from limbeck.recipe import Train

@@ -31,6 +31,9 @@ app = typer.Typer(
 targets_app = typer.Typer(invoke_without_command=True, help="Look at a transfer set on disk.")
 app.add_typer(targets_app, name="targets")
 
+STOPPED = 130
+"""The exit code after Ctrl-C."""
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -192,13 +195,7 @@ def _exit_code(command: Callable[..., Any]) -> int:
         code = command(standalone_mode=False)
     except Interrupted as error:
         err.print(f"\n{escape(str(error))}", soft_wrap=True)
-        return 130
-    except (KeyboardInterrupt, typer.Abort):
-        err.print(
-            "\nstopped. What was reached is kept: run the same command again to go on.",
-            soft_wrap=True,
-        )
-        return 130
+        return STOPPED
     except LimbeckError as error:
         err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         return 2
@@ -206,6 +203,11 @@ def _exit_code(command: Callable[..., Any]) -> int:
         err.print(f"[red]error:[/red] {escape(error.format_message())}", soft_wrap=True)
         err.print("`limbeck --help` lists the commands, `limbeck COMMAND --help` their options.")
         return 2
+    if code == STOPPED:  # what typer makes of Ctrl-C
+        err.print(
+            "\nstopped. What was reached is kept: run the same command again to go on.",
+            soft_wrap=True,
+        )
     return code if isinstance(code, int) else 0
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from limbeck._errors import ShapeError
+from limbeck._errors import OptionError, ShapeError, did_you_mean
+from limbeck.metrics import METRICS
 from limbeck.results import Metric, Verdict
 
 
@@ -16,7 +17,7 @@ def judge(
     student: Sequence[float],
     control: Sequence[float],
     teacher: float,
-    metric: Metric,
+    metric: Metric | str,
 ) -> Verdict:
     """Compare students with their controls, seed by seed.
 
@@ -29,11 +30,20 @@ def judge(
         student: Test scores of the students, one per seed.
         control: Those of their controls, in the same order.
         teacher: The teacher's test score.
-        metric: What the scores are.
+        metric: What the scores are, or a name in `limbeck.metrics.METRICS`.
 
     Raises:
+        OptionError: There is no metric of that name.
         ShapeError: There are not as many students as controls, or none.
     """
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise OptionError(
+                f"no metric is called {metric!r}.{did_you_mean(metric, METRICS)} There are "
+                f"{', '.join(METRICS)}."
+            )
+        found = METRICS[metric]
+        metric = Metric(name=found.name, higher_is_better=found.higher_is_better)
     if len(student) != len(control) or not student:
         raise ShapeError(
             "a verdict pairs students with controls: expected one or more scores, and as many of "

@@ -17,7 +17,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"__main__"},
     {"cli"},
     {"pipeline", "doctor", "api"},
-    {"train", "evaluate"},
+    {"train", "evaluation"},
     {"targets", "tasks", "methods", "report", "verdict"},
     {"teachers", "models"},
     {"losses", "metrics", "data", "results", "_checkpoint", "_outputs"},

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck import results
 from limbeck.data import DataSet
-from limbeck.evaluate import Answers
+from limbeck.evaluation import Answers
 from limbeck.metrics import reliability
 from limbeck.pipeline._stages import Record
 from limbeck.signals import Head

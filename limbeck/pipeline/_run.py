@@ -23,7 +23,7 @@ from limbeck._errors import StorageError
 from limbeck._files import file_hash, fingerprint, storage_errors, write_text
 from limbeck._progress import Progress, Silence
 from limbeck.data import Samples
-from limbeck.evaluate import answer_all, as_answerer, flops
+from limbeck.evaluation import answer_all, as_answerer, flops
 from limbeck.methods import Objective, objective, supervised
 from limbeck.models import Interface, build, load_weights, save, save_weights
 from limbeck.pipeline._preflight import check_parts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from limbeck import results
-from limbeck.evaluate import (
+from limbeck.evaluation import (
     Answers,
     Cost,
     Nearness,

@@ -41,6 +41,11 @@ def nan_at_padding(student, teacher):
     return T**2 * (log_p.exp() * (log_p - F.log_softmax(student / T, -1))).sum(-1)
 
 
+def nan_gradient_at_padding(student, teacher):
+    smallest = F.softmax(student, -1).amin(-1)  # 0 where a class is padded
+    return soft_targets(student, teacher, temperature=T) + 0 * smallest.sqrt()
+
+
 def detached_student(student, teacher):
     return soft_targets(student.detach(), teacher, temperature=T)
 
@@ -73,6 +78,7 @@ def test_binary_and_real_losses_prove_themselves():
         (mean_over_classes, {"gradient of the right size"}),
         (not_detached, {"no gradient to the teacher"}),
         (nan_at_padding, {"unchanged by classes of -inf"}),
+        (nan_gradient_at_padding, {"unchanged by classes of -inf"}),
         (detached_student, {"gradient of the right size"}),
         (cross_entropy_at_temperature, {"zero at equality"}),
     ],

@@ -11,7 +11,7 @@ from tests.pipeline.examples import small
 @pytest.fixture(autouse=True)
 def _no_stopwatch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency is tested with `evaluate`; here it would only take time."""
-    monkeypatch.setattr("limbeck.evaluate.median_latency_ms", lambda model, inputs: 1.0)
+    monkeypatch.setattr("limbeck.evaluation.median_latency_ms", lambda model, inputs: 1.0)
 
 
 @pytest.fixture(scope="session")

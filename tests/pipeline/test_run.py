@@ -12,7 +12,7 @@ import torch
 
 import limbeck
 from limbeck.data import Samples
-from limbeck.evaluate import answer_all, as_answerer
+from limbeck.evaluation import answer_all, as_answerer
 from limbeck.metrics import METRICS
 from limbeck.models import MLP
 from limbeck.pipeline import _run
