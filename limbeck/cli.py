@@ -3,7 +3,7 @@
 import os
 import sys
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -187,12 +187,13 @@ def _options(
 
 def main() -> None:
     """Run the command line: 0 when all went well, 2 for a clear error, 130 when stopped."""
-    sys.exit(_exit_code(app))
+    sys.exit(run_arguments(sys.argv[1:]))
 
 
-def _exit_code(command: Callable[..., Any]) -> int:
+def run_arguments(arguments: Sequence[str]) -> int:
+    """Run one command line, and give its exit code; nothing of ours is raised."""
     try:
-        code = command(standalone_mode=False)
+        code = app(list(arguments), prog_name="limbeck", standalone_mode=False)
     except Interrupted as error:
         err.print(f"\n{escape(str(error))}", soft_wrap=True)
         return STOPPED

@@ -31,11 +31,11 @@ def head(space):
 
 def reference_bins(logits, labels):
     """Confidences and hits of each bin ((m - 1) / M, m / M], in plain Python."""
-    bins = [[] for _ in range(BINS)]
+    bins = [[] for _ in range(15)]
     for row, label in zip(logits, labels, strict=True):
         powers = [math.exp(x) for x in row]
         confidence = max(powers) / sum(powers)
-        place = next(m for m in range(BINS) if confidence <= (m + 1) / BINS + 1e-12)
+        place = next(m for m in range(15) if confidence <= (m + 1) / 15 + 1e-12)
         bins[place].append((confidence, row.index(max(row)) == label))
     return bins
 
@@ -109,6 +109,13 @@ def test_a_sure_and_right_model_has_no_calibration_error():
     logits = 1000 * torch.eye(4)
     assert expected_calibration_error(logits, torch.arange(4)) == 0.0
     assert expected_calibration_error(logits, (torch.arange(4) + 1) % 4) == 1.0
+
+
+@pytest.mark.parametrize(("classes", "place"), [(3, 4), (5, 2)])
+def test_a_bin_holds_its_upper_edge(classes, place):
+    """Bin m of 15 is ((m - 1) / 15, m / 15]: 1/3 is the edge of the 5th, 1/5 of the 3rd."""
+    count = reliability(torch.zeros(1, classes), torch.zeros(1, dtype=torch.long)).count
+    assert count.nonzero().tolist() == [[place]]
 
 
 def test_an_empty_bin_stands_at_its_middle_with_no_accuracy():

@@ -151,6 +151,17 @@ def test_a_row_without_a_tail_has_a_finite_gradient_beside_one_with_a_tail():
     assert bool(torch.isfinite(student.grad).all())
 
 
+def test_without_a_tail_impossible_classes_leave_the_gradient_finite():
+    """The classes that are not named are all padding: the bucket's logarithm is -inf."""
+    student = torch.tensor([[1.0, 0.0, float("-inf")]], dtype=torch.float64, requires_grad=True)
+    half = torch.full((1, 2), 0.5, dtype=torch.float64)
+    ids, none = torch.tensor([[0, 1]]), torch.zeros(1, dtype=torch.float64)
+    sparse_soft_targets(student, ids, half, none, temperature=1.0).sum().backward()
+    q = 1 / (1 + math.exp(-1))  # and 1 - q; the gradient is q - p
+    want = torch.tensor([[q - 0.5, 0.5 - q, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(student.grad, want)
+
+
 def test_a_temperature_that_is_not_above_0_is_refused():
     with pytest.raises(OptionError, match=r"^temperature must be above 0 and finite, got 0\.$"):
         sparse_soft_targets(

@@ -1,0 +1,22 @@
+"""torchrun with two processes gives what one process gives, up to rounding."""
+
+import torch
+
+from tests.pipeline.examples import python, small_file, weights
+
+
+def test_two_processes_train_the_weights_of_one(tmp_path):
+    recipe = small_file(tmp_path)
+    sets = ["--set", "seeds=1", "--set", "data.labelled=0.3", "--set", "distil.hard_weight=0.5"]
+    run = ["-m", "limbeck", "run", recipe, *sets, "--out"]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for name, launch in (("one", []), ("two", two)):
+        process = python(*launch, *run, name, cwd=tmp_path)
+        printed, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, printed
+        assert printed.count("report: ") == 1  # one process prints
+    one, other = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == other.keys()
+    for file, models in one.items():
+        for tensor, value in models.items():
+            torch.testing.assert_close(other[file][tensor], value, rtol=1e-3, atol=2e-4)
