@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from accelerate import PartialState
 
+from limbeck._devices import only_cpu
 from limbeck.data import DataSet
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._forecast import Asking, look_ahead, median_seconds
@@ -35,7 +36,7 @@ def examine(recipe: Recipe) -> Findings:
     """
     found = Findings()
     data = load_task(recipe.data).data
-    device = PartialState().device
+    device = PartialState(cpu=only_cpu()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         parts = look_at_parts(recipe, data, device, found)

@@ -19,6 +19,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from limbeck import results
+from limbeck._devices import only_cpu
 from limbeck._errors import StorageError
 from limbeck._files import file_hash, fingerprint, storage_errors, write_text
 from limbeck._progress import Progress, Silence
@@ -76,7 +77,7 @@ class _Run:
         self.out = out
         self.task = task
         # One process asks the teacher while the others wait, which may take days.
-        self.state = PartialState(timeout=timedelta(days=30))
+        self.state = PartialState(cpu=only_cpu(), timeout=timedelta(days=30))
         self.progress = progress if self.state.is_main_process else Silence()
         self.records = Records(out)
         self.interface = Interface.of(task.data)

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import is_tensorboard_available
 
+from limbeck._devices import only_cpu
 from limbeck._errors import ExtraError, Interrupted, OptionError
 from limbeck._files import fingerprint
 from limbeck._interrupt import deferred_interrupt
@@ -158,7 +159,7 @@ def _accelerator(settings: Train, log_folder: Path | None) -> Iterator[Accelerat
 def _plain_accelerator(**options: object) -> Accelerator:
     # It keeps one state for all accelerators of a process, and refuses one of other settings.
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision="no", **options)
+    return Accelerator(cpu=only_cpu(), mixed_precision="no", **options)
 
 
 @contextmanager
