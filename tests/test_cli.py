@@ -1,0 +1,262 @@
+"""The command line: what it prints, and the code it ends with."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import limbeck
+from limbeck import cli
+from limbeck._errors import Interrupted
+from limbeck.cli import _Bars
+from tests.pipeline.examples import REPOSITORY, small, small_file
+
+COMMANDS = ("run", "doctor", "report", "recipes", "targets")
+
+
+@pytest.fixture
+def ask(capsys, monkeypatch):
+    """The exit code, and what is printed to each stream, of `limbeck ARGUMENTS`."""
+
+    def limbeck_(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return exit_.value.code, said.out, said.err
+
+    return limbeck_
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run of the small recipe."""
+    folder = tmp_path_factory.mktemp("cli")
+    limbeck.run(small(folder), folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_lists_the_commands(ask, arguments):
+    code, said, _ = ask(*arguments)
+    assert code == 0
+    for command in COMMANDS:
+        assert command in said
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "targets inspect", "targets verify"])
+def test_every_command_has_help(ask, command):
+    code, said, _ = ask(*command.split(), "--help")
+    assert code == 0
+    assert "Usage" in said
+
+
+def test_targets_alone_shows_its_help(ask):
+    code, said, _ = ask("targets")
+    assert code == 0
+    assert "inspect" in said
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys\n"
+        "sys.argv = ['limbeck', '--help']\n"
+        "from limbeck.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('torch' in sys.modules, 'numpy' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_version_is_the_packages(ask):
+    assert ask("--version") == (0, f"limbeck {limbeck.__version__}\n", "")
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "limbeck", "--version"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"limbeck {limbeck.__version__}\n"
+
+
+def test_recipes_lists_every_shipped_recipe(ask):
+    code, said, _ = ask("recipes")
+    assert code == 0
+    for name in (
+        "digits",
+        "digits-hurt",
+        "mnist",
+        "fashion-mnist",
+        "trec6",
+        "shakespeare",
+        "housing",
+    ):
+        assert any(line.startswith(name) for line in said.splitlines())
+
+
+def test_a_recipe_is_shown_as_the_file_it_is(ask):
+    code, said, _ = ask("recipes", "digits")
+    file = REPOSITORY / "limbeck" / "recipes" / "digits.toml"
+    assert code == 0
+    assert said == file.read_text(encoding="utf-8")
+
+
+def test_only_shipped_recipes_are_shown(ask, tmp_path):
+    code, _, said = ask("recipes", small_file(tmp_path))
+    assert code == 2
+    assert "comes with Limbeck" in said
+    code, _, said = ask("recipes", "digit")
+    assert code == 2
+    assert "Did you mean digits?" in said
+
+
+def test_run_ends_with_the_verdict_and_the_path_of_the_report(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said, warned = ask("run", small_file(tmp_path), "--set", "seeds=1")
+    lines = said.splitlines()
+    assert (code, warned) == (0, "")
+    assert lines[0].startswith("teacher: validation accuracy 0.")
+    assert lines[-1] == "report: runs/small/report.html"
+    assert (tmp_path / "runs" / "small" / "report.html").is_file()
+    whole = " ".join(said.split())
+    assert "Not shown: with one seed nothing can be." in whole
+    assert "warning: One seed shows nothing: set seeds to 5 or more for a verdict." in whole
+    assert "student small" in said
+
+
+def test_set_changes_the_recipe_and_out_the_folder(ask, tmp_path):
+    ask("run", small_file(tmp_path), "--out", tmp_path / "here", "--set", "seeds=1")
+    assert "seeds = 1" in (tmp_path / "here" / "recipe.toml").read_text()
+
+
+def test_report_makes_the_page_again_and_says_where_it_is(ask, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    page = tmp_path / "run" / "report.html"
+    page.unlink()
+    code, said, _ = ask("report", tmp_path / "run")
+    assert code == 0
+    assert f"report: {page}" in said.splitlines()
+    assert page.read_bytes() == (finished / "report.html").read_bytes()
+    assert "student small" in said
+
+
+def test_report_opens_the_page_when_it_is_asked_to(ask, finished, monkeypatch):
+    opened = []
+    monkeypatch.setattr(cli.webbrowser, "open", opened.append)
+    ask("report", finished)
+    assert opened == []
+    ask("report", finished, "--open")
+    assert opened == [(finished / "report.html").as_uri()]
+
+
+def test_targets_inspect_says_what_is_stored(ask, finished):
+    code, said, _ = ask("targets", "inspect", finished / "targets")
+    assert code == 0
+    assert "600" in said
+    assert "dense16" in said
+
+
+def test_targets_verify_says_that_all_is_whole(ask, finished):
+    code, said, _ = ask("targets", "verify", finished / "targets")
+    assert code == 0
+    assert said.startswith("whole: 1 shards, 600 rows")
+
+
+def test_targets_verify_finds_a_flipped_bit(ask, finished, tmp_path):
+    shutil.copytree(finished / "targets", tmp_path / "targets")
+    [shard] = (tmp_path / "targets").glob("*.arrow")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    code, _, said = ask("targets", "verify", tmp_path / "targets")
+    assert code == 2
+    assert "is damaged: expected checksum" in said
+
+
+def test_doctor_says_that_all_is_in_order(ask, tmp_path):
+    code, said, _ = ask("doctor", small_file(tmp_path))
+    assert code == 0
+    assert "Everything that was looked at is in order." in said
+
+
+def test_doctor_ends_with_2_at_a_fault(ask, tmp_path):
+    code, _, said = ask("doctor", small_file(tmp_path), "--set", "train.optimizer=Addam")
+    assert code == 2
+    assert "fault:" in said
+    assert "Did you mean Adam" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["rum"], "rum"),
+        (["run"], "'recipe'"),
+        (["run", "digits", "--oot", "x"], "--oot"),
+        (["targets", "inspekt"], "inspekt"),
+        (["report", "/nowhere"], "/nowhere"),
+        (["targets", "inspect", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_command_that_makes_no_sense_ends_with_2_and_names_it(ask, arguments, named):
+    code, _, said = ask(*arguments)
+    assert code == 2
+    assert said.startswith("error: ")
+    assert named in said
+
+
+def test_a_stopped_run_ends_with_130_and_its_own_words(ask, monkeypatch):
+    monkeypatch.setattr("limbeck.recipe.load_recipe", _raises(Interrupted("stopped. All is kept.")))
+    assert ask("run", "digits") == (130, "", "\nstopped. All is kept.\n")
+
+
+def _raises(error: BaseException):
+    def load_recipe(*arguments):
+        raise error
+
+    return load_recipe
+
+
+def test_ctrl_c_outside_of_training_ends_with_130(ask, monkeypatch):
+    monkeypatch.setattr("limbeck.recipe.load_recipe", _raises(KeyboardInterrupt()))
+    code, _, said = ask("run", "digits")
+    assert code == 130
+    assert "run the same command again" in said
+
+
+def test_markup_in_a_message_is_not_markup(ask):
+    code, _, said = ask("run", "[red]digits[/red]")
+    assert code == 2
+    assert "'[red]digits[/red]'" in said
+
+
+def test_a_second_process_prints_nothing(ask, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    code, said, _ = ask("run", small_file(tmp_path), "--set", "seeds=1", "--out", tmp_path / "run")
+    assert code == 0
+    assert "report:" not in said
+
+
+def test_bars_name_the_work_and_go_when_it_is_done(monkeypatch, capsys):
+    monkeypatch.setattr(cli.out, "_force_terminal", True)
+    monkeypatch.setattr(cli.out, "_width", 100)
+    with _Bars() as bars:
+        bars.start("first", 2)
+        bars.advance(1, loss=0.123456)
+        bars.start("second", 3)
+        bars.advance(3)
+        bars.say("a line [that] stays")
+        bars.warn("look")
+        shown = [task.description for task in bars._bars.tasks]
+    assert shown == ["second"]
+    said = capsys.readouterr().out
+    assert "a line [that] stays" in said
+    assert "warning:" in said
