@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from limbeck._errors import DataError, OptionError
+from limbeck._errors import DataError, OptionError, did_you_mean
+from limbeck._lookup import check_choice
 from limbeck._shapes import check_positive
 from limbeck.data._columns import (
     Encoder,
@@ -23,7 +24,6 @@ from limbeck.data._columns import (
     texts_of,
 )
 from limbeck.data._data_set import DataSet
-from limbeck.data._options import check_choice, nearest
 from limbeck.data._samples import ArraySamples
 from limbeck.data._split import Cut
 from limbeck.data._text import build_vocabulary, encode_texts, longest
@@ -132,8 +132,9 @@ def _chosen(split: str, table: Any, inputs: Sequence[str], columns: Columns) -> 
     for name in names:
         if name not in table.column_names:
             raise DataError(
-                f"the {split} table has no column {name!r}.{nearest(name, table.column_names)} "
-                f"It has {', '.join(table.column_names)}. Set options.target, features or text."
+                f"the {split} table has no column {name!r}."
+                f"{did_you_mean(name, table.column_names)} It has "
+                f"{', '.join(table.column_names)}. Set options.target, features or text."
             )
     table = table.select(names)
     if columns.missing == "drop":

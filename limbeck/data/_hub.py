@@ -11,13 +11,12 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from limbeck._errors import DataError, ExtraError, OptionError
+from limbeck._errors import DataError, ExtraError, OptionError, did_you_mean
 from limbeck.data._columns import Missing
 from limbeck.data._data_set import DataSet
 from limbeck.data._dataset_samples import DatasetSamples
 from limbeck.data._encode_table import Columns, Task, encode_tables
 from limbeck.data._images import ImageShape, open_image
-from limbeck.data._options import nearest
 from limbeck.data._split import Cut
 from limbeck.signals import Head
 
@@ -81,8 +80,9 @@ def hub(
     for column in (*targets, *([image] if image else [])):
         if column not in train.column_names:
             raise DataError(
-                f"{path or name} has no column {column!r}.{nearest(column, train.column_names)} "
-                f"It has {', '.join(train.column_names)}. Set options.target, or options.image."
+                f"{path or name} has no column {column!r}."
+                f"{did_you_mean(column, train.column_names)} It has "
+                f"{', '.join(train.column_names)}. Set options.target, or options.image."
             )
     classes = tuple(getattr(train.features[targets[0]], "names", None) or ())
     if image:

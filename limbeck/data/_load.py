@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck._errors import OptionError
+from limbeck._errors import DataError, OptionError, did_you_mean
+from limbeck._lookup import check_options, import_function
 from limbeck.data._characters import characters
 from limbeck.data._data_set import DataSet, check_split
 from limbeck.data._digits import digits
 from limbeck.data._hub import hub
 from limbeck.data._idx import idx
 from limbeck.data._images import image_folder
-from limbeck.data._options import check_options, nearest
-from limbeck.data._own import classes_of, data_set_of, import_function
+from limbeck.data._own import classes_of, data_set_of
 from limbeck.data._paths import find_path
 from limbeck.data._samples import Samples
 from limbeck.data._split import Cut, choose_labelled
@@ -100,16 +100,18 @@ def _call(source: str, path: Path | None, cut: Cut, options: Mapping[str, Any]) 
         source, options = "hf", {**options, "name": source.removeprefix("hf:")}
     if source in SOURCES:
         function = SOURCES[source]
-        check_options(source, function, options, given={"path", "cut"})
+        check_options(
+            f"source {source}", function, options, section="data.options", given=("path", "cut")
+        )
         return function(path, cut, **options)
     if ":" not in source:
         raise OptionError(
-            f"no source is called {source!r}.{nearest(source, SOURCES)} There are "
+            f"no source is called {source!r}.{did_you_mean(source, SOURCES)} There are "
             f"{', '.join(SOURCES)}, hf:NAME, and your own package.module:function."
         )
-    own = import_function(source)
+    own = import_function("source", source, DataError)
     given = {} if path is None else {"path": path}
-    check_options(source, own, {**options, **given}, given=set())
+    check_options(f"source {source}", own, {**options, **given}, section="data.options")
     return data_set_of(source, own(**options, **given), cut)
 
 

@@ -1,48 +1,18 @@
 """The user's own data: what a function of theirs returns."""
 
-import importlib
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from limbeck._errors import DataError
+from limbeck._errors import DataError, did_you_mean
 from limbeck.data._arrays import samples, samples_and_heads
 from limbeck.data._data_set import DataSet
-from limbeck.data._options import nearest
 from limbeck.data._samples import Samples
 from limbeck.data._split import Cut
 from limbeck.signals import Head
 
 _SPLITS = ("train", "validation", "test")
-
-
-def import_function(source: str) -> Callable[..., Any]:
-    """The function "package.module:function"; the working folder is importable.
-
-    Raises:
-        DataError: There is no such module or function, or importing it fails.
-    """
-    module_name, _, function_name = source.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, ValueError) as error:
-        raise DataError(
-            f"source {source!r}: cannot import {module_name}: {error}. Run in the folder that "
-            "holds it, or install the package that has it."
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise DataError(
-            f"source {source!r}: module {module_name} has no function {function_name!r}."
-            f"{nearest(function_name, vars(module))} Define it there."
-        )
-    return function  # type: ignore[no-any-return]
 
 
 def data_set_of(source: str, returned: Any, cut: Cut) -> DataSet:
@@ -91,7 +61,7 @@ def _by_name(source: str, returned: Any) -> dict[str, Any]:
         if name not in _SPLITS:
             raise DataError(
                 f"source {source!r}: splits are {', '.join(_SPLITS)}, got {name!r}."
-                f"{nearest(str(name), _SPLITS)} Rename it."
+                f"{did_you_mean(str(name), _SPLITS)} Rename it."
             )
         if isinstance(split, Tensor) or type(split).__module__ == "numpy":
             raise DataError(

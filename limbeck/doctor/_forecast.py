@@ -10,9 +10,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from limbeck import _format as form
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.doctor._units import human_bytes, human_seconds
 from limbeck.methods import mean_terms
 from limbeck.recipe import Recipe
 from limbeck.signals import Rows
@@ -53,7 +53,7 @@ def look_ahead(
     if not recipe.distil.live:
         asked = num_samples * recipe.targets.views
         seconds = asked * per_sample
-        stages.append(["targets", "teacher", f"{asked} samples", "-", human_seconds(seconds)])
+        stages.append(["targets", "teacher", f"{asked} samples", "-", form.seconds(seconds)])
         total += seconds
     for stage, group in groupby(lessons, key=lambda lesson: lesson.stage):
         members = list(group)
@@ -68,12 +68,10 @@ def look_ahead(
             seconds += asking.seconds
         names = ", ".join(lesson.name for lesson in members)
         whole = steps * seconds
-        stages.append(
-            [stage, names, f"{steps} steps", human_seconds(seconds), human_seconds(whole)]
-        )
+        stages.append([stage, names, f"{steps} steps", form.seconds(seconds), form.seconds(whole)])
         total += whole
     stages.sort(key=lambda row: ("teacher", "targets", "control", "distil").index(row[0]))
-    stages.append(["in all", "", "", "", human_seconds(total)])
+    stages.append(["in all", "", "", "", form.seconds(total)])
     columns = ["stage", "models", "work", "a step", "forecast"]
     found.tables.append(("Time (an estimate)", columns, stages))
     columns = ["model", "parameters", "gradients", "optimiser", "activations", "in all"]
@@ -129,7 +127,7 @@ def _rehearse(lesson: Lesson, taught: Mapping[str, Rows]) -> tuple[float, list[s
         ),
         _activation_bytes(lesson, taught),
     ]
-    return seconds, [lesson.name, *(human_bytes(part) for part in (*parts, sum(parts)))]
+    return seconds, [lesson.name, *(form.size(part) for part in (*parts, sum(parts)))]
 
 
 def _loss(lesson: Lesson, taught: Mapping[str, Rows]) -> Tensor:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from limbeck import _format as form
 from limbeck.data import DataSet
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Answers
-from limbeck.doctor._units import human_bytes
 from limbeck.recipe import Targets
 from limbeck.signals import Head, Rows
 from limbeck.targets import compressed, faithfulness, make_codec
@@ -87,7 +87,7 @@ def transfer_set_size(stored: Stored, data: DataSet, settings: Targets) -> str:
     samples = len(data.train) * settings.views
     return (
         f"The transfer set: {samples} samples x {stored.bytes_per_sample:g} B = "
-        f"{human_bytes(samples * stored.bytes_per_sample)}, before the columns are compressed."
+        f"{form.size(samples * stored.bytes_per_sample)}, before the columns are compressed."
     )
 
 

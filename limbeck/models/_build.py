@@ -1,19 +1,16 @@
 """Models by name: ours, any class of transformers, or a function of the user's own."""
 
-import importlib
-import inspect
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from limbeck._errors import ExtraError, ModelError, did_you_mean
+from limbeck._lookup import check_options, import_function
 from limbeck.data import DataSet
 from limbeck.models._cnn import CNN
 from limbeck.models._mlp import MLP
@@ -120,25 +117,6 @@ def _only_head(interface: Interface, name: str) -> Head:
     return interface.heads[0]
 
 
-def _check_options(
-    name: str, function: Callable[..., nn.Module], options: Mapping[str, Any]
-) -> None:
-    """Refuse options that `function` does not take, and the lack of one that it needs."""
-    signature = inspect.signature(function)
-    known = list(signature.parameters)
-    takes_any = any(part.kind is part.VAR_KEYWORD for part in signature.parameters.values())
-    for option in options:
-        if option not in known and not takes_any:
-            raise ModelError(
-                f"model {name} has no option {option!r}.{did_you_mean(option, known)} It takes "
-                f"{', '.join(known) or 'none'}."
-            )
-    try:
-        signature.bind(**options)
-    except TypeError as error:
-        raise ModelError(f"model {name}: {error}. Set it in the model's options.") from None
-
-
 def _misfit(name: str, error: Exception) -> ModelError:
     return ModelError(
         f"the options of model {name} do not fit ({type(error).__name__}: {error}). Look at their "
@@ -147,27 +125,18 @@ def _misfit(name: str, error: Exception) -> ModelError:
 
 
 def _own(name: str, options: Mapping[str, Any]) -> nn.Module:
-    module_name, _, function_name = name.partition(":")
-    if not module_name or module_name.startswith("."):
-        raise ModelError(f'model {name!r} must be "package.module:function".')
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"model {name!r}: there is no module {error.name}. Run in the folder that holds it, or "
-            "install the package."
-        ) from None
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ModelError(f"model {name!r}: module {module_name} has no function {function_name}.")
+    function = import_function("model", name, ModelError)
     _check_options(name, function, options)
     built = function(**options)
     if not isinstance(built, nn.Module):
         raise ModelError(f"model {name!r} must return a torch module, got {type(built).__name__}.")
     return built
+
+
+def _check_options(
+    name: str, function: Callable[..., nn.Module], options: Mapping[str, Any]
+) -> None:
+    check_options(f"model {name}", function, options, section="options", error=ModelError)
 
 
 def _transformers(name: str, options: Mapping[str, Any], interface: Interface) -> nn.Module:

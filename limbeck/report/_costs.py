@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from limbeck.report import _format as form
+from limbeck import _format as form
 from limbeck.report._palette import LIGHT
 from limbeck.report._style import axis, figure, text
 from limbeck.results import Report

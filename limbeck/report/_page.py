@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from limbeck import _format as form
 from limbeck._files import write_text
-from limbeck.report import _format as form
 from limbeck.report._palette import DARK, LIGHT, css_variables, dark_partners
 from limbeck.report._tables import ROLES, facts, gain_strip, model_rows
 from limbeck.results import Details, Report, read_results

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from limbeck.report import _format as form
+from limbeck import _format as form
 from limbeck.report._palette import LIGHT
 from limbeck.report._style import axis, figure, text
 from limbeck.report._tables import ROLES

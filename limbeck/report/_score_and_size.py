@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from limbeck.report import _format as form
+from limbeck import _format as form
 from limbeck.report._palette import LIGHT
 from limbeck.report._style import axis, figure, score_axis, text
 from limbeck.results import Measured, Metric, Report

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from limbeck.report import _format as form
+from limbeck import _format as form
 from limbeck.results import Measured, Report, Role
 
 ROLES: tuple[Role, ...] = ("teacher", "control", "student")

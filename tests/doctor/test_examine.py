@@ -176,17 +176,19 @@ def test_steps_and_bytes_are_multiplied_out():
         "distil": "18 steps",
         "in all": "",
     }
-    assert any("300 samples x 20 B = 5.86 KiB" in note for note in found.notes)
+    assert any("300 samples x 20 B = 6\N{NO-BREAK SPACE}KB" in note for note in found.notes)
 
 
 def test_memory_counts_weights_gradients_and_the_optimisers_state():
     found = look("data.limit=64")
     rows = {row[0]: row[1:] for row in table(found, "Memory in training (an estimate)")}
     # 1210 numbers of 4 bytes; Adam keeps two more of each, and a step count for 4 tensors.
-    assert rows["student small"][:3] == ["4.73 KiB", "4.73 KiB", "9.47 KiB"]
+    assert rows["student small"][:3] == [
+        f"{number}\N{NO-BREAK SPACE}KB" for number in ("4.84", "4.84", "9.70")
+    ]
     # Kept for the backward pass: at least the input, 64 x 64, and the hidden layer, 64 x 16.
     amount, unit = rows["student small"][3].split()
-    assert unit == "KiB"
+    assert unit == "KB"
     assert 20 <= float(amount) < 60
 
 

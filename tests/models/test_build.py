@@ -163,20 +163,21 @@ def test_what_is_wrong_with_a_function_of_the_users_own_is_said(own_module):
         "depth = 3\n\ndef make(width):\n    return None\n\ndef lost():\n    import not_installed\n",
     )
     assert refused("not_there:make", {}) == (
-        "model 'not_there:make': there is no module not_there. Run in the folder that holds it, "
-        "or install the package."
+        "model 'not_there:make': cannot import not_there: No module named 'not_there'. Run in the "
+        "folder that holds it, or install the package that has it."
     )
     assert refused(f"{module}:maker", {}) == (
-        "model 'own_wrong:maker': module own_wrong has no function maker."
+        "model 'own_wrong:maker': module own_wrong has no function 'maker'. Did you "
+        "mean make? Define it there."
     )
     assert refused(f"{module}:depth", {}) == (
-        "model 'own_wrong:depth': module own_wrong has no function depth."
+        "model 'own_wrong:depth': module own_wrong has no function 'depth'. Define it there."
     )
     assert refused(f"{module}:make", {"widht": 3}) == (
         "model own_wrong:make has no option 'widht'. Did you mean width? It takes width."
     )
     assert refused(f"{module}:make", {}) == (
-        "model own_wrong:make: missing a required argument: 'width'. Set it in the model's options."
+        "model own_wrong:make needs the option width. Set options.width."
     )
     assert refused(f"{module}:make", {"width": 3}) == (
         "model 'own_wrong:make' must return a torch module, got NoneType."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from limbeck.report import _format as form
+from limbeck import _format as form
 from limbeck.results import Score
 from tests.report.examples import ACCURACY, CROSS_ENTROPY, RMSE
 

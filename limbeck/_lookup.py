@@ -1,0 +1,91 @@
+"""What a recipe names: functions of the user's own, their options, and one of a few words."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck._errors import LimbeckError, OptionError, did_you_mean
+
+
+def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable[..., Any]:
+    """The function "package.module:function"; the working folder is importable.
+
+    Args:
+        what: What it is for, "source" or "model", for the message.
+        name: Its name.
+        error: Raised if there is no such module or function, or importing it fails.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not module_name or module_name.startswith("."):
+        raise error(f'{what} {name!r} must be "package.module:function".')
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError, ValueError) as failure:
+        raise error(
+            f"{what} {name!r}: cannot import {module_name}: {failure}. Run in the folder that "
+            "holds it, or install the package that has it."
+        ) from failure
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        functions = [name for name, value in vars(module).items() if callable(value)]
+        raise error(
+            f"{what} {name!r}: module {module_name} has no function {function_name!r}."
+            f"{did_you_mean(function_name, functions)} Define it there."
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def check_options(
+    what: str,
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    section: str,
+    given: Iterable[str] = (),
+    error: type[LimbeckError] = OptionError,
+) -> None:
+    """Refuse an option that `function` does not take, and the lack of one that it needs.
+
+    Args:
+        what: What is called, "source idx", for the message.
+        function: What will be called.
+        options: By keyword.
+        section: Where they are set.
+        given: Parameters that the caller fills in itself.
+        error: Raised if they do not fit.
+    """
+    parameters = [
+        parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in given
+    ]
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        for option in options:
+            if option not in known:
+                raise error(
+                    f"{what} has no option {option!r}.{did_you_mean(option, known)} It takes "
+                    f"{', '.join(known) or 'none'}."
+                )
+    for parameter in parameters:
+        needed = parameter.default is parameter.empty and parameter.name in known
+        if needed and parameter.name not in options:
+            raise error(
+                f"{what} needs the option {parameter.name}. Set {section}.{parameter.name}."
+            )
+
+
+def check_choice(option: str, value: str, known: Iterable[str]) -> None:
+    """Raise `OptionError` unless `value` is one of the known ones; "" stands for none."""
+    known = list(known)
+    if value not in known:
+        listed = ", ".join(name for name in known if name)
+        raise OptionError(
+            f"{option} must be one of {listed}, got {value!r}.{did_you_mean(value, known)}"
+        )
