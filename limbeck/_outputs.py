@@ -1,20 +1,22 @@
 """Call any torch module, and find each head's rows in whatever it returns."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from limbeck._errors import LimbeckError, ModelError, ShapeError
+from limbeck._state import is_keras
 from limbeck.signals import Head, Inputs
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """What `model` returns for a batch; a Keras model is told whether it is in training."""
-    if "keras" in sys.modules and isinstance(model, sys.modules["keras"].layers.Layer):
+    plain = model.module if isinstance(model, DistributedDataParallel) else model
+    if is_keras(plain):
         return model(inputs, training=model.training)
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
@@ -67,6 +69,44 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
                 "own class list."
             )
     return answers
+
+
+def check_outputs(rows: Tensor, head: Head, outputs: str, *, who: str) -> None:
+    """Refuse probabilities where logits were announced, and the other way round.
+
+    A softmax of probabilities is nearly flat: who learns from it learns next to nothing, silently.
+
+    Args:
+        rows: What a model gave, `(..., size)`.
+        head: For which head.
+        outputs: "logits" or "probabilities": what it was said to give.
+        who: "the teacher", "student small", for the message.
+
+    Raises:
+        ModelError: It says which word to change.
+    """
+    if head.space == "real":
+        return
+    positive = bool((rows >= 0).all())
+    if head.space == "categorical":
+        probable = positive and bool(((rows.float().sum(-1) - 1).abs() < 1e-3).all())
+        seen = "every number is 0 or more, and every row sums to 1"
+    else:
+        # A few log-odds may lie within 0..1 by chance; many do not.
+        probable = positive and bool((rows <= 1).all()) and rows.numel() >= 64
+        seen = "every number is within 0..1"
+    if outputs == "logits" and probable:
+        raise ModelError(
+            f"{who} must give logits for head {head.name}, got what look like probabilities: "
+            f'{seen}. Say so, with outputs = "probabilities" (and compress = "normalised" for a '
+            "teacher), or take the last softmax or sigmoid out of the model."
+        )
+    if outputs == "probabilities" and not positive:
+        raise ModelError(
+            f"{who} must give probabilities, or other scores of 0 or more, for head {head.name}, "
+            f'got {float(rows.min()):.3g}. If they are logits, set outputs = "logits" (and '
+            'compress = "softmax" for a teacher).'
+        )
 
 
 def as_logits(rows: dict[str, Tensor], heads: Sequence[Head], outputs: str) -> dict[str, Tensor]:

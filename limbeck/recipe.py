@@ -337,6 +337,11 @@ def check_combinations(recipe: Recipe) -> None:
             'the teacher gives probabilities: set targets.compress = "normalised", or '
             'teacher.outputs = "logits".'
         )
+    if recipe.teacher.outputs == "logits" and recipe.targets.compress == "normalised":
+        raise RecipeError(
+            'logits cannot be normalised: set targets.compress = "softmax", or teacher.outputs = '
+            '"probabilities".'
+        )
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limbeck._errors import ModelError, ShapeError
 from limbeck._outputs import as_logits, call, read_outputs
+from limbeck._state import state_of
 from limbeck.signals import Head, Inputs
 
 Outputs = Literal["logits", "probabilities"]
@@ -96,7 +97,7 @@ class Teacher:
         kind = self.model if hasattr(self.model, "__qualname__") else type(self.model)
         digest.update(f"{kind.__module__}.{kind.__qualname__} {self.outputs}".encode())
         if isinstance(self.model, nn.Module):
-            for name, tensor in sorted(self.model.state_dict().items()):
+            for name, tensor in sorted(state_of(self.model).items()):
                 digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
                 raw = tensor.detach().cpu().contiguous().reshape(-1)
                 digest.update(raw.view(torch.uint8).numpy().tobytes())

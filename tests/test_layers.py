@@ -21,7 +21,17 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"targets", "tasks", "methods", "report", "verdict"},
     {"teachers", "models", "_format"},
     {"losses", "metrics", "data", "results", "_checkpoint", "_outputs"},
-    {"signals", "recipe", "_files", "_lookup", "_shapes", "_devices", "_progress", "_interrupt"},
+    {
+        "signals",
+        "recipe",
+        "_files",
+        "_lookup",
+        "_state",
+        "_shapes",
+        "_devices",
+        "_progress",
+        "_interrupt",
+    },
     {"_errors"},
 ]
 DEPTH = {name: depth for depth, floor in enumerate(FLOORS) for name in floor}

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from limbeck._errors import ModelError, ShapeError
-from limbeck._outputs import as_logits, call, read_outputs
+from limbeck._outputs import as_logits, call, check_outputs, read_outputs
 from limbeck.signals import Head
 
 ONE = (Head(space="categorical", size=3),)
@@ -169,3 +169,30 @@ def test_a_keras_model_is_told_whether_it_is_in_training():
     x = torch.ones(4, 50)
     assert float((call(model.train(), x) == 0).float().mean()) > 0.2
     assert torch.equal(call(model.eval(), x), x)
+
+
+TAGS = Head(name="tags", space="binary", size=4)
+
+
+def test_probabilities_where_logits_were_announced_are_refused():
+    with pytest.raises(ModelError, match=r"student a must give logits for head label, .*take the"):
+        check_outputs(torch.randn(8, 3).softmax(-1), ONE[0], "logits", who="student a")
+    with pytest.raises(ModelError, match=r"head tags, got what look like .* within 0\.\.1"):
+        check_outputs(torch.rand(20, 4), TAGS, "logits", who="the teacher")
+
+
+def test_logits_where_probabilities_were_announced_are_refused():
+    with pytest.raises(ModelError, match=r'for head label, got -1\. .*outputs = "logits"'):
+        check_outputs(torch.tensor([[2.0, -1.0, 0.0]]), ONE[0], "probabilities", who="the teacher")
+
+
+def test_what_is_announced_passes():
+    one_row_is_no_distribution = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.5]])
+    check_outputs(one_row_is_no_distribution, ONE[0], "logits", who="student")
+    check_outputs(torch.randn(20, 4), TAGS, "logits", who="student")
+    check_outputs(torch.rand(3, 4), TAGS, "logits", who="student")  # too few to tell
+    check_outputs(torch.tensor([[0.2, 3.0, 0.0]]), ONE[0], "probabilities", who="student")
+    price = Head(name="price", space="real", size=1)
+    for outputs in ("logits", "probabilities"):
+        check_outputs(torch.tensor([[-1.0]]), price, outputs, who="student")
+        check_outputs(torch.ones(1, 1), price, outputs, who="student")

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from limbeck import recipe as recipes
-from limbeck._outputs import as_logits, call, calling, read_outputs
+from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
 from limbeck.data import Samples
-from limbeck.doctor._checks import check_batch_norm, check_outputs
 from limbeck.methods import Objective
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, Train
 from limbeck.signals import Batch, Head
 from limbeck.teachers import Teacher
-from limbeck.train import Learner, generator, make_optimizer
+from limbeck.train import Learner, check_batch_norm, check_weights, generator, make_optimizer
 
 Answers = Mapping[str, Tensor]
 """By head, `(batch, size)` or `(batch, rows, size)`."""
@@ -77,7 +76,7 @@ def ask(teacher: Teacher, batch: Batch) -> Answers:
     with calling("teacher", batch.inputs):
         said = teacher.answer(batch.inputs)
     for head in teacher.heads:
-        check_outputs(said[head.name], head, teacher.outputs, section="teacher")
+        check_outputs(said[head.name], head, teacher.outputs, who="the teacher")
     return said
 
 
@@ -122,7 +121,8 @@ def make_lesson(
     with torch.no_grad():
         said = lesson.said()
     for head in interface.heads:
-        check_outputs(said[head.name], head, part.outputs, section=section)
+        check_outputs(said[head.name], head, part.outputs, who=name)
+    check_weights(model, who=name)
     check_batch_norm(model, settings, len(samples), who=name)
     make_optimizer(model.parameters(), settings)
     return lesson

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors only, and a card that says how to build the model again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,38 @@ from torch import nn
 
 from limbeck._errors import ModelError
 from limbeck._files import PICKLE_SUFFIXES, write_atomically, write_json
+from limbeck._state import is_keras, set_state, state_of
 from limbeck.models._build import Interface, build
 from limbeck.signals import Head
 
 
 def parameter_count(model: nn.Module) -> int:
     """How many numbers the model has learned; a tied tensor counts once."""
+    if is_keras(model):
+        counted: int = model.count_params()  # type: ignore[operator]
+        return counted
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
+def save_weights(model: nn.Module, path: str | Path) -> None:
     """Write a plain module's weights as safetensors, whole or not at all."""
 
     def write(beside: Path) -> None:
-        safetensors.torch.save_model(model, str(beside))
+        if is_keras(model):
+            safetensors.torch.save_file(state_of(model), str(beside))
+        else:
+            safetensors.torch.save_model(model, str(beside))  # which knows tied weights
 
-    write_atomically(path, write)
+    write_atomically(Path(path), write)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: str | Path) -> None:
     """Read weights into `model`.
 
     Raises:
         ModelError: The file is missing, is a pickle, is damaged, or is of another model.
     """
+    path = Path(path)
     if path.suffix in PICKLE_SUFFIXES:
         raise ModelError(
             f"{path} may be a pickle, which can run code when it is loaded: refused. Convert it "
@@ -43,8 +51,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
         )
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}. Give the path of a .safetensors file.")
+    missing: Collection[str] = ()
+    unexpected: Collection[str] = ()
     try:
-        missing, unexpected = safetensors.torch.load_model(model, str(path), strict=False)
+        if is_keras(model):
+            set_state(model, safetensors.torch.load_file(str(path)))
+        else:
+            missing, unexpected = safetensors.torch.load_model(model, str(path), strict=False)
     except safetensors.SafetensorError as error:
         raise ModelError(
             f"{path} is no whole safetensors file ({error}). Copy or convert it again."

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck._errors import DataError
-from limbeck._outputs import as_logits, call, calling, read_outputs
+from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
 from limbeck.methods import mean_terms, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
@@ -19,7 +19,7 @@ from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.targets import compressed, make_codec
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
-from limbeck.train import make_optimizer
+from limbeck.train import check_batch_norm, check_weights, make_optimizer
 
 NUM_SAMPLES = 8
 """Samples that are put through."""
@@ -40,7 +40,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 f"the train split has no labels for head {head.name}, which the control learns "
                 "from. Give it labels."
             )
-    answers = _ask_teacher(recipe, batch, interface)
+    answers = _ask_teacher(recipe, batch, interface, len(train))
     rows: Mapping[str, Rows] = (
         _uniform(answers, heads) if recipe.distil.live else _stored(answers, heads, recipe)
     )
@@ -54,24 +54,34 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     for name, student in recipe.students.items():
         who = f"student {name}"
         model = build(student.model, student.options, interface).eval()
+        check_weights(model, who=who)
+        check_batch_norm(model, recipe.train, len(train), who=who)
         make_optimizer(model.parameters(), recipe.train)
         with torch.no_grad(), calling(who, batch.inputs):
             said = read_outputs(call(model, batch.inputs), heads, who=who)
+        for head in heads:
+            check_outputs(said[head.name], head, student.outputs, who=who)
         logits = as_logits(said, heads, student.outputs)
         for terms in (supervised(heads), soft):
             mean_terms(terms, logits, rows, batch)
 
 
-def _ask_teacher(recipe: Recipe, batch: Batch, interface: Interface) -> dict[str, Tensor]:
+def _ask_teacher(
+    recipe: Recipe, batch: Batch, interface: Interface, num_samples: int
+) -> dict[str, Tensor]:
     settings = recipe.teacher
     model = build(settings.model, settings.options, interface, seed=settings.seed)
     if settings.weights is None:
+        check_weights(model, who="teacher")
+        check_batch_norm(model, settings.train, num_samples, who="teacher")
         make_optimizer(model.parameters(), settings.train)
     else:
         load_weights(model, Path(settings.weights))
     teacher = Teacher(model, interface.heads, outputs=settings.outputs)
     with calling("the teacher", batch.inputs):
         answers = teacher.answer(batch.inputs)
+    for head in interface.heads:
+        check_outputs(answers[head.name], head, settings.outputs, who="the teacher")
     mean_terms(supervised(interface.heads), teacher.logits(batch.inputs), None, batch)
     if settings.weights is not None:
         for head in interface.heads:

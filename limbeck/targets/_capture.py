@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from limbeck._errors import DataError, OptionError, TargetsError
 from limbeck._files import storage_errors
+from limbeck._outputs import check_outputs
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.targets._codecs import Codec, make_codec
-from limbeck.targets._compress import check_compress, check_looks_like_logits
+from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
 from limbeck.targets._encoder import Encoder, rows_per_sample_of
 from limbeck.targets._index import data_fingerprint
@@ -158,9 +159,8 @@ def _ask(
         for index, view in _missing(samples.keys, settings.views, shards, batch_size):
             answers = teacher.answer(samples.fetch(index, view).inputs)
             if encoder is None:
-                if settings.compress == "softmax":
-                    for head in teacher.heads:
-                        check_looks_like_logits(answers[head.name], head)
+                for head in teacher.heads:
+                    check_outputs(answers[head.name], head, teacher.outputs, who="the teacher")
                 encoder = Encoder(
                     settings, shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
                 )

@@ -109,28 +109,3 @@ def check_compress(compress: str, outputs: Literal["logits", "probabilities"]) -
             f'compress must be "{fitting}" for a teacher whose outputs are {outputs}, got '
             f'"{compress}". Change compress, or say what the teacher gives (outputs).'
         )
-
-
-def check_looks_like_logits(answers: Tensor, head: Head) -> None:
-    """Refuse answers, `(..., classes)`, that are probabilities where logits are expected.
-
-    A softmax of probabilities is nearly flat: the student would learn next to nothing, silently.
-
-    Raises:
-        ModelError: All are 0 or more and every row sums to 1; or, for a binary head, all of a
-            good number are within 0..1.
-    """
-    if head.space == "categorical":
-        sums = answers.float().sum(dim=-1)
-        suspect = bool((answers >= 0).all()) and bool(((sums - 1).abs() <= 1e-3).all())
-    elif head.space == "binary":
-        # A few logits may lie within 0..1 by chance; many do not.
-        suspect = answers.numel() >= 64 and bool(((answers >= 0) & (answers <= 1)).all())
-    else:
-        suspect = False
-    if suspect:
-        raise ModelError(
-            f'compress = "softmax" takes logits, but the teacher\'s answers for head {head.name} '
-            'look like probabilities. Say that it gives probabilities (outputs = "probabilities") '
-            'and use compress = "normalised".'
-        )

@@ -1,5 +1,7 @@
 """The one training loop: teacher, control and student are trained by the same lines."""
 
+from limbeck.train._checks import check_batch_norm as check_batch_norm
+from limbeck.train._checks import check_weights as check_weights
 from limbeck.train._fit import fit as fit
 from limbeck.train._learner import Fitted as Fitted
 from limbeck.train._learner import History as History
@@ -17,6 +19,8 @@ __all__ = [
     "Learner",
     "Order",
     "Teach",
+    "check_batch_norm",
+    "check_weights",
     "fit",
     "generator",
     "generator_seed",

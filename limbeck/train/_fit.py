@@ -21,10 +21,12 @@ from limbeck._errors import ExtraError, Interrupted, OptionError
 from limbeck._files import fingerprint
 from limbeck._interrupt import deferred_interrupt
 from limbeck._progress import Progress, Silence
+from limbeck._state import state_of
 from limbeck.data import Samples
 from limbeck.recipe import Train
 from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
+from limbeck.train._checks import check_batch_norm, check_weights
 from limbeck.train._lane import Lane
 from limbeck.train._learner import Fitted, Learner, Teach
 from limbeck.train._order import Order, generator_seed
@@ -79,6 +81,9 @@ def fit(
             'keep = "best" needs validation data to choose on. Give some, or set keep = "last".'
         )
     order = order or Order(pool=torch.arange(len(samples)), length=len(samples), seed=seed)
+    for learner in learners:
+        check_weights(learner.model, who=learner.name)
+        check_batch_norm(learner.model, settings, order.length, who=learner.name)
     steps_per_epoch = math.ceil(order.length / settings.batch_size)
     steps = settings.epochs * steps_per_epoch
     with _accelerator(settings, log_folder) as accelerator, _own_noise(accelerator.device):
@@ -190,7 +195,7 @@ def _fingerprint(
             learner.name,
             learner.outputs,
             [(term.name, term.weight) for term in learner.objective],
-            [(name, tuple(part.shape)) for name, part in learner.model.state_dict().items()],
+            [(name, tuple(part.shape)) for name, part in state_of(learner.model).items()],
         ]
         for learner in learners
     ]

@@ -10,8 +10,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from limbeck._errors import ModelError, OptionError, TrainingError
-from limbeck._outputs import as_logits, call, read_outputs
+from limbeck._errors import OptionError, TrainingError
+from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
+from limbeck._state import set_state, state_of
 from limbeck.methods import mean_terms
 from limbeck.recipe import Train
 from limbeck.signals import Batch, Head, Rows
@@ -50,12 +51,6 @@ class Lane:
         self.best_score: float | None = None
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
-        if not any(parameter.requires_grad for parameter in learner.model.parameters()):
-            raise ModelError(
-                f"{learner.name} has no weight that can learn. Unfreeze it with "
-                "model.requires_grad_(True), or build it: a lazy model has its weights after its "
-                "first call."
-            )
         self.limited = _linear_weights(learner) if settings.max_norm else []
         self.model: nn.Module = accelerator.prepare_model(learner.model)
         # A mark that would keep the next pass from sharing the model's work between processes.
@@ -63,6 +58,7 @@ class Lane:
         self.model.train()
         self.optimizer = make_optimizer(learner.model.parameters(), settings)
         self._accelerator = accelerator
+        self._heard = False
         # Not accelerate's, which patch `forward` (a Keras model never calls it) and look for
         # packages on disk at each backward and step: 0.3 ms.
         self._precision: AbstractContextManager[Any] = nullcontext()
@@ -109,11 +105,15 @@ class Lane:
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def _answers(self, batch: Batch) -> dict[str, Tensor]:
-        with self._precision:
+        learner = self.learner
+        with self._precision, calling(learner.name, batch.inputs):
             output = call(self.model, batch.inputs)
-        return as_logits(
-            read_outputs(output, self.heads, who="student"), self.heads, self.learner.outputs
-        )
+        answers = read_outputs(output, self.heads, who=learner.name)
+        if not self._heard and len(batch):
+            for head in self.heads:
+                check_outputs(answers[head.name], head, learner.outputs, who=learner.name)
+            self._heard = True
+        return as_logits(answers, self.heads, learner.outputs)
 
     def mean_loss(self) -> float:
         """The weighted loss so far in this epoch."""
@@ -161,7 +161,7 @@ class Lane:
             score > self.best_score if higher_is_better else score < self.best_score
         )
         if self.settings.keep == "best" and better:
-            weights = self.learner.model.state_dict()
+            weights = state_of(self.learner.model)
             self.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
             self.best_score = score
         return score
@@ -179,13 +179,13 @@ class Lane:
     def finish(self) -> None:
         """Leave the model with the weights that are to be kept, in eval mode."""
         if self.best is not None:
-            self.learner.model.load_state_dict(self.best)
+            set_state(self.learner.model, self.best)
         self.learner.model.eval()
 
     def state(self) -> dict[str, Any]:
         """Everything that the steps from here on depend on."""
         return {
-            "model": self.learner.model.state_dict(),
+            "model": state_of(self.learner.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self.scaler is None else self.scaler.state_dict(),
             "loss": self.history.loss,
@@ -199,7 +199,7 @@ class Lane:
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go back to a `state`."""
-        self.learner.model.load_state_dict(saved["model"])
+        set_state(self.learner.model, saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scaler is not None:
             self.scaler.load_state_dict(saved["scaler"])

@@ -6,7 +6,7 @@ import torch
 from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Head
 from limbeck.targets import COMPRESSIONS, compressed
-from limbeck.targets._compress import check_compress, check_looks_like_logits
+from limbeck.targets._compress import check_compress
 
 LABEL = Head(space="categorical", size=4)
 TAGS = Head(name="tags", space="binary", size=4)
@@ -100,21 +100,6 @@ def test_refuses_a_row_whose_sum_overflows():
 def test_refuses_a_binary_score_above_one():
     with pytest.raises(ModelError, match=r"head tags must be 0\.\.1, .* got 1\.5"):
         compressed(torch.full((1, 4), 1.5), TAGS, compress="normalised", temperature=1.0)
-
-
-def test_refuses_probabilities_where_logits_are_expected():
-    with pytest.raises(ModelError, match=r'label look like probabilities\. .*"normalised"'):
-        check_looks_like_logits(torch.randn(8, 4).softmax(-1), LABEL)
-    with pytest.raises(ModelError, match=r"tags look like probabilities"):
-        check_looks_like_logits(torch.rand(20, 4), TAGS)
-
-
-def test_lets_logits_and_numbers_pass():
-    one_row_is_no_distribution = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.5, 0.5, 0.5, 0.0]])
-    check_looks_like_logits(one_row_is_no_distribution, LABEL)
-    check_looks_like_logits(torch.tensor([[2.0, -1.0, 0.0, 0.0]]), LABEL)
-    check_looks_like_logits(torch.randn(20, 4), TAGS)
-    check_looks_like_logits(torch.ones(1, 1), Head(name="price", space="real", size=1))
 
 
 def test_names_the_compressions_there_are():
