@@ -12,7 +12,7 @@ from limbeck import results
 from limbeck.data import DataSet
 from limbeck.evaluation import Answers
 from limbeck.metrics import reliability
-from limbeck.pipeline._stages import Record
+from limbeck.pipeline._records import Record
 from limbeck.signals import Head
 from limbeck.tasks import Task
 

@@ -1,78 +1,207 @@
-"""What a finished stage leaves: a record of what it depended on, made, and cost."""
+"""The stages that train or ask a model: teacher, targets, control, distil.
 
-import json
-from collections.abc import Mapping
+Each finds its record, if it was done already on what it depends on, and what it made then; or does
+its work, and leaves a record.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
 
-from limbeck._files import file_hash, write_json
-
-
-class Record(BaseModel):
-    """One finished stage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    fingerprint: str
-    """Of everything that the stage depended on."""
-    seconds: float
-    """What it took, over all the times that it was continued."""
-    flops: int | None
-    """What it computed, estimated from torch's counter."""
-    files: dict[str, str] = {}
-    """Hash of each file it made, by path below the run's folder."""
-    facts: dict[str, Any] = {}
-    """What later stages want to know of it."""
+from limbeck._files import file_hash, fingerprint
+from limbeck.methods import Objective, objective, supervised
+from limbeck.models import build, load_weights, save_weights
+from limbeck.pipeline._context import Context
+from limbeck.pipeline._records import Record
+from limbeck.pipeline._warnings import chance_warnings
+from limbeck.signals import Batch, Dense, Rows
+from limbeck.targets import TransferSet, capture
+from limbeck.teachers import Teacher
+from limbeck.train import Learner, Teach
 
 
-class Records:
-    """The records of a run's stages, one small file each.
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """All students of one seed, trained in one pass."""
 
-    Args:
-        folder: The run's folder.
-    """
+    models: dict[str, nn.Module]
+    record: Record
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
 
-    def find(self, stage: str, fingerprint: str) -> Record | None:
-        """The stage's record, if it is done: same fingerprint, and its files as it left them."""
-        try:
-            record = Record.model_validate(
-                json.loads(self._path(stage).read_text(encoding="utf-8"))
-            )
-        except (OSError, ValidationError, json.JSONDecodeError, UnicodeDecodeError):
-            return None
-        if record.fingerprint != fingerprint:
-            return None
-        for name, digest in record.files.items():
-            path = self._folder / name
-            if not path.is_file() or file_hash(path) != digest:
-                return None
-        return record
-
-    def write(
-        self,
-        stage: str,
-        fingerprint: str,
-        *,
-        seconds: float,
-        flops: int | None,
-        files: list[Path],
-        facts: Mapping[str, Any],
-    ) -> Record:
-        """Say that a stage is done."""
-        record = Record(
-            fingerprint=fingerprint,
-            seconds=seconds,
-            flops=flops,
-            files={str(path.relative_to(self._folder)): file_hash(path) for path in files},
-            facts=dict(facts),
+def teacher_stage(context: Context) -> tuple[Teacher, Record]:
+    """Train the teacher, or load it; examine it."""
+    settings = context.recipe.teacher
+    heads = context.task.data.heads
+    weights = None if settings.weights is None else Path(settings.weights)
+    depends = [
+        settings.model_dump(),
+        context.data_fingerprint,
+        file_hash(weights) if weights is not None and weights.is_file() else None,
+    ]
+    name = fingerprint(depends)
+    made = context.out / "teacher" / "teacher.safetensors"
+    model = build(settings.model, settings.options, context.interface, seed=settings.seed)
+    record = context.records.find("teacher", name)
+    if weights is not None:
+        load_weights(model, weights)
+    elif record is not None:
+        load_weights(model, made)
+    seconds, history = 0.0, {}
+    computed: int | None = 0
+    if record is None and weights is None:
+        learner = Learner(
+            name="teacher", model=model, objective=supervised(heads), outputs=settings.outputs
         )
-        write_json(self._path(stage), record.model_dump(mode="json"))
-        return record
+        fitted = context.fit(
+            "teacher", name, [learner], settings.train, settings.seed, settings.labels
+        )
+        seconds, history = fitted.seconds, vars(fitted.histories["teacher"])
+        computed = context.training_flops([model], fitted)
+        if context.writes:
+            save_weights(model, made)
+    teacher = Teacher(model, heads, outputs=settings.outputs, device=context.device)
+    if record is None:
+        record = context.record(
+            "teacher",
+            name,
+            seconds=seconds,
+            flops=computed,
+            files=[made] if weights is None else [],
+            facts={"validation": context.score(teacher.logits), "history": history},
+        )
+    score = record.facts["validation"]
+    context.progress.say(f"teacher: validation {context.task.metric.name} {score:.4g}")
+    for warning in chance_warnings(context.task, score):
+        context.progress.warn(warning)
+    return teacher, record
 
-    def _path(self, stage: str) -> Path:
-        return self._folder / "stages" / f"{stage}.json"
+
+def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
+    """Ask the teacher once, and keep what it says."""
+    settings, train = context.recipe.targets, context.task.data.train
+    name = fingerprint([settings.model_dump(), teacher.fingerprint, context.data_fingerprint])
+    folder = context.out / "targets"
+    record = context.records.find("targets", name)
+    if record is None and context.writes:
+        begun = time.monotonic()
+        context.keep_only(folder, name)
+        stored = capture(
+            teacher,
+            train,
+            folder,
+            compress=settings.compress,
+            temperature=settings.temperature,
+            codec=settings.codec,
+            codec_options=settings.codec_options,
+            views=settings.views,
+            progress=context.progress,
+        )
+        context.records.write(
+            "targets",
+            name,
+            seconds=time.monotonic() - begun,
+            flops=context.flops(teacher.model, len(train) * settings.views),
+            files=[folder / "manifest.json"],
+            facts={"bytes": stored.card.bytes},
+        )
+    context.wait()
+    targets = TransferSet(folder)
+    targets.expect(
+        teacher=teacher.fingerprint, heads=context.task.data.heads, transform=str(train.views)
+    )
+    record = record or context.records.find("targets", name)
+    assert record is not None, "the targets' record was written before the barrier"
+    return targets, record
+
+
+def control_stage(context: Context, seed: int) -> Pass:
+    """Every student of one seed, from labels alone."""
+    return _students(context, "control", seed, supervised(context.task.data.heads), None, [])
+
+
+def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[Any]) -> Pass:
+    """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
+    settings = context.recipe.distil
+    terms = objective(
+        settings.method,
+        context.task.data.heads,
+        temperature=settings.temperature or context.recipe.targets.temperature,
+        hard_weight=settings.hard_weight,
+        soft_weight=settings.soft_weight,
+    )
+    return _students(context, "distil", seed, terms, teach, [settings.model_dump(), *depends])
+
+
+def teach_from(context: Context, targets: TransferSet) -> Teach:
+    """The teacher's rows from the transfer set."""
+    aligned = targets.aligned(context.task.data.train)
+
+    def teach(batch: Batch) -> dict[str, Rows]:
+        rows = aligned.rows(batch.index, batch.view)
+        return {name: part.to(context.device) for name, part in rows.items()}
+
+    return teach
+
+
+def teach_live(teacher: Teacher) -> Teach:
+    """The teacher's rows from the teacher, asked again at every step."""
+
+    def teach(batch: Batch) -> dict[str, Rows]:
+        return {name: Dense(values=rows) for name, rows in teacher.logits(batch.inputs).items()}
+
+    return teach
+
+
+def _students(
+    context: Context,
+    role: Literal["control", "distil"],
+    seed: int,
+    terms: Objective,
+    teach: Teach | None,
+    depends: Sequence[Any],
+) -> Pass:
+    recipe = context.recipe
+    stage = f"{role}-{seed}"
+    views = 1 if recipe.train.views else recipe.targets.views
+    chosen = {name: student.model_dump() for name, student in recipe.students.items()}
+    name = fingerprint(
+        [chosen, recipe.train.model_dump(), views, seed, context.data_fingerprint, *depends]
+    )
+    models = {
+        key: build(student.model, student.options, context.interface, seed=seed)
+        for key, student in recipe.students.items()
+    }
+    made = {key: context.out / role / f"seed-{seed}" / f"{key}.safetensors" for key in models}
+    record = context.records.find(stage, name)
+    if record is not None:
+        for key, model in models.items():
+            load_weights(model, made[key])
+        return Pass(models={key: model.eval() for key, model in models.items()}, record=record)
+    learners = [
+        Learner(name=key, model=model, objective=terms, outputs=recipe.students[key].outputs)
+        for key, model in models.items()
+    ]
+    who: Literal["labelled", "taught"] = "labelled" if teach is None else "taught"
+    fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=teach, views=views)
+    if context.writes:
+        for key, model in models.items():
+            save_weights(model, made[key])
+    record = context.record(
+        stage,
+        name,
+        seconds=fitted.seconds,
+        flops=context.training_flops(list(models.values()), fitted),
+        files=list(made.values()),
+        facts={
+            "validation": {
+                key: context.validate(model, recipe.students[key].outputs)
+                for key, model in models.items()
+            },
+            "histories": {key: vars(history) for key, history in fitted.histories.items()},
+        },
+    )
+    return Pass(models=models, record=record)

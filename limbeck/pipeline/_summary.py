@@ -20,7 +20,7 @@ from limbeck.evaluation import (
     nearness,
 )
 from limbeck.pipeline._details import details_of
-from limbeck.pipeline._stages import Record
+from limbeck.pipeline._records import Record
 from limbeck.recipe import Recipe
 from limbeck.signals import Head
 from limbeck.targets import TransferSet

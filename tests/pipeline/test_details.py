@@ -12,7 +12,7 @@ from limbeck.data import ArraySamples, DataSet, load
 from limbeck.evaluation import Answers
 from limbeck.metrics import METRICS
 from limbeck.pipeline._details import details_of
-from limbeck.pipeline._stages import Record
+from limbeck.pipeline._records import Record
 from limbeck.signals import Head
 from limbeck.tasks import Task
 

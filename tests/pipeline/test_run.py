@@ -15,7 +15,7 @@ from limbeck.data import Samples
 from limbeck.evaluation import answer_all, as_answerer
 from limbeck.metrics import METRICS
 from limbeck.models import MLP
-from limbeck.pipeline import _run
+from limbeck.pipeline import _context, _run, _stages
 from limbeck.recipe import load_recipe
 from limbeck.results import read_results
 from limbeck.tasks import load_task
@@ -23,13 +23,13 @@ from limbeck.train import fit
 from tests.pipeline.examples import equal, small, weights
 
 
-def _stages(folder: Path) -> dict[str, int]:
+def _ages(folder: Path) -> dict[str, int]:
     """When each stage was done, in nanoseconds."""
     return {path.stem: path.stat().st_mtime_ns for path in (folder / "stages").iterdir()}
 
 
 def _redone(before: dict[str, int], folder: Path) -> set[str]:
-    return {stage for stage, when in _stages(folder).items() if before.get(stage) != when}
+    return {stage for stage, when in _ages(folder).items() if before.get(stage) != when}
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def again(finished, tmp_path):
         folder = tmp_path / "copy"
         if not folder.is_dir():
             shutil.copytree(finished, folder)
-        before = _stages(folder)
+        before = _ages(folder)
         limbeck.run(small(tmp_path, *overrides), folder)
         return _redone(before, folder)
 
@@ -171,8 +171,8 @@ def test_run_again_nothing_is_done_again(again, finished, tmp_path, monkeypatch)
     def refuse(*arguments, **options):
         raise AssertionError("a finished stage was done again")
 
-    for name in ("fit", "capture", "summarise"):
-        monkeypatch.setattr(_run, name, refuse)
+    for module, name in ((_context, "fit"), (_stages, "capture"), (_run, "summarise")):
+        monkeypatch.setattr(module, name, refuse)
     assert again() == set()
     assert (tmp_path / "copy" / "report.json").read_bytes() == (
         finished / "report.json"
@@ -265,7 +265,7 @@ def test_controls_see_labelled_samples_alone_and_students_all_in_as_many_steps(
         seen[role][-1] += (fitted.samples_seen,)
         return fitted
 
-    monkeypatch.setattr(_run, "fit", spy)
+    monkeypatch.setattr(_context, "fit", spy)
     report = limbeck.run(small(tmp_path, "data.labelled=0.1", "seeds=1"), tmp_path / "run")
     assert report.data["labelled"] == 60
     [(taught, pool, _, steps)] = seen["control"]
@@ -290,7 +290,7 @@ def test_a_teacher_may_learn_from_the_labelled_samples_alone(tmp_path, monkeypat
         pools.setdefault(learners[0].name, order.pool)
         return fit(learners, samples, settings, order=order, **options)
 
-    monkeypatch.setattr(_run, "fit", spy)
+    monkeypatch.setattr(_context, "fit", spy)
     settings = ["data.labelled=60", "seeds=1", "teacher.labels=labelled"]
     limbeck.run(small(tmp_path, *settings), tmp_path / "run")
     assert len(pools["teacher"]) == 60
@@ -364,7 +364,7 @@ def test_stored_views_are_replayed_epoch_by_epoch(tmp_path, monkeypatch):
 
         return fit(learners, samples, settings, teach=teach and listening, **options)
 
-    monkeypatch.setattr(_run, "fit", spy)
+    monkeypatch.setattr(_context, "fit", spy)
     settings = ["targets.views=2", "data.augment.shift=1", "seeds=1"]
     report = limbeck.run(small(tmp_path, *settings), tmp_path / "run")
     assert report.targets is not None

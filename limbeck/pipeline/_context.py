@@ -1,0 +1,188 @@
+"""What the stages of a run share: its folder, samples and processes; training and scores."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import xxhash
+from accelerate import PartialState
+from torch import Tensor, nn
+
+from limbeck._devices import only_cpu
+from limbeck._errors import StorageError
+from limbeck._files import fingerprint, storage_errors, write_text
+from limbeck._progress import Progress, Silence
+from limbeck.data import Samples
+from limbeck.evaluation import answer_all, as_answerer, flops
+from limbeck.models import Interface
+from limbeck.pipeline._records import Record, Records
+from limbeck.recipe import Recipe, Train, to_toml
+from limbeck.signals import Inputs
+from limbeck.tasks import Task
+from limbeck.train import Fitted, Learner, Order, Teach, fit
+
+VERSION = 1
+"""Changes when the same recipe would train otherwise; every stage is then done again."""
+
+
+class Context:
+    """A run in its folder.
+
+    Args:
+        recipe: What to run.
+        out: The run's folder.
+        task: What is learned.
+        progress: Who watches; of several processes, the first alone is watched.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, task: Task, progress: Progress) -> None:
+        self.recipe = recipe
+        self.out = out
+        self.task = task
+        # One process asks the teacher while the others wait, which may take days.
+        self._state = PartialState(cpu=only_cpu(), timeout=timedelta(days=30))
+        self.writes = self._state.is_main_process
+        self.device = self._state.device
+        self.progress = progress if self.writes else Silence()
+        self.records = Records(out)
+        self.interface = Interface.of(task.data)
+
+    def open_folder(self) -> None:
+        """Make the run's folder, with the recipe in it.
+
+        Raises:
+            StorageError: It is of something else, or cannot be written to.
+        """
+        if self.writes:
+            with storage_errors(self.out):
+                full = self.out.is_dir() and any(self.out.iterdir())
+                if full and not (self.out / "recipe.toml").is_file():
+                    raise StorageError(
+                        f"{self.out} holds files that are not of a run. Choose another folder "
+                        "with --out."
+                    )
+                self.out.mkdir(parents=True, exist_ok=True)
+            write_text(self.out / "recipe.toml", to_toml(self.recipe))
+        self.wait()
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self._state.wait_for_everyone()
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """Of every sample, label and view of the three splits, and how they are scored."""
+        data = self.task.data
+        parts: list[Any] = [VERSION, self.task.metric.name, [repr(head) for head in data.heads]]
+        for samples in (data.train, data.validation, data.test):
+            digest = xxhash.xxh3_64(samples.keys.tobytes())
+            for name in sorted(samples.labels):
+                digest.update(samples.labels[name].contiguous().numpy().tobytes())
+            if samples.labelled is not None:
+                digest.update(samples.labelled.numpy().tobytes())
+            parts += [digest.hexdigest(), str(samples.views)]
+        return fingerprint(parts)
+
+    # ---- train and score -----------------------------------------------------------------------
+
+    def fit(
+        self,
+        stage: str,
+        name: str,
+        learners: list[Learner],
+        settings: Train,
+        seed: int,
+        who: Literal["all", "labelled", "taught"],
+        *,
+        teach: Teach | None = None,
+        views: int = 1,
+    ) -> Fitted:
+        """Train on all samples' labels, on the labelled ones alone, or on all as the teacher says.
+
+        An epoch has as many steps in each case: a control sees its few samples more often.
+        """
+        samples: Samples = self.task.data.train
+        everyone = torch.arange(len(samples))
+        pool = everyone
+        if who == "all" and samples.labelled is not None:
+            samples = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
+        elif who == "labelled" and samples.labelled is not None:
+            pool = everyone[samples.labelled]
+        return fit(
+            learners,
+            samples,
+            settings,
+            heads=self.task.data.heads,
+            seed=seed,
+            order=Order(pool=pool, length=len(samples), seed=seed),
+            teach=teach,
+            views=views,
+            validate=lambda learner: self.validate(learner.model, learner.outputs),
+            higher_is_better=self.task.metric.higher_is_better,
+            checkpoint=self._checkpoint(stage, name),
+            log_folder=self.out / "logs" / stage,
+            progress=self.progress,
+        )
+
+    def validate(self, model: nn.Module, outputs: str) -> float:
+        """The validation score of a model that gives such outputs."""
+        return self.score(as_answerer(model.eval(), self.task.data.heads, outputs=outputs))
+
+    def score(self, answer: Callable[[Inputs], dict[str, Tensor]]) -> float:
+        """The validation score of what answers so."""
+        answers = answer_all(answer, self.task.data.validation, self.task.data.head)
+        return self.task.metric.score(answers.rows, answers.labels)
+
+    def flops(self, model: nn.Module | Callable[..., Any], samples: int) -> int | None:
+        """FLOPs of asking a model for so many samples; None for what is no torch module."""
+        if not isinstance(model, nn.Module):
+            return None
+        one = self.task.data.train.fetch(torch.zeros(1, dtype=torch.long)).to(self.device)
+        return flops(model.eval(), one.inputs) * samples
+
+    def training_flops(self, models: Sequence[nn.Module], fitted: Fitted) -> int:
+        """Three forward passes for each sample seen: a backward pass costs two of them."""
+        return sum(3 * (self.flops(model, fitted.samples_seen) or 0) for model in models)
+
+    # ---- what is kept --------------------------------------------------------------------------
+
+    def record(
+        self,
+        stage: str,
+        name: str,
+        *,
+        seconds: float,
+        flops: int | None,
+        files: list[Path],
+        facts: Mapping[str, Any],
+    ) -> Record:
+        """Write a stage's record, once, and wait until it is there."""
+        if self.writes:
+            self.records.write(stage, name, seconds=seconds, flops=flops, files=files, facts=facts)
+        self.wait()
+        return Record(fingerprint=name, seconds=seconds, flops=flops, facts=dict(facts))
+
+    def keep_only(self, folder: Path, name: str) -> None:
+        """Empty a stage's folder of what it made under another fingerprint than `name`."""
+        mark = folder / "of.txt"
+        with storage_errors(folder):
+            if folder.is_dir() and (
+                not mark.is_file() or mark.read_text(encoding="utf-8").strip() != name
+            ):
+                shutil.rmtree(folder)
+        write_text(mark, name + "\n")
+
+    def _checkpoint(self, stage: str, name: str) -> Path:
+        """Where a stage keeps its state; what it kept under another fingerprint goes."""
+        folder = self.out / "stages"
+        path = folder / f"{stage}.{name}.checkpoint.safetensors"
+        if self.writes:
+            with storage_errors(folder):
+                for other in folder.glob(f"{stage}.*.checkpoint.safetensors"):
+                    if other != path:
+                        other.unlink()
+        return path

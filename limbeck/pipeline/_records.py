@@ -1,0 +1,78 @@
+"""What a finished stage leaves: a record of what it depended on, made, and cost."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from limbeck._files import file_hash, write_json
+
+
+class Record(BaseModel):
+    """One finished stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    fingerprint: str
+    """Of everything that the stage depended on."""
+    seconds: float
+    """What it took, over all the times that it was continued."""
+    flops: int | None
+    """What it computed, estimated from torch's counter."""
+    files: dict[str, str] = {}
+    """Hash of each file it made, by path below the run's folder."""
+    facts: dict[str, Any] = {}
+    """What later stages want to know of it."""
+
+
+class Records:
+    """The records of a run's stages, one small file each.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, stage: str, fingerprint: str) -> Record | None:
+        """The stage's record, if it is done: same fingerprint, and its files as it left them."""
+        try:
+            record = Record.model_validate(
+                json.loads(self._path(stage).read_text(encoding="utf-8"))
+            )
+        except (OSError, ValidationError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        if record.fingerprint != fingerprint:
+            return None
+        for name, digest in record.files.items():
+            path = self._folder / name
+            if not path.is_file() or file_hash(path) != digest:
+                return None
+        return record
+
+    def write(
+        self,
+        stage: str,
+        fingerprint: str,
+        *,
+        seconds: float,
+        flops: int | None,
+        files: list[Path],
+        facts: Mapping[str, Any],
+    ) -> Record:
+        """Say that a stage is done."""
+        record = Record(
+            fingerprint=fingerprint,
+            seconds=seconds,
+            flops=flops,
+            files={str(path.relative_to(self._folder)): file_hash(path) for path in files},
+            facts=dict(facts),
+        )
+        write_json(self._path(stage), record.model_dump(mode="json"))
+        return record
+
+    def _path(self, stage: str) -> Path:
+        return self._folder / "stages" / f"{stage}.json"
