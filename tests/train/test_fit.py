@@ -57,11 +57,12 @@ def softened(logits, index):
     return 4 * (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_labels_alone_give_the_weights_of_a_loop_by_hand_to_the_last_bit(dropout):
+def test_labels_alone_give_the_weights_of_a_loop_by_hand_to_the_last_bit(dropout, fused):
     ours, theirs = model(dropout=dropout), model(dropout=dropout)
-    by_hand(theirs, cross_entropy, torch.optim.AdamW(theirs.parameters(), lr=0.1))
-    train(ours, optimizer="AdamW")
+    by_hand(theirs, cross_entropy, torch.optim.AdamW(theirs.parameters(), lr=0.1, fused=fused))
+    train(ours, optimizer="AdamW", optimizer_options={"fused": fused})
     assert same_weights(ours, theirs)
 
 

@@ -5,7 +5,7 @@ from torch import nn
 from limbeck._errors import OptionError
 from limbeck.recipe import Train
 from limbeck.train import make_optimizer
-from tests.train.problem import INPUTS, LABELS, draw, model, train
+from tests.train.problem import INPUTS, LABELS, draw, furthest, model, train
 
 FITTING = sorted(
     name
@@ -66,3 +66,38 @@ def test_options_reach_the_optimiser():
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(OptionError, match=message):
         make_optimizer([nn.Parameter(draw(3))], Train(**options))
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
+def test_the_fused_form_is_taken_and_is_the_same_up_to_rounding(name):
+    fused, plain = model(), model()
+    settings = Train(optimizer=name)
+    assert make_optimizer(fused.parameters(), settings).defaults["fused"] is True
+    train(fused, optimizer=name)
+    train(plain, optimizer=name, optimizer_options={"fused": False})
+    assert furthest(fused, plain) < 1e-5
+
+
+@pytest.mark.parametrize("form", [{"fused": False}, {"foreach": True}])
+def test_the_form_that_is_asked_for_is_taken(form):
+    made = make_optimizer(model().parameters(), Train(optimizer_options=form))
+    assert not made.defaults["fused"]
+    assert form.items() <= made.defaults.items()
+
+
+def test_parameters_that_cannot_learn_are_left_out():
+    half = model()
+    half[0].requires_grad_(False)
+    made = make_optimizer(half.parameters(), Train())
+    assert [id(one) for one in made.param_groups[0]["params"]] == [
+        id(one) for one in half[3].parameters()
+    ]
+
+
+def test_what_has_no_fused_form_is_optimised_all_the_same():
+    complex_one = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    made = make_optimizer([complex_one], Train(optimizer="Adam"))
+    assert not made.defaults["fused"]
+    complex_one.grad = torch.ones_like(complex_one)
+    made.step()
+    assert not torch.equal(complex_one.detach(), torch.ones(3, dtype=torch.complex64))
