@@ -1,11 +1,14 @@
 """Models by name: ours, any class of transformers, or a function of the user's own."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -83,8 +86,7 @@ def build(
     Raises:
         ModelError: There is no such model, no such option, or an option's value does not fit.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _seeded(seed):
         if name in MODELS:
             return _ours(name, options, interface)
         if name.startswith("transformers:"):
@@ -95,6 +97,21 @@ def build(
         f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are "
         f'{", ".join(sorted(MODELS))}, "transformers:CLASS" and "package.module:function".'
     )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch, and what others draw weights from: Keras takes its seeds from `random`."""
+    python, array = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(array)
 
 
 def _ours(name: str, options: Mapping[str, Any], interface: Interface) -> nn.Module:

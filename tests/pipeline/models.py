@@ -11,6 +11,17 @@ def probable() -> nn.Module:
     )
 
 
+def keras_classes(normalise: bool = True) -> nn.Module:
+    """Answers probabilities, as the usual Keras tutorial does."""
+    import keras
+
+    layers = keras.layers
+    hidden = [layers.Flatten(), layers.Dense(8, "relu")]
+    if normalise:
+        hidden.append(layers.BatchNormalization())
+    return keras.Sequential([layers.Input((8, 8)), *hidden, layers.Dense(10, "softmax")])
+
+
 def seven_classes() -> nn.Module:
     """Answers seven classes."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))

@@ -327,6 +327,35 @@ def test_a_live_teacher_makes_the_students_that_exact_targets_make(tmp_path):
             torch.testing.assert_close(live[file][name], tensor, atol=1e-4, rtol=1e-3)
 
 
+def test_keras_models_teach_and_learn_and_begin_with_the_same_weights(tmp_path):
+    recipe = small(
+        tmp_path,
+        "train.learning_rate=1e-9",  # what is left is what they began with
+        'targets.compress="normalised"',
+        *(
+            f"{who}.{key}"
+            for who in ("teacher", "students.small")
+            for key in (
+                "model=tests.pipeline.models:keras_classes",
+                "options={}",
+                "outputs=probabilities",
+            )
+        ),
+    )
+    limbeck.run(recipe, tmp_path / "out")
+    found = weights(tmp_path / "out")
+    control, student = (
+        [found[f"{role}/seed-{seed}/small.safetensors"] for seed in (0, 1)]
+        for role in ("control", "distil")
+    )
+    (name,) = [
+        name for name in control[0] if name.endswith("kernel") and len(control[0][name]) == 64
+    ]
+    for seed in (0, 1):
+        torch.testing.assert_close(control[seed][name], student[seed][name], atol=1e-6, rtol=0)
+    assert not torch.allclose(control[0][name], control[1][name], atol=1e-3)
+
+
 def test_a_teacher_that_gives_probabilities_teaches_normalised(tmp_path):
     settings = [
         "teacher.model=tests.pipeline.models:probable",

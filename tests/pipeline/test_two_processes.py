@@ -1,13 +1,23 @@
 """torchrun with two processes gives what one process gives, up to rounding."""
 
+import pytest
 import torch
 
 from tests.pipeline.examples import python, small_file, weights
 
 
-def test_two_processes_train_the_weights_of_one(tmp_path):
+KERAS = [
+    "students.small.model=tests.pipeline.models:keras_classes",
+    "students.small.options={normalise = false}",
+    "students.small.outputs=probabilities",
+]
+
+
+@pytest.mark.parametrize("student", [[], KERAS], ids=["mlp", "keras"])
+def test_two_processes_train_the_weights_of_one(tmp_path, student):
     recipe = small_file(tmp_path)
-    sets = ["--set", "seeds=1", "--set", "data.labelled=0.3", "--set", "distil.hard_weight=0.5"]
+    overrides = ["seeds=1", "data.labelled=0.3", "distil.hard_weight=0.5", *student]
+    sets = [part for override in overrides for part in ("--set", override)]
     run = ["-m", "limbeck", "run", recipe, *sets, "--out"]
     two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     for name, launch in (("one", []), ("two", two)):
