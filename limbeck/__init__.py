@@ -3,7 +3,7 @@
 >>> import limbeck
 >>> data = limbeck.data.load("digits")
 >>> targets = limbeck.capture(teacher, data, "targets", temperature=4.0)
->>> limbeck.distil(student, data, targets, epochs=20)
+>>> limbeck.distil(student, data, targets, limbeck.Train(epochs=20))
 >>> limbeck.evaluate(student, data, teacher=teacher)
 
 Names are imported when they are first used: `import limbeck` alone does not load torch.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from limbeck.pipeline import run as run
     from limbeck.recipe import Train as Train
     from limbeck.recipe import load_recipe as load_recipe
+    from limbeck.signals import Head as Head
     from limbeck.targets import TransferSet as TransferSet
     from limbeck.teachers import Teacher as Teacher
     from limbeck.verdict import judge as judge
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Head": "limbeck.signals",
     "LimbeckError": "limbeck._errors",
     "Teacher": "limbeck.teachers",
     "Train": "limbeck.recipe",
@@ -48,6 +50,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Head",
     "LimbeckError",
     "Teacher",
     "Train",

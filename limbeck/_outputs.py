@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 from limbeck._errors import LimbeckError, ModelError, ShapeError
 from limbeck._state import is_keras
 from limbeck.signals import Head, Inputs
+
+Outputs = Literal["logits", "probabilities"]
+"""What a model gives for classes: logits, or non-negative scores of any sum."""
+OUTPUTS: tuple[str, ...] = get_args(Outputs)
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:

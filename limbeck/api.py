@@ -4,7 +4,9 @@
 pair of arrays, or `Samples`.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import torch
 from torch import nn
 
 from limbeck._errors import OptionError
+from limbeck._files import fingerprint
+from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
 from limbeck.data import DataSet, Samples, check_split, samples_and_heads
 from limbeck.evaluation import Evaluation, answer_all, as_answerer
@@ -23,7 +27,7 @@ from limbeck.recipe import Train
 from limbeck.signals import Batch, Head, Inputs, Rows
 from limbeck.targets import TransferSet
 from limbeck.targets import capture as _capture
-from limbeck.teachers import Outputs, Teacher
+from limbeck.teachers import Teacher
 from limbeck.train import History, Learner, Order, Teach, fit
 
 TeacherLike = Teacher | nn.Module | Callable[..., Any]
@@ -67,7 +71,9 @@ def capture(
         ModelError: The teacher's answers are not what they should be.
         TargetsError: The folder holds something else.
     """
-    given = _Given.of(data, heads, labels=not (heads or isinstance(teacher, Teacher)))
+    if not heads and isinstance(teacher, Teacher):
+        heads = teacher.heads
+    given = _Given.of(data, heads, labels=False, reads=("train",))
     made = _as_teacher(teacher, given.heads, outputs)
     return _capture(
         made,
@@ -125,9 +131,10 @@ def distil(
         TargetsError: The targets have no row for some of the samples, or are of other classes.
         TrainingError: A loss is not finite.
     """
-    if hard_weight < 0 or soft_weight < 0 or hard_weight + soft_weight == 0:
+    sum_of_weights = hard_weight + soft_weight
+    if not (hard_weight >= 0 and soft_weight >= 0 and 0 < sum_of_weights < math.inf):
         raise OptionError(
-            "hard_weight and soft_weight must be 0 or more, and one of them above 0, got "
+            "hard_weight and soft_weight must be 0 or more, finite, and one of them above 0, got "
             f"{hard_weight} and {soft_weight}."
         )
     heads = () if isinstance(data, DataSet) else targets.heads
@@ -138,10 +145,11 @@ def distil(
             "train.views makes new views without end, which a transfer set cannot hold. Capture "
             "with views = N: epochs take them in turn."
         )
+    temperature = targets.temperature if temperature is None else temperature
     terms = objective(
         method,
         given.heads,
-        temperature=targets.temperature if temperature is None else temperature,
+        temperature=temperature,
         hard_weight=hard_weight,
         soft_weight=soft_weight,
     )
@@ -159,6 +167,7 @@ def distil(
         teach=teach,
         views=targets.views,
         checkpoint=checkpoint,
+        taught_by=fingerprint([targets.fingerprint, method, temperature]),
         log_folder=log_folder,
         progress=progress,
     )
@@ -237,12 +246,29 @@ def evaluate(
     """
     if not heads and isinstance(teacher, Teacher):
         heads = teacher.heads
-    given = _Given.of(data, heads)
-    if teacher is not None:
-        teacher = _as_teacher(teacher, given.heads, teacher_outputs)
-    return _evaluate(
-        model, given.test, given.heads, teacher=teacher, outputs=outputs, metric=metric
-    )
+    given = _Given.of(data, heads, reads=("test",))
+    with _left_as_it_was(teacher):
+        if teacher is not None:
+            teacher = _as_teacher(teacher, given.heads, teacher_outputs)
+        return _evaluate(
+            model, given.test, given.heads, teacher=teacher, outputs=outputs, metric=metric
+        )
+
+
+@contextmanager
+def _left_as_it_was(teacher: TeacherLike | None) -> Iterator[None]:
+    """Unfreeze what a `Teacher` freezes, where the caller gave a module of theirs."""
+    if not isinstance(teacher, nn.Module):
+        yield
+        return
+    training = teacher.training
+    learning = [parameter for parameter in teacher.parameters() if parameter.requires_grad]
+    try:
+        yield
+    finally:
+        teacher.train(training)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,24 +281,43 @@ class _Given:
     heads: tuple[Head, ...]
 
     @classmethod
-    def of(cls, data: Any, heads: Sequence[Head] = (), *, labels: bool = True) -> "_Given":
-        """Checked; the heads are the caller's, else the data's. `labels` says they are needed."""
+    def of(
+        cls,
+        data: Any,
+        heads: Sequence[Head] = (),
+        *,
+        labels: bool = True,
+        reads: Sequence[str] = ("train", "validation"),
+    ) -> "_Given":
+        """What was given, checked.
+
+        Args:
+            data: As the caller gave it.
+            heads: The caller's; those of the data if left out.
+            labels: Whether those of the training samples are needed.
+            reads: The splits that will be.
+        """
         if isinstance(data, DataSet):
-            return cls(
-                train=data.train,
-                validation=data.validation,
-                test=data.test,
-                heads=tuple(heads) or data.heads,
-            )
-        split, told = samples_and_heads(data)
-        if labels and not told:
-            raise OptionError(
-                "these samples have no labels, which are needed here. Give (inputs, labels); to "
-                "capture or distil without, give heads=(limbeck.Head(...),)."
-            )
+            told = data.heads
+            given = {"train": data.train, "validation": data.validation, "test": data.test}
+        else:
+            split, told = samples_and_heads(data)
+            given = {"train": split, "test": split}
         chosen = tuple(heads) or told
-        check_split("train", split, chosen)
-        return cls(train=split, validation=None, test=split, heads=chosen)
+        if not chosen:
+            raise OptionError(
+                "these samples have no labels, which would tell what is to be answered. Give "
+                "(inputs, labels); to capture without, give heads=(limbeck.Head(...),)."
+            )
+        for name in reads:
+            if name in given:
+                check_split(name, given[name], chosen, labels=labels or name != "train")
+        return cls(
+            train=given["train"],
+            validation=given.get("validation"),
+            test=given["test"],
+            heads=chosen,
+        )
 
     def fit(
         self,
@@ -283,6 +328,7 @@ class _Given:
         teach: Teach | None = None,
         views: int = 1,
         checkpoint: str | Path | None,
+        taught_by: str = "",
         log_folder: str | Path | None,
         progress: Progress,
     ) -> History:
@@ -307,6 +353,7 @@ class _Given:
             validate=None if self.validation is None else validate,
             higher_is_better=metric.higher_is_better,
             checkpoint=None if checkpoint is None else Path(checkpoint),
+            taught_by=taught_by,
             log_folder=None if log_folder is None else Path(log_folder),
             progress=progress,
         )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck._errors import TrainingError
-from limbeck._outputs import as_logits, call, read_outputs
+from limbeck._lookup import check_choice
+from limbeck._outputs import OUTPUTS, as_logits, call, check_outputs, read_outputs
 from limbeck.data import Samples
 from limbeck.metrics import (
     agreement,
@@ -79,10 +80,15 @@ def as_answerer(
         heads: What it answers.
         outputs: "logits", or "probabilities", whose logarithms are the logits.
     """
+    check_choice("outputs", outputs, OUTPUTS)
+    unheard = list(heads)
 
     def answer(inputs: Inputs) -> dict[str, Tensor]:
-        said = call(model, _beside(model, inputs))
-        return as_logits(read_outputs(said, heads, who="student"), heads, outputs)
+        said = read_outputs(call(model, _beside(model, inputs)), heads, who="student")
+        while unheard:
+            head = unheard.pop()
+            check_outputs(said[head.name], head, outputs, who="the model")
+        return as_logits(said, heads, outputs)
 
     return answer
 

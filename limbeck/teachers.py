@@ -6,18 +6,17 @@ numpy arrays: a Keras model on another backend, a scikit-learn `predict_proba`, 
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limbeck._errors import ModelError, ShapeError
-from limbeck._outputs import as_logits, call, read_outputs
+from limbeck._lookup import check_choice
+from limbeck._outputs import OUTPUTS, Outputs, as_logits, call, read_outputs
 from limbeck._state import state_of
 from limbeck.signals import Head, Inputs
-
-Outputs = Literal["logits", "probabilities"]
 
 
 class Teacher:
@@ -39,6 +38,7 @@ class Teacher:
         outputs: Outputs = "logits",
         device: torch.device | str = "cpu",
     ) -> None:
+        check_choice("outputs", outputs, OUTPUTS)
         self.heads = tuple(heads)
         self.outputs: Outputs = outputs
         self.device = torch.device(device)

@@ -114,7 +114,7 @@ def test_latency_is_the_median_of_what_the_clock_says(monkeypatch):
 
 
 def test_evaluate_measures_score_and_nearness_to_the_teacher():
-    inputs = torch.eye(3)[[0, 1, 2, 0]]
+    inputs = 2 * torch.eye(3)[[0, 1, 2, 0]]
     samples = ArraySamples(inputs, {"label": torch.tensor([0, 1, 2, 1])})
     teacher = Teacher(Fixed(), (HEAD,))
     got = evaluate(Fixed(), samples, (HEAD,), teacher=teacher)

@@ -32,24 +32,27 @@ class DataSet:
         return self.heads[0]
 
 
-def check_split(name: str, samples: Samples, heads: Sequence[Head]) -> None:
+def check_split(name: str, samples: Samples, heads: Sequence[Head], *, labels: bool = True) -> None:
     """Refuse an empty split, labels out of range, and inputs or labels that are not finite.
+
+    Args:
+        name: What it is called: "train".
+        samples: The split.
+        heads: What its labels are of.
+        labels: Whether they are needed; where not, they are not looked at.
 
     Raises:
         DataError: It names the split, the sample and the way out.
     """
     if len(samples) == 0:
         raise DataError(f"the {name} split is empty. Give it samples, or a larger fraction.")
-    for head in heads:
-        labels = samples.labels.get(head.name)
-        if labels is None:
-            if name != "train":
-                raise DataError(
-                    f"the {name} split has no labels for head {head.name}, so nothing can be "
-                    "measured on it. Give it labels."
-                )
-            continue
-        _check_labels(name, labels, head)
+    for head in heads if labels else ():
+        if head.name not in samples.labels:
+            raise DataError(
+                f"the {name} split has no labels for head {head.name}, and they are needed here. "
+                f"It has {', '.join(samples.labels) or 'none'}. Give it labels of that name."
+            )
+        _check_labels(name, samples.labels[head.name], head)
     if isinstance(samples, ArraySamples):
         for part_name, part in parts_of(samples.inputs):
             if (bad := first_not_finite(part)) is not None:

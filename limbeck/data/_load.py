@@ -84,7 +84,7 @@ def load(
     train = data.train
     if limit is not None:
         train = _limited(train, limit, seed)
-    check_split("train", train, data.heads)
+    check_split("train", train, data.heads, labels=bool(train.labels))
     check_split("validation", data.validation, data.heads)
     check_split("test", data.test, data.heads)
     if labelled != 1.0 or isinstance(labelled, int):

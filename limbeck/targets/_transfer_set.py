@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import TargetsError
+from limbeck._files import fingerprint
 from limbeck.data import Samples
 from limbeck.signals import Head, Rows
 from limbeck.targets._aligned import AlignedTargets
@@ -44,6 +45,11 @@ class TransferSet:
         )
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of everything in it: settings, samples and rows."""
+        return fingerprint(self.manifest.model_dump(mode="json"))
 
     @property
     def heads(self) -> tuple[Head, ...]:

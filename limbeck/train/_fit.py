@@ -50,6 +50,7 @@ def fit(
     validate: Callable[[Learner], float] | None = None,
     higher_is_better: bool = True,
     checkpoint: Path | None = None,
+    taught_by: str = "",
     log_folder: Path | None = None,
     progress: Progress = Silence(),  # noqa: B008  (it holds nothing)
 ) -> Fitted:
@@ -67,6 +68,8 @@ def fit(
         validate: A learner's score on the validation data; `keep = "best"` needs it.
         higher_is_better: Which way that score is better.
         checkpoint: Where to keep the state, to go on from after a kill; removed at the end.
+        taught_by: A fingerprint of what `teach` gives and how it is learned from; a checkpoint
+            of another one is not gone on from.
         log_folder: Where TensorBoard logs go; `log = "tensorboard"` needs it.
         progress: Who watches.
 
@@ -88,7 +91,7 @@ def fit(
     steps = settings.epochs * steps_per_epoch
     with _accelerator(settings, log_folder) as accelerator, _own_noise(accelerator.device):
         lanes = [Lane(learner, settings, accelerator, heads) for learner in learners]
-        of = _fingerprint(learners, samples, settings, order, seed, views)
+        of = _fingerprint(learners, samples, settings, order, seed, views, taught_by)
         resume = Resume(lanes, checkpoint, of, writes=accelerator.is_main_process)
         first_epoch, first_step = resume.restore(progress)
         shown = first_epoch * steps_per_epoch + first_step
@@ -188,6 +191,7 @@ def _fingerprint(
     order: Order,
     seed: int,
     views: int,
+    taught_by: str,
 ) -> str:
     """Of everything a checkpoint depends on, but the contents of weights and samples."""
     described = [
@@ -200,4 +204,4 @@ def _fingerprint(
         for learner in learners
     ]
     pool = [len(samples), len(order.pool), int(order.pool.sum()), order.length, order.seed]
-    return fingerprint([described, pool, settings.model_dump(), seed, views])
+    return fingerprint([described, pool, settings.model_dump(), seed, views, taught_by])

@@ -57,6 +57,7 @@ class Lane:
         vars(learner.model).pop("_is_accelerate_prepared", None)
         self.model.train()
         self.optimizer = make_optimizer(learner.model.parameters(), settings)
+        self.optimizer.zero_grad(set_to_none=True)  # what someone else left there
         self._accelerator = accelerator
         self._heard = False
         # Not accelerate's, which patch `forward` (a Keras model never calls it) and look for

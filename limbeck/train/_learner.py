@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from limbeck._lookup import check_choice
+from limbeck._outputs import OUTPUTS
 from limbeck.methods import Objective
 from limbeck.signals import Batch, Rows
 
@@ -24,6 +26,9 @@ class Learner:
     """What it learns from."""
     outputs: str = "logits"
     """"logits", or "probabilities", whose logarithms are its logits."""
+
+    def __post_init__(self) -> None:
+        check_choice("outputs", self.outputs, OUTPUTS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -382,4 +382,6 @@ def test_a_split_that_nothing_can_be_learned_from_is_refused_by_name(split, head
 
 
 def test_training_samples_may_have_no_labels():
-    check_split("train", ArraySamples(ZEROS, {}), [CLASSES])
+    check_split("train", ArraySamples(ZEROS, {}), [CLASSES], labels=False)
+    with pytest.raises(DataError, match="the train split has no labels for head label, and"):
+        check_split("train", ArraySamples(ZEROS, {}), [CLASSES])

@@ -5,7 +5,6 @@ import torch
 
 from tests.pipeline.examples import python, small_file, weights
 
-
 KERAS = [
     "students.small.model=tests.pipeline.models:keras_classes",
     "students.small.options={normalise = false}",
