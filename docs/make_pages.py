@@ -1,10 +1,12 @@
-"""Write docs/recipes.md and docs/data.md from the code, so that they cannot say anything else.
+"""Write what must not say anything else: docs/recipes.md and docs/data.md from the code, and the
+table of README.md from the committed result files.
 
 python docs/make_pages.py
 """
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,40 @@ def data_page() -> str:
     return "\n".join(part.strip("\n") if part.startswith("- ") else part for part in parts) + "\n"
 
 
-PAGES = {"recipes.md": recipes_page, "data.md": data_page}
+def measured() -> str:
+    """The bars of every result file, and the errors on MNIST beside the published ones."""
+    lines = ["| what | measured | wanted | file |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "bench/results").glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for row in result["rows"]:
+            if path.stem == "mnist" and "errors" in row:
+                spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
+                lines.append(
+                    f"| mnist: test errors of the {row['model']}, n = {row['n']} | "
+                    f"{row['errors']:.1f}{spread} | {row['published']} published | {path.name} |"
+                )
+        lines += [
+            f"| {bar['name']} | {bar['value']:.4g} | {bar['relation']} {bar['bar']} | {path.name} |"
+            for bar in result["bars"]
+        ]
+    return "\n".join(lines)
+
+
+def readme() -> str:
+    """README.md with the table as it must be."""
+    said = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = said.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{measured()}\n{END}{after}"
+
+
+ROOT = FOLDER.parent
+BEGIN, END = "<!-- begin: made by docs/make_pages.py -->", "<!-- end -->"
+PAGES: dict[Path, Callable[[], str]] = {
+    FOLDER / "recipes.md": recipes_page,
+    FOLDER / "data.md": data_page,
+    ROOT / "README.md": readme,
+}
 
 
 def default(field: Any) -> str:
@@ -98,5 +133,5 @@ def default(field: Any) -> str:
 
 
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        (FOLDER / name).write_text(page(), encoding="utf-8")
+    for path, page in PAGES.items():
+        path.write_text(page(), encoding="utf-8")
