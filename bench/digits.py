@@ -21,7 +21,8 @@ from limbeck.evaluation import answer_all, as_answerer
 from limbeck.methods import Objective, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.pipeline import run
-from limbeck.recipe import Recipe, load_recipe
+from limbeck.recipe import Recipe
+from limbeck.recipe_file import load_recipe
 from limbeck.results import Metric, Verdict
 from limbeck.signals import Batch, Rows
 from limbeck.tasks import Task, load_task

@@ -13,7 +13,7 @@ import statistics
 from _results import bar, write
 
 from limbeck.pipeline import run
-from limbeck.recipe import load_recipe
+from limbeck.recipe_file import load_recipe
 from limbeck.results import Measured
 
 PUBLISHED = {"teacher": 67, "control": 146, "student": 74}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from limbeck.models import load as load
     from limbeck.pipeline import run as run
     from limbeck.recipe import Train as Train
-    from limbeck.recipe import load_recipe as load_recipe
+    from limbeck.recipe_file import load_recipe as load_recipe
     from limbeck.signals import Head as Head
     from limbeck.targets import TransferSet as TransferSet
     from limbeck.teachers import Teacher as Teacher
@@ -43,7 +43,7 @@ _HOME = {
     "evaluate": "limbeck.api",
     "judge": "limbeck.verdict",
     "load": "limbeck.models",
-    "load_recipe": "limbeck.recipe",
+    "load_recipe": "limbeck.recipe_file",
     "losses": "",
     "run": "limbeck.pipeline",
     "supervise": "limbeck.api",

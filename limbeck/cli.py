@@ -57,7 +57,7 @@ def run(
     Run it again, and only what changed is done again; stopped anywhere, it goes on from there.
     """
     from limbeck.pipeline import run as run_pipeline
-    from limbeck.recipe import load_recipe
+    from limbeck.recipe_file import load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
@@ -73,7 +73,7 @@ def run(
 def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
     """Put one batch through everything a recipe says, and stop on what would go wrong."""
     from limbeck.doctor import examine
-    from limbeck.recipe import load_recipe
+    from limbeck.recipe_file import load_recipe
 
     findings = examine(load_recipe(recipe, set_ or []))
     for title, columns, rows in findings.tables:
@@ -113,7 +113,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Show this one whole, as TOML.")] = None,
 ) -> None:
     """List the recipes that come with Limbeck, or show one."""
-    from limbeck.recipe import load_recipe, shipped
+    from limbeck.recipe_file import load_recipe, shipped
 
     if name is not None:
         texts = dict(shipped())

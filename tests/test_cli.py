@@ -214,7 +214,9 @@ def test_a_command_that_makes_no_sense_ends_with_2_and_names_it(ask, arguments, 
 
 
 def test_a_stopped_run_ends_with_130_and_its_own_words(ask, monkeypatch):
-    monkeypatch.setattr("limbeck.recipe.load_recipe", _raises(Interrupted("stopped. All is kept.")))
+    monkeypatch.setattr(
+        "limbeck.recipe_file.load_recipe", _raises(Interrupted("stopped. All is kept."))
+    )
     assert ask("run", "digits") == (130, "", "\nstopped. All is kept.\n")
 
 
@@ -226,7 +228,7 @@ def _raises(error: BaseException):
 
 
 def test_ctrl_c_outside_of_training_ends_with_130(ask, monkeypatch):
-    monkeypatch.setattr("limbeck.recipe.load_recipe", _raises(KeyboardInterrupt()))
+    monkeypatch.setattr("limbeck.recipe_file.load_recipe", _raises(KeyboardInterrupt()))
     code, _, said = ask("run", "digits")
     assert code == 130
     assert "run the same command again" in said

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.recipe import parse_recipe
+from limbeck.recipe_file import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,20 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from limbeck._errors import RecipeError
-from limbeck.recipe import (
-    Augment,
-    Data,
-    Distil,
-    Recipe,
-    Student,
-    Targets,
-    Teacher,
-    Train,
-    load_recipe,
-    parse_recipe,
-    shipped,
-    to_toml,
-)
+from limbeck.recipe import Augment, Data, Distil, Recipe, Student, Targets, Teacher, Train
+from limbeck.recipe_file import load_recipe, parse_recipe, shipped, to_toml
 
 SMALLEST = {
     "name": "smallest",
@@ -319,7 +307,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, os.strerror(13))
 
     monkeypatch.setattr(type(path), "read_text", refuse)
-    monkeypatch.setattr("limbeck.recipe.shipped", lambda: iter(()))
+    monkeypatch.setattr("limbeck.recipe_file.shipped", lambda: iter(()))
     with pytest.raises(RecipeError) as error:
         load_recipe(str(path))
     assert str(error.value) == f"cannot read {path}: Permission denied."

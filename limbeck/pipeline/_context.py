@@ -20,7 +20,8 @@ from limbeck.data import Samples
 from limbeck.evaluation import answer_all, as_answerer, flops
 from limbeck.models import Interface
 from limbeck.pipeline._records import Record, Records
-from limbeck.recipe import Recipe, Train, to_toml
+from limbeck.recipe import Recipe, Train
+from limbeck.recipe_file import to_toml
 from limbeck.signals import Inputs
 from limbeck.tasks import Task
 from limbeck.train import Fitted, Learner, Order, Teach, fit

@@ -14,7 +14,7 @@ from limbeck.doctor import examine
 from limbeck.losses import soft_targets
 from limbeck.methods import METHODS, Term, soft_target_method
 from limbeck.models import MLP, MODELS, save_weights
-from limbeck.recipe import load_recipe
+from limbeck.recipe_file import load_recipe
 from limbeck.signals import Head
 from limbeck.targets import CODECS
 from limbeck.targets._codecs import DenseCodec

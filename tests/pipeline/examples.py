@@ -8,7 +8,8 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
-from limbeck.recipe import Recipe, load_recipe
+from limbeck.recipe import Recipe
+from limbeck.recipe_file import load_recipe
 
 REPOSITORY = Path(__file__).parents[2]
 

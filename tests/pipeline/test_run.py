@@ -16,7 +16,7 @@ from limbeck.evaluation import answer_all, as_answerer
 from limbeck.metrics import METRICS
 from limbeck.models import MLP
 from limbeck.pipeline import _context, _run, _stages
-from limbeck.recipe import load_recipe
+from limbeck.recipe_file import load_recipe
 from limbeck.results import read_results
 from limbeck.tasks import load_task
 from limbeck.train import fit

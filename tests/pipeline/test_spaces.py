@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.recipe import parse_recipe
+from limbeck.recipe_file import parse_recipe
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 60
 
