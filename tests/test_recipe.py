@@ -1,4 +1,3 @@
-import os
 import string
 import tomllib
 
@@ -9,22 +8,13 @@ from pydantic import ValidationError
 
 from limbeck._errors import RecipeError
 from limbeck.recipe import Augment, Data, Distil, Recipe, Student, Targets, Teacher, Train
-from limbeck.recipe_file import load_recipe, parse_recipe, shipped, to_toml
+from limbeck.recipe_file import parse_recipe, to_toml
 
 SMALLEST = {
     "name": "smallest",
     "data": {"source": "digits"},
     "teacher": {"model": "mlp"},
     "students": {"small": {"model": "mlp"}},
-}
-SHIPPED = {
-    "digits",
-    "digits-hurt",
-    "fashion-mnist",
-    "housing",
-    "mnist",
-    "shakespeare",
-    "trec6",
 }
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -102,17 +92,6 @@ def fault(raw):
 @given(recipe=recipes)
 def test_every_recipe_is_read_back_as_it_was_written(recipe):
     assert parse_recipe(tomllib.loads(to_toml(recipe))) == recipe
-
-
-def test_the_shipped_recipes_are_the_promised_ones_and_all_load():
-    names = [name for name, _ in shipped()]
-    assert names == sorted(SHIPPED)
-    for name in names:
-        recipe = load_recipe(name)
-        assert recipe.name == name
-        assert recipe.description
-        assert recipe.seeds >= 3
-        assert parse_recipe(tomllib.loads(to_toml(recipe))) == recipe
 
 
 def test_what_is_left_out_has_the_documented_defaults():
@@ -218,96 +197,3 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
 )
 def test_a_fault_is_told_in_the_recipes_own_words(raw, message):
     assert fault(raw) == message
-
-
-def test_overrides_are_toml_values_or_strings():
-    recipe = load_recipe(
-        "digits",
-        [
-            "train.epochs=3",
-            "data.labelled=50",
-            "targets.temperature = 2",
-            "data.path=/some/where",
-            "data.augment.flip=true",
-            "teacher.model = cnn",
-            "students.small.options.hidden=[8]",
-            'students.other={ model = "cnn" }',
-            "targets.codec=topk",
-            "targets.codec_options.k=3",
-        ],
-    )
-    assert recipe.train.epochs == 3
-    assert recipe.data.labelled == 50
-    assert recipe.targets.temperature == 2.0
-    assert recipe.data.path == "/some/where"
-    assert recipe.data.augment.flip is True
-    assert recipe.teacher.model == "cnn"
-    assert recipe.students["small"].options == {"hidden": [8]}
-    assert recipe.students["other"].model == "cnn"
-    assert recipe.targets.codec_options == {"k": 3}
-
-
-def test_the_last_override_of_a_key_counts():
-    assert load_recipe("digits", ["seeds=2", "seeds=3"]).seeds == 3
-
-
-@pytest.mark.parametrize("override", ["seeds", "=3", "train..epochs=3", ""])
-def test_an_override_that_names_no_key_is_refused(override):
-    with pytest.raises(RecipeError) as error:
-        load_recipe("digits", [override])
-    assert str(error.value) == f"--set takes section.key=value, got {override!r}."
-
-
-def test_an_override_below_a_value_is_refused():
-    with pytest.raises(RecipeError) as error:
-        load_recipe("digits", ["train.epochs.more=3"])
-    assert str(error.value) == ("--set train.epochs.more=3: epochs is a value, not a section.")
-
-
-def test_an_override_of_an_unknown_key_is_refused_with_the_nearest_one():
-    with pytest.raises(RecipeError, match=r"there is no key train\.epoch\. Did you mean epochs\?"):
-        load_recipe("digits", ["train.epoch=3"])
-
-
-def test_a_file_is_a_recipe_too(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(to_toml(parse_recipe(SMALLEST)), encoding="utf-8")
-    assert load_recipe(str(path)) == parse_recipe(SMALLEST)
-
-
-def test_an_unknown_recipe_is_refused_with_the_nearest_one():
-    with pytest.raises(RecipeError) as error:
-        load_recipe("digit")
-    assert str(error.value) == (
-        "no recipe is called 'digit', and no file. Did you mean digits? There are "
-        f"{', '.join(sorted(SHIPPED))}; `limbeck recipes` lists them."
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"name = [", "is not TOML: "),
-        (b"\xff\xfe", "is no text: "),
-    ],
-)
-def test_a_file_that_is_no_recipe_is_refused(tmp_path, content, message):
-    path = tmp_path / "broken.toml"
-    path.write_bytes(content)
-    with pytest.raises(RecipeError) as error:
-        load_recipe(str(path))
-    assert f"{path} {message}" in str(error.value)
-
-
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "mine.toml"
-    path.write_text("", encoding="utf-8")
-
-    def refuse(*args, **options):
-        raise PermissionError(13, os.strerror(13))
-
-    monkeypatch.setattr(type(path), "read_text", refuse)
-    monkeypatch.setattr("limbeck.recipe_file.shipped", lambda: iter(()))
-    with pytest.raises(RecipeError) as error:
-        load_recipe(str(path))
-    assert str(error.value) == f"cannot read {path}: Permission denied."
