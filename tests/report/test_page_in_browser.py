@@ -141,3 +141,15 @@ def test_on_paper_the_page_is_light_and_its_plots_fit(at_night):
 def test_a_few_pixels_are_shown_as_pixels(at_night):
     at_night.tab.wait_for_selector(".cards img.tiny")
     assert at_night.count(".cards img.tiny") == at_night.count(".cards img") == 7
+
+
+def test_the_name_of_a_class_is_not_broken_in_a_card(at_night):
+    lines = at_night.tab.evaluate(
+        """[...document.querySelectorAll('.cards .said')].map(cell => {
+            cell.textContent = 'trousers';
+            const line = parseFloat(getComputedStyle(cell).lineHeight);
+            return cell.getBoundingClientRect().height / line;
+        })"""
+    )
+    assert len(lines) == 14
+    assert max(lines) < 1.5
