@@ -30,14 +30,22 @@ class Interface:
     """How many different ids a text has; 0 for other inputs."""
     heads: tuple[Head, ...]
     """What must be answered."""
+    padded: bool = False
+    """Whether id 0 of a text stands for nothing, as an attention mask says."""
 
     @classmethod
     def of(cls, data: DataSet) -> "Interface":
         """What a model for `data` is given and must answer."""
         inputs = data.train.fetch(torch.arange(1)).inputs
+        padded = isinstance(inputs, dict) and "attention_mask" in inputs
         if isinstance(inputs, dict):
             inputs = inputs.get("input_ids", next(iter(inputs.values())))
-        return cls(shape=tuple(inputs.shape[1:]), vocabulary=len(data.vocabulary), heads=data.heads)
+        return cls(
+            shape=tuple(inputs.shape[1:]),
+            vocabulary=len(data.vocabulary),
+            heads=data.heads,
+            padded=padded,
+        )
 
 
 def _mlp(
@@ -181,7 +189,7 @@ def _transformers(name: str, options: Mapping[str, Any], interface: Interface) -
     given = {
         "vocab_size": interface.vocabulary,
         "num_labels": _only_head(interface, name).size,
-        "pad_token_id": 0,
+        "pad_token_id": 0 if interface.padded else None,
         "bos_token_id": None,
         "eos_token_id": None,
         "use_cache": False,

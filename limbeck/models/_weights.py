@@ -109,7 +109,10 @@ def load(folder: str | Path) -> nn.Module:
         said = card["interface"]
         heads = tuple(Head(**head | {"classes": tuple(head["classes"])}) for head in said["heads"])
         interface = Interface(
-            shape=tuple(said["shape"]), vocabulary=said["vocabulary"], heads=heads
+            shape=tuple(said["shape"]),
+            vocabulary=said["vocabulary"],
+            heads=heads,
+            padded=said["padded"],
         )
         name, options = card["model"], dict(card["options"])
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from limbeck.signals import Head
 
 LABEL = Head(space="categorical", size=5)
 IMAGES = Interface(shape=(8, 8), vocabulary=0, heads=(LABEL,))
-TEXTS = Interface(shape=(6,), vocabulary=20, heads=(LABEL,))
+TEXTS = Interface(shape=(6,), vocabulary=20, heads=(LABEL,), padded=True)
 CHARACTERS = Interface(shape=(6,), vocabulary=20, heads=(Head(space="categorical", size=20),))
 BERT = {
     "hidden_size": 8,
@@ -201,6 +201,7 @@ def test_a_transformers_classifier_is_built_from_its_config_and_answers():
 def test_a_transformers_language_model_answers_for_every_token():
     model = build("transformers:GPT2LMHeadModel", GPT2, CHARACTERS).eval()
     assert model(torch.zeros(2, 6, dtype=torch.long)).logits.shape == (2, 6, 20)
+    assert model.config.pad_token_id is None  # id 0 is a character like any other
 
 
 def test_a_transformers_image_model_needs_no_vocabulary():
@@ -285,4 +286,4 @@ def test_an_interface_is_read_from_the_data():
     data = DataSet(
         train=texts, validation=texts, test=texts, heads=heads, vocabulary=("a", "b", "c")
     )
-    assert Interface.of(data) == Interface(shape=(6,), vocabulary=3, heads=heads)
+    assert Interface.of(data) == Interface(shape=(6,), vocabulary=3, heads=heads, padded=True)
