@@ -33,8 +33,8 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
 ]
 RECIPES = """# Recipes
 
-A recipe is a complete named run, in TOML. Nothing in it is executed; a key that is not listed here is an error that
-names the nearest one. `limbeck run RECIPE --set section.key=value` changes one value: the value is TOML, or else a string.
+A recipe is a complete named run, in TOML. It holds no code, but may name functions of yours, which are imported and called:
+run only recipes that you trust. A key that is not listed here is an error that names the nearest one. `limbeck run RECIPE --set section.key=value` changes one value: the value is TOML, or else a string.
 This page is made by `docs/make_pages.py` from `limbeck/recipe.py`.
 """
 DATA = """# Data

@@ -1,4 +1,4 @@
-"""A recipe: a complete named run, in TOML. Nothing in it is executed.
+"""A recipe: a complete named run, in TOML. It holds no code, but may name functions to call.
 
 `[data]` what is learned from, `[teacher]` who teaches, `[targets]` how what it says is kept,
 `[students.NAME]` who learns (several learn in one pass), `[distil]` by what objective, `[train]`
