@@ -74,3 +74,7 @@ def __getattr__(name: str) -> Any:
     if not _HOME[name]:
         return importlib.import_module(f"limbeck.{name}")
     return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -64,10 +64,17 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             write(beside)
             with beside.open("rb+") as file:
                 os.fsync(file.fileno())
+            beside.chmod(0o666 & ~_umask())  # whoever may read what is made here may read this
             beside.replace(path)
         finally:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

@@ -65,7 +65,6 @@ def run(
         report = run_pipeline(loaded, folder, progress=bars)
     if _is_first_process():
         _print_report(report)
-        out.print(f"\n[bold]{escape(report.verdict.sentence)}[/bold]")
         out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
@@ -102,7 +101,6 @@ def report(
     found, _ = read_results(folder)
     page = write_page(folder)
     _print_report(found)
-    out.print(f"\n[bold]{escape(found.verdict.sentence)}[/bold]")
     out.print(f"report: {page}", soft_wrap=True)
     if open_:
         webbrowser.open(page.resolve().as_uri())
@@ -148,14 +146,15 @@ def inspect(
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
 ) -> None:
-    """Check every shard of a transfer set against its checksum."""
+    """Check every shard of a transfer set against its checksum, and decode every row."""
     from limbeck.targets import TransferSet
 
     found = TransferSet(folder)
+    found.verify()
     card = found.card
     out.print(
         f"[green]whole:[/green] {len(found.manifest.shards)} shards, {card.rows} rows, "
-        f"{card.bytes} bytes; every checksum holds."
+        f"{card.bytes} bytes; every checksum holds, and every row can be read."
     )
 
 
@@ -264,7 +263,7 @@ class _Bars:
 
 
 def _print_report(report: Any) -> None:
-    """The models of a run, a row each."""
+    """The models of a run, a row each, and each student's verdict."""
     higher = "higher" if report.metric.higher_is_better else "lower"
     table = Table(
         "model",
@@ -293,6 +292,10 @@ def _print_report(report: Any) -> None:
     out.print(table)
     for warning in report.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    out.print()
+    for name, result in report.students.items():
+        whose = f"{name}: " if len(report.students) > 1 else ""
+        out.print(f"[bold]{escape(whose + result.verdict.sentence)}[/bold]")
 
 
 def _or_dash(value: int | None, form: str) -> str:

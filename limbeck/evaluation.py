@@ -2,12 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck._errors import TrainingError
@@ -159,7 +161,7 @@ def cost(model: Any, samples: Samples) -> Cost:
         bytes=sum(
             part.numel() * part.element_size() for part in (*model.parameters(), *model.buffers())
         ),
-        flops_per_example=flops(model, one),
+        flops_per_example=flops(model, one) or None,  # 0 would be made up
         latency_ms=Latency(
             batch_1=median_latency_ms(model, one), batch_256=median_latency_ms(model, many)
         ),
@@ -174,9 +176,30 @@ def flops(model: nn.Module, inputs: Inputs) -> int:
     for each row. What is no matrix product, convolution or attention counts nothing.
     """
     counter = FlopCounterMode(display=False)
-    with counter:
+    with _spelled_out(), counter:
         call(model, _beside(model, inputs))
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _spelled_out() -> Iterator[None]:
+    """Have attention and recurrent layers make the products that the counter knows.
+
+    Their fused forms on a CPU, and those of cuDNN, count nothing.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    fused, *_ = torch.backends.mkldnn.set_flags(  # type: ignore[no-untyped-call]
+        _enabled=False, _fp32_precision=None
+    )
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mkldnn.set_flags(  # type: ignore[no-untyped-call]
+            _enabled=fused, _fp32_precision=None
+        )
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limbeck._errors import ModelError, ShapeError
 from limbeck._lookup import check_choice
-from limbeck._outputs import OUTPUTS, Outputs, as_logits, call, read_outputs
+from limbeck._outputs import OUTPUTS, Outputs, as_logits, call, check_outputs, read_outputs
 from limbeck._state import state_of
 from limbeck.signals import Head, Inputs
 
@@ -49,14 +49,15 @@ class Teacher:
                 f"a teacher is a torch module or a callable, got {type(model).__name__}."
             )
         self.model = model
+        self._heard = False
 
     @torch.no_grad()
     def answer(self, inputs: Inputs) -> dict[str, Tensor]:
         """What it says of a batch, by head: float32, `(batch, size)` or `(batch, rows, size)`.
 
         Raises:
-            ModelError: The model gives something that is not its heads' answers, or a number
-                that is not finite.
+            ModelError: The model gives something that is not its heads' answers, a number that
+                is not finite, or probabilities for logits.
             ShapeError: It answers other classes, or more or fewer samples than it was asked.
         """
         answers = read_outputs(self._call(inputs), self.heads, who="teacher")
@@ -73,6 +74,10 @@ class Teacher:
                     f"the teacher's answer for head {name} is not finite at sample {bad} of a "
                     "batch. Look at its weights and at that input."
                 )
+        if not self._heard and asked:
+            for head in self.heads:
+                check_outputs(answers[head.name], head, self.outputs, who="the teacher")
+            self._heard = True
         return {name: rows.float() for name, rows in answers.items()}
 
     def logits(self, inputs: Inputs) -> dict[str, Tensor]:

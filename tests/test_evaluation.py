@@ -121,3 +121,53 @@ def test_evaluate_measures_score_and_nearness_to_the_teacher():
     assert (got.metric, got.score) == ("accuracy", 0.75)
     assert got.nearness.agreement == 1
     assert evaluate(Fixed(), samples, (HEAD,)).nearness is None
+
+
+PRODUCTS = {  # by hand: 2 for each multiplication and the addition that follows
+    "encoder": (
+        lambda: nn.TransformerEncoderLayer(32, 4, 64, batch_first=True),
+        (10, 32),
+        10 * 2 * (32 * 96 + 32 * 32 + 32 * 64 + 64 * 32) + 2 * (2 * 10 * 10 * 32),
+    ),
+    "lstm": (lambda: First(nn.LSTM(16, 32, batch_first=True)), (10, 16), 10 * 4 * 2 * 32 * 48),
+    "gru": (lambda: First(nn.GRU(16, 32, batch_first=True)), (10, 16), 10 * 3 * 2 * 32 * 48),
+    "convolution": (lambda: nn.Conv2d(3, 8, 3, padding=1), (3, 8, 8), 2 * 3 * 8 * 9 * 64),
+}
+
+
+class First(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0]
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_flops_of_fused_layers_are_counted_as_those_of_their_products(kind):
+    make, shape, by_hand = PRODUCTS[kind]
+    before = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    assert flops(make().eval(), torch.randn(1, *shape)) == by_hand
+    assert (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled) == before
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_flops_of_a_transformer_do_not_depend_on_how_attention_is_computed(attention):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=64,
+        vocab_size=50,
+        attn_implementation=attention,
+    )
+    model = transformers.BertModel(config, add_pooling_layer=False).eval()
+    layer = 12 * 2 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * (2 * 12 * 12 * 32)
+    assert flops(model, torch.arange(12)[None]) == layer
+
+
+def test_a_model_of_which_nothing_is_counted_has_no_flops_rather_than_0():
+    samples = ArraySamples(torch.eye(3) * 2, {"label": torch.arange(3)})
+    assert evaluate(Fixed(), samples, (HEAD,)).cost.flops_per_example is None

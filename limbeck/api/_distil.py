@@ -23,7 +23,7 @@ from limbeck.train import History, Learner, Order
 def distil(
     student: nn.Module,
     data: Any,
-    targets: TransferSet,
+    targets: TransferSet | str | Path,
     train: Train = Train(),  # noqa: B008  (frozen)
     *,
     temperature: float | None = None,
@@ -42,7 +42,7 @@ def distil(
         student: A torch module.
         data: The samples that the targets are of. A `DataSet` also has those that the student is
             validated on after each epoch.
-        targets: The transfer set.
+        targets: The transfer set, or its folder.
         train: For how long, by what optimiser, ...
         temperature: T > 0 of the loss; that of the targets if left out.
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
@@ -68,6 +68,8 @@ def distil(
             "hard_weight and soft_weight must be 0 or more, finite, and one of them above 0, got "
             f"{hard_weight} and {soft_weight}."
         )
+    if not isinstance(targets, TransferSet):
+        targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
     given = Given.of(data, heads, labels=hard_weight > 0)
     targets.expect(heads=given.heads, transform=str(given.train.views))

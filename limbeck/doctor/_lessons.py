@@ -74,10 +74,7 @@ def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> 
 def ask(teacher: Teacher, batch: Batch) -> Answers:
     """What the teacher gives for a batch."""
     with calling("teacher", batch.inputs):
-        said = teacher.answer(batch.inputs)
-    for head in teacher.heads:
-        check_outputs(said[head.name], head, teacher.outputs, who="the teacher")
-    return said
+        return teacher.answer(batch.inputs)
 
 
 def make_lesson(

@@ -1,5 +1,6 @@
 """Models: small architectures usable on either side, and how any torch module is read."""
 
+from limbeck.models._architecture import architecture as architecture
 from limbeck.models._build import MODELS as MODELS
 from limbeck.models._build import Interface as Interface
 from limbeck.models._build import build as build
@@ -16,6 +17,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "Interface",
+    "architecture",
     "build",
     "load",
     "load_weights",

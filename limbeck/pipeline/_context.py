@@ -1,6 +1,5 @@
 """What the stages of a run share: its folder, samples and processes; training and scores."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -13,7 +12,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from limbeck._devices import only_cpu
-from limbeck._errors import StorageError
+from limbeck._errors import RecipeError, StorageError
 from limbeck._files import fingerprint, storage_errors, write_text
 from limbeck._progress import Progress, Silence
 from limbeck.data import Samples
@@ -21,7 +20,7 @@ from limbeck.evaluation import answer_all, as_answerer, flops
 from limbeck.models import Interface
 from limbeck.pipeline._records import Record, Records
 from limbeck.recipe import Recipe, Train
-from limbeck.recipe_file import to_toml
+from limbeck.recipe_file import load_recipe, to_toml
 from limbeck.signals import Inputs
 from limbeck.tasks import Task
 from limbeck.train import Fitted, Learner, Order, Teach, fit
@@ -67,26 +66,63 @@ class Context:
                         "with --out."
                     )
                 self.out.mkdir(parents=True, exist_ok=True)
+            if full:
+                self._refuse_another_recipe()
             write_text(self.out / "recipe.toml", to_toml(self.recipe))
         self.wait()
+
+    def _refuse_another_recipe(self) -> None:
+        try:
+            there = load_recipe(str(self.out / "recipe.toml")).name
+        except RecipeError:
+            return  # of another version, or damaged: what it made has other fingerprints
+        if there != self.recipe.name:
+            raise StorageError(
+                f"{self.out} holds a run of the recipe {there}, and this one is called "
+                f"{self.recipe.name}. Choose another folder with --out."
+            )
 
     def wait(self) -> None:
         """Until every process is here."""
         self._state.wait_for_everyone()
 
     @cached_property
+    def asked_fingerprint(self) -> str:
+        """Of what a teacher is asked: every training sample and view, without labels."""
+        train = self.task.data.train
+        keys = xxhash.xxh3_64(train.keys.tobytes()).hexdigest()
+        return fingerprint([VERSION, _heads(self.task), keys, str(train.views)])
+
+    @cached_property
     def data_fingerprint(self) -> str:
-        """Of every sample, label and view of the three splits, and how they are scored."""
+        """Of every sample, label and view of the training and validation data, and the metric.
+
+        The validation scores of each epoch are part of what training leaves. Which training
+        samples show their labels is not in it: see `labelled_fingerprint`.
+        """
         data = self.task.data
-        parts: list[Any] = [VERSION, self.task.metric.name, [repr(head) for head in data.heads]]
-        for samples in (data.train, data.validation, data.test):
+        parts: list[Any] = [VERSION, self.task.metric.name, _heads(self.task)]
+        for samples in (data.train, data.validation):
             digest = xxhash.xxh3_64(samples.keys.tobytes())
             for name in sorted(samples.labels):
                 digest.update(samples.labels[name].contiguous().numpy().tobytes())
-            if samples.labelled is not None:
-                digest.update(samples.labelled.numpy().tobytes())
             parts += [digest.hexdigest(), str(samples.views)]
         return fingerprint(parts)
+
+    @cached_property
+    def labelled_fingerprint(self) -> str:
+        """Of which training samples show their labels."""
+        labelled = self.task.data.train.labelled
+        return "all" if labelled is None else fingerprint(labelled.tolist())
+
+    @cached_property
+    def test_fingerprint(self) -> str:
+        """Of every sample and label of the test data."""
+        test = self.task.data.test
+        digest = xxhash.xxh3_64(test.keys.tobytes())
+        for name in sorted(test.labels):
+            digest.update(test.labels[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     # ---- train and score -----------------------------------------------------------------------
 
@@ -167,15 +203,26 @@ class Context:
         self.wait()
         return Record(fingerprint=name, seconds=seconds, flops=flops, facts=dict(facts))
 
-    def keep_only(self, folder: Path, name: str) -> None:
-        """Empty a stage's folder of what it made under another fingerprint than `name`."""
-        mark = folder / "of.txt"
-        with storage_errors(folder):
-            if folder.is_dir() and (
-                not mark.is_file() or mark.read_text(encoding="utf-8").strip() != name
-            ):
-                shutil.rmtree(folder)
-        write_text(mark, name + "\n")
+    def put_in_place(self, stage: str, name: str) -> None:
+        """Let a stage's folder hold what it made under fingerprint `name`, or nothing yet.
+
+        What it made under another one is put aside, as STAGE-FINGERPRINT, with its record, and
+        comes back when that is asked for again: a teacher's answers may have taken days.
+        """
+        if self.writes:
+            folder = self.out / stage
+            mark = folder / "of.txt"
+            with storage_errors(folder):
+                made = mark.read_text(encoding="utf-8").strip() if mark.is_file() else "unknown"
+                if made != name:
+                    self.records.exchange(stage, made, name)
+                    if folder.is_dir():
+                        folder.rename(self.out / f"{stage}-{made}")
+                    if (self.out / f"{stage}-{name}").is_dir():
+                        (self.out / f"{stage}-{name}").rename(folder)
+                    else:
+                        write_text(mark, name + "\n")
+        self.wait()
 
     def _checkpoint(self, stage: str, name: str) -> Path:
         """Where a stage keeps its state; what it kept under another fingerprint goes."""
@@ -187,3 +234,7 @@ class Context:
                     if other != path:
                         other.unlink()
         return path
+
+
+def _heads(task: Task) -> list[str]:
+    return [repr(head) for head in task.data.heads]

@@ -74,5 +74,14 @@ class Records:
         write_json(self._path(stage), record.model_dump(mode="json"))
         return record
 
+    def exchange(self, stage: str, made: str, wanted: str) -> None:
+        """Put the record of a stage under fingerprint `made` aside, and bring back `wanted`."""
+        path = self._path(stage)
+        if path.is_file():
+            path.replace(self._path(f"{stage}-{made}"))
+        aside = self._path(f"{stage}-{wanted}")
+        if aside.is_file():
+            aside.replace(path)
+
     def _path(self, stage: str) -> Path:
         return self._folder / "stages" / f"{stage}.json"

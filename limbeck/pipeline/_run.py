@@ -88,7 +88,9 @@ def _evaluate(
     """Measure everyone on the test data; keep the best students and the result files."""
     recipe, task = context.recipe, context.task
     made_by = [record.fingerprint for records in stages.values() for record in records]
-    name = fingerprint([results.versions(), recipe.model_dump(), *made_by])
+    name = fingerprint(
+        [results.versions(), recipe.model_dump(), context.test_fingerprint, *made_by]
+    )
     if context.records.find("evaluate", name) is not None:
         return
     begun = time.monotonic()

@@ -14,7 +14,7 @@ from torch import nn
 
 from limbeck._files import file_hash, fingerprint
 from limbeck.methods import Objective, objective, supervised
-from limbeck.models import build, load_weights, save_weights
+from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
 from limbeck.pipeline._warnings import chance_warnings
@@ -22,6 +22,9 @@ from limbeck.signals import Batch, Dense, Rows
 from limbeck.targets import TransferSet, capture
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, Teach
+
+AS_MADE = {"log", "workers"}
+"""Of `[train]`, what moves how a model is trained and not what it becomes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +40,16 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
     settings = context.recipe.teacher
     heads = context.task.data.heads
     weights = None if settings.weights is None else Path(settings.weights)
+    model = build(settings.model, settings.options, context.interface, seed=settings.seed)
     depends = [
-        settings.model_dump(),
+        settings.model_dump(exclude={"train": AS_MADE}),
+        architecture(model, settings.model),
         context.data_fingerprint,
+        "all" if settings.labels == "all" else context.labelled_fingerprint,
         file_hash(weights) if weights is not None and weights.is_file() else None,
     ]
     name = fingerprint(depends)
     made = context.out / "teacher" / "teacher.safetensors"
-    model = build(settings.model, settings.options, context.interface, seed=settings.seed)
     record = context.records.find("teacher", name)
     if weights is not None:
         load_weights(model, weights)
@@ -83,12 +88,12 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
 def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
     """Ask the teacher once, and keep what it says."""
     settings, train = context.recipe.targets, context.task.data.train
-    name = fingerprint([settings.model_dump(), teacher.fingerprint, context.data_fingerprint])
+    name = fingerprint([settings.model_dump(), teacher.fingerprint, context.asked_fingerprint])
     folder = context.out / "targets"
+    context.put_in_place("targets", name)
     record = context.records.find("targets", name)
     if record is None and context.writes:
         begun = time.monotonic()
-        context.keep_only(folder, name)
         stored = capture(
             teacher,
             train,
@@ -168,19 +173,29 @@ def _students(
     stage = f"{role}-{seed}"
     views = 1 if recipe.train.views else recipe.targets.views
     chosen = {name: student.model_dump() for name, student in recipe.students.items()}
-    name = fingerprint(
-        [chosen, recipe.train.model_dump(), views, seed, context.data_fingerprint, *depends]
-    )
     models = {
         key: build(student.model, student.options, context.interface, seed=seed)
         for key, student in recipe.students.items()
     }
+    name = fingerprint(
+        [
+            chosen,
+            [architecture(model, recipe.students[key].model) for key, model in models.items()],
+            recipe.train.model_dump(exclude=AS_MADE),
+            views,
+            seed,
+            context.data_fingerprint,
+            context.labelled_fingerprint,
+            *depends,
+        ]
+    )
     made = {key: context.out / role / f"seed-{seed}" / f"{key}.safetensors" for key in models}
     record = context.records.find(stage, name)
     if record is not None:
         for key, model in models.items():
             load_weights(model, made[key])
-        return Pass(models={key: model.eval() for key, model in models.items()}, record=record)
+        found = {key: model.to(context.device).eval() for key, model in models.items()}
+        return Pass(models=found, record=record)
     learners = [
         Learner(name=key, model=model, objective=terms, outputs=recipe.students[key].outputs)
         for key, model in models.items()

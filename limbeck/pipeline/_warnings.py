@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def teacher_warnings(
     control_validation: Mapping[str, Sequence[float]],
     seeds: int,
 ) -> list[str]:
-    """Warnings about a teacher at chance level, or no better than a control; and few seeds.
+    """What to know of a teacher at chance level, one no better than a control, leaks, few seeds.
 
     Args:
         task: What was learned.
@@ -37,9 +38,19 @@ def teacher_warnings(
                 f"{metric.name} {teacher_validation:.4g} against {control:.4g} for the control. "
                 "Take a better teacher, or a smaller student."
             )
+    if leaked := leaked_samples(task.data):
+        warnings.append(
+            f"{leaked} of {len(task.data.test)} test samples are training samples too, to the last "
+            "bit of their inputs: scores are better than on new data. Leave them out of one split."
+        )
     if seeds == 1:
         warnings.append("One seed shows nothing: set seeds to 5 or more for a verdict.")
     return warnings
+
+
+def leaked_samples(data: DataSet) -> int:
+    """How many test samples have the content of a training sample."""
+    return int(np.isin(data.test.keys, data.train.keys).sum())
 
 
 def chance_warnings(task: Task, teacher_validation: float) -> list[str]:

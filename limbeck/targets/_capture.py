@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from limbeck._errors import DataError, OptionError, TargetsError
 from limbeck._files import storage_errors
-from limbeck._outputs import check_outputs
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.targets._codecs import Codec, make_codec
+from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
 from limbeck.targets._encoder import Encoder, rows_per_sample_of
@@ -31,6 +31,9 @@ from limbeck.targets._shard_writer import ShardWriter
 from limbeck.targets._shards import Shard, manifest_of, whole_shards
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.teachers import Teacher
+
+ASKED_AGAIN = 8
+"""Samples that a callable is asked about again when its transfer set is gone on with."""
 
 
 def capture(
@@ -82,6 +85,7 @@ def capture(
     if done:
         finished = TransferSet(folder)
         _refuse_others(folder, settings, finished.manifest.settings)
+        _ask_again(finished, teacher, samples)
         return finished
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +96,20 @@ def capture(
         _refuse_others(folder, settings, shard.settings)
     _ask(teacher, samples, folder, settings, shards, batch_size, progress)
     write_manifest(folder, manifest_of(whole_shards(folder)))
-    return TransferSet(folder)
+    made = TransferSet(folder)
+    if shards:
+        try:
+            _ask_again(made, teacher, samples)
+        except TargetsError:
+            (folder / MANIFEST).unlink()
+            raise
+    return made
+
+
+def _ask_again(targets: TransferSet, teacher: Teacher, samples: Samples) -> None:
+    """Refuse rows that a callable does not give now: its name, unlike weights, proves nothing."""
+    if not isinstance(teacher.model, nn.Module):
+        compare(targets, teacher, samples, limit=ASKED_AGAIN)
 
 
 def _settings(
@@ -159,8 +176,6 @@ def _ask(
         for index, view in _missing(samples.keys, settings.views, shards, batch_size):
             answers = teacher.answer(samples.fetch(index, view).inputs)
             if encoder is None:
-                for head in teacher.heads:
-                    check_outputs(answers[head.name], head, teacher.outputs, who="the teacher")
                 encoder = Encoder(
                     settings, shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
                 )

@@ -203,7 +203,8 @@ def test_a_changed_student_redoes_control_and_distil_alone(again):
 
 
 def test_a_changed_temperature_redoes_targets_and_distil_alone(again):
-    assert again("targets.temperature=2") == {"targets", "distil-0", "distil-1", "evaluate"}
+    done = {stage for stage in again("targets.temperature=2") if not stage.startswith("targets-")}
+    assert done == {"targets", "distil-0", "distil-1", "evaluate"}  # and what was there is aside
 
 
 def test_a_changed_temperature_of_the_loss_redoes_distil_alone(again):

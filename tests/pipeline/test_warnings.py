@@ -11,7 +11,7 @@ from limbeck._progress import Silence
 from limbeck.data import ArraySamples, DataSet
 from limbeck.metrics import METRICS
 from limbeck.models import MLP, save_weights
-from limbeck.pipeline._warnings import constant_score, teacher_warnings
+from limbeck.pipeline._warnings import constant_score, leaked_samples, teacher_warnings
 from limbeck.signals import Head
 from limbeck.tasks import Task
 from tests.pipeline.examples import small
@@ -20,8 +20,9 @@ LABELS = torch.tensor([0] * 60 + [1] * 40)
 
 
 def _task(head: Head, labels: Tensor, metric: str) -> Task:
-    split = ArraySamples(torch.arange(len(labels)).float()[:, None], {"label": labels})
-    data = DataSet(train=split, validation=split, test=split, heads=(head,))
+    inputs = torch.arange(len(labels)).float()[:, None]
+    split, test = (ArraySamples(inputs + moved, {"label": labels}) for moved in (0, 0.5))
+    data = DataSet(train=split, validation=split, test=test, heads=(head,))
     return Task(data=data, metric=METRICS[metric])
 
 
@@ -135,3 +136,13 @@ def test_a_run_examines_its_teacher_before_it_teaches_and_reports_the_warnings(t
     assert "One seed" in seed
     assert report.teacher_validation == pytest.approx(report.models["teacher"].score.mean, abs=0.15)
     assert report.verdict.outcome == "not shown"
+
+
+def test_test_samples_that_were_trained_on_are_counted_and_warned_of():
+    train = ArraySamples(torch.arange(5.0)[:, None], {"label": LABELS[:5]})
+    test = ArraySamples(torch.tensor([[9.0], [3.0], [0.0], [7.0]]), {"label": LABELS[:4]})
+    data = DataSet(train=train, validation=train, test=test, heads=CLASSES.data.heads)
+    assert leaked_samples(data) == 2
+    leaky = Task(data=data, metric=METRICS["accuracy"])
+    assert any("2 of 4 test samples are training" in said for said in _warnings(leaky, 1.0, 0.9))
+    assert _warnings(CLASSES, 1.0, 0.9) == []

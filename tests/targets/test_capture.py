@@ -21,6 +21,7 @@ from limbeck.data import ArraySamples
 from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets import TransferSet, capture
+from limbeck.targets._capture import ASKED_AGAIN
 from limbeck.teachers import Teacher
 
 
@@ -176,8 +177,26 @@ def test_numbers_have_no_kl(samples, tmp_path):
 def test_a_finished_capture_returns_at_once(teacher, ask, samples, stored):
     before = (stored / "manifest.json").read_bytes()
     assert capture(teacher, samples, stored).card.rows == 40
-    assert ask.samples == 40
+    assert ask.samples == 40 + ASKED_AGAIN
     assert (stored / "manifest.json").read_bytes() == before
+
+
+def test_another_callable_of_the_same_name_is_refused(samples, make, tmp_path):
+    def asked(answer):
+        return Teacher(lambda x: np.stack([answer(one) for one in x]), [make.label])
+
+    first, other = asked(make.logits), asked(lambda x: make.logits(x)[..., ::-1].copy())
+    assert first.fingerprint == other.fingerprint  # their names are one
+    capture(first, samples, tmp_path / "set")
+    with pytest.raises(TargetsError, match="not what the teacher says now"):
+        capture(other, samples, tmp_path / "set")
+    stopped = make.asked(make.logits, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        capture(Teacher(stopped, [make.label]), samples, tmp_path / "half", batch_size=8)
+    reverse = make.asked(lambda x: make.logits(x)[..., ::-1].copy())
+    with pytest.raises(TargetsError, match="not what the teacher says now"):
+        capture(Teacher(reverse, [make.label]), samples, tmp_path / "half", batch_size=8)
+    assert not (tmp_path / "half" / "manifest.json").exists()
 
 
 def test_an_interrupted_capture_goes_on_to_the_same_rows(samples, make, tmp_path):
@@ -191,7 +210,7 @@ def test_an_interrupted_capture_goes_on_to_the_same_rows(samples, make, tmp_path
         TransferSet(tmp_path / "set")
     again = make.asked(make.logits)
     resumed = capture(Teacher(again, [make.label]), samples, tmp_path / "set", batch_size=8)
-    assert (stopped.samples, again.samples) == (16, 24)
+    assert (stopped.samples, again.samples) == (16, 24 + ASKED_AGAIN)
     one, two = (read_all(targets, samples)["label"].values for targets in (whole, resumed))
     assert one.equal(two)
     assert resumed.card.kl_to_teacher == pytest.approx(whole.card.kl_to_teacher)
@@ -213,7 +232,7 @@ def test_a_killed_process_loses_the_open_shard_only(samples, make, tmp_path, mon
     (killed / ".shard-00007.1.part").write_bytes(b"of another process")
     again = make.asked(make.logits)
     resumed = capture(Teacher(again, [make.label]), samples, killed, batch_size=8)
-    assert again.samples == 24
+    assert again.samples == 24 + ASKED_AGAIN
     assert leftovers(killed) == []
     one, two = (read_all(targets, samples)["label"].values for targets in (whole, resumed))
     assert one.equal(two)
@@ -224,7 +243,7 @@ def test_the_manifest_is_made_again_from_the_shards(teacher, ask, samples, store
     (stored / "manifest.json").unlink()
     capture(teacher, samples, stored)
     assert (stored / "manifest.json").read_bytes() == before
-    assert ask.samples == 40
+    assert ask.samples == 40 + ASKED_AGAIN
 
 
 def test_a_lost_shard_alone_is_asked_again(samples, make, tmp_path, monkeypatch):
@@ -238,7 +257,7 @@ def test_a_lost_shard_alone_is_asked_again(samples, make, tmp_path, monkeypatch)
         capture(teacher, samples, tmp_path)
     (tmp_path / "manifest.json").unlink()
     after = capture(teacher, samples, tmp_path)
-    assert asked.samples == 50
+    assert asked.samples == 50 + ASKED_AGAIN
     assert read_all(after, samples)["label"].values.equal(want)
 
 
@@ -419,7 +438,7 @@ def test_a_disk_that_fills_while_arrow_writes_keeps_what_is_whole(samples, make,
     assert len(list(tmp_path.glob("shard-*.arrow"))) == 2
     again = make.asked(make.logits)
     assert capture(Teacher(again, [make.label]), samples, tmp_path).card.rows == 40
-    assert again.samples == 24
+    assert again.samples == 24 + ASKED_AGAIN
 
 
 def test_a_file_in_the_folders_place_is_named(teacher, samples, tmp_path):
