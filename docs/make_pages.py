@@ -15,6 +15,9 @@ from pydantic_core import PydanticUndefined
 
 from limbeck import recipe
 from limbeck.data import SOURCES
+from limbeck.methods import METHODS
+from limbeck.models import MODELS
+from limbeck.targets import CODECS
 
 FOLDER = Path(__file__).parent
 SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
@@ -36,6 +39,12 @@ RECIPES = """# Recipes
 A recipe is a complete named run, in TOML. It holds no code, but may name functions of yours, which are imported and called:
 run only recipes that you trust. A key that is not listed here is an error that names the nearest one. `limbeck run RECIPE --set section.key=value` changes one value: the value is TOML, or else a string.
 This page is made by `docs/make_pages.py` from `limbeck/recipe.py`.
+"""
+TRANSFORMERS = """
+`transformers:CLASS` is any model class of transformers, built from its config: the options are those of the config;
+`vocab_size` and `num_labels` come from the data. `package.module:function` is your own: called with the options, it returns a
+torch module that is called with what the data gives (a tensor, or keyword arguments) and returns a tensor, a tuple that begins
+with one, a dict with "logits" or the head's name, or a transformers output.
 """
 DATA = """# Data
 
@@ -70,7 +79,25 @@ def recipes_page() -> str:
                 continue
             text = " ".join((field.description or "").split()).replace("|", "\\|")
             parts.append(f"| `{key}` | {default(field)} | {text} |")
+    parts.append(_listed("Models", MODELS, ("interface",)))
+    parts.append(TRANSFORMERS)
+    parts.append(_listed("Methods", METHODS, ("heads",)))
+    parts.append(_listed("Codecs", CODECS, ()))
     return "\n".join(parts) + "\n"
+
+
+def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> str:
+    """Names of a dict, with each function's first line and options."""
+    lines = [f"\n## {title}\n", "| name | what it is | options |\n|---|---|---|"]
+    for name, function in functions.items():
+        options = [
+            f"`{part.name}`" + ("" if part.default is part.empty else f" = {part.default}")
+            for part in inspect.signature(function).parameters.values()
+            if part.name not in skipped
+        ]
+        first = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+        lines.append(f"| `{name}` | {' '.join(first.split())} | {', '.join(options)} |")
+    return "\n".join(lines)
 
 
 def data_page() -> str:

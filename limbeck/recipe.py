@@ -211,8 +211,9 @@ def check_combinations(recipe: Recipe) -> None:
     """
     if recipe.train.views and not recipe.distil.live:
         raise RecipeError(
-            "train.views makes new views without end, which a transfer set cannot hold. Set "
-            "targets.views to how many are to be stored, or distil.live = true."
+            "train.views makes new views without end, which a transfer set cannot hold. Leave it "
+            "out, for epochs take the targets.views stored views in turn; or set distil.live = "
+            "true."
         )
     if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
         raise RecipeError(

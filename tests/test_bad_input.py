@@ -54,7 +54,7 @@ def folder(tmp_path, monkeypatch):
         ("train.optimizer_options.beta=1", "optimizer AdamW does not take these options"),
         ("teacher.weights=missing.safetensors", "there is no weights file missing.safetensors"),
         ("teacher.weights=old.pkl", "may be a pickle, which can run code when it is loaded"),
-        ("train.views=true", "Set targets.views"),
+        ("train.views=true", "Leave it out, for epochs take the targets.views stored views"),
     ],
 )
 def test_what_a_recipe_says_wrong_is_named_and_nothing_is_written(

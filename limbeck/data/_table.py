@@ -37,7 +37,11 @@ def table(
 ) -> DataSet:
     """Rows of a CSV, TSV, JSON lines or Parquet file, plain or `.gz`.
 
-    How columns become inputs is said at `encode_tables`.
+    Numbers are standardised by the mean and deviation of the training rows. Categories become a 0
+    or 1 for each value of the training rows; a value met later is all 0. A text becomes the ids of
+    its words, split at blanks, in a vocabulary of the training texts, and a model is called with
+    `input_ids` and `attention_mask`. A teacher that is loaded must have been trained on the same:
+    look at `limbeck.data.load(...).train.fetch(index).inputs`.
 
     Args:
         path: The file.

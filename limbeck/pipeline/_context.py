@@ -135,6 +135,7 @@ class Context:
         seed: int,
         who: Literal["all", "labelled", "taught"],
         *,
+        title: str,
         teach: Teach | None = None,
         views: int = 1,
     ) -> Fitted:
@@ -163,6 +164,7 @@ class Context:
             checkpoint=self._checkpoint(stage, name),
             log_folder=self.out / "logs" / stage,
             progress=self.progress,
+            title=title,
         )
 
     def validate(self, model: nn.Module, outputs: str) -> float:

@@ -62,7 +62,13 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
             name="teacher", model=model, objective=supervised(heads), outputs=settings.outputs
         )
         fitted = context.fit(
-            "teacher", name, [learner], settings.train, settings.seed, settings.labels
+            "teacher",
+            name,
+            [learner],
+            settings.train,
+            settings.seed,
+            settings.labels,
+            title="training teacher",
         )
         seconds, history = fitted.seconds, vars(fitted.histories["teacher"])
         computed = context.training_flops([model], fitted)
@@ -201,7 +207,11 @@ def _students(
         for key, model in models.items()
     ]
     who: Literal["labelled", "taught"] = "labelled" if teach is None else "taught"
-    fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=teach, views=views)
+    role_of = {"control": "control", "distil": "student"}[role]
+    title = f"training {role_of} {' + '.join(models)}, {seed + 1} of {recipe.seeds}"
+    fitted = context.fit(
+        stage, name, learners, recipe.train, seed, who, teach=teach, views=views, title=title
+    )
     if context.writes:
         for key, model in models.items():
             save_weights(model, made[key])

@@ -53,6 +53,7 @@ def fit(
     taught_by: str = "",
     log_folder: Path | None = None,
     progress: Progress = Silence(),  # noqa: B008  (it holds nothing)
+    title: str = "",
 ) -> Fitted:
     """Train every learner on the same batches; their models are changed in place.
 
@@ -72,6 +73,7 @@ def fit(
             of another one is not gone on from.
         log_folder: Where TensorBoard logs go; `log = "tensorboard"` needs it.
         progress: Who watches.
+        title: What they see it called; the learners' names, if left out.
 
     Raises:
         OptionError: Settings ask for what is not there.
@@ -95,7 +97,8 @@ def fit(
         resume = Resume(lanes, checkpoint, of, writes=accelerator.is_main_process)
         first_epoch, first_step = resume.restore(progress)
         shown = first_epoch * steps_per_epoch + first_step
-        progress.start(f"training {' + '.join(one.name for one in learners)}", steps)
+        title = title or f"training {' + '.join(one.name for one in learners)}"
+        progress.start(title, steps)
         progress.advance(shown)
         deferred = deferred_interrupt() if accelerator.num_processes == 1 else nullcontext()
         with deferred as interrupt:
@@ -121,14 +124,14 @@ def fit(
                         shown = done + 1
                     if interrupt is not None and interrupt.requested:
                         resume.save(epoch, step + 1)
-                        raise Interrupted(resume.farewell())
+                        raise Interrupted(resume.farewell(title))
                     if resume.is_due():
                         resume.save(epoch, step + 1)
                 for lane in lanes:
                     lane.end_epoch(epoch, validate, higher_is_better)
                 if interrupt is not None and interrupt.requested:
                     resume.save(epoch + 1, 0)
-                    raise Interrupted(resume.farewell())
+                    raise Interrupted(resume.farewell(title))
                 if resume.is_due():
                     resume.save(epoch + 1, 0)
         for lane in lanes:

@@ -68,12 +68,11 @@ class Resume:
         if self._path is not None and self._writes:
             self._path.unlink(missing_ok=True)
 
-    def farewell(self) -> str:
-        """What to tell a user who stopped the pass."""
-        names = " + ".join(lane.learner.name for lane in self._lanes)
+    def farewell(self, title: str) -> str:
+        """What to tell a user who stopped the pass of this title."""
         if self._path is None:
-            return f"stopped while training {names}. Nothing was kept."
+            return f"stopped in {title}. Nothing was kept."
         return (
-            f"stopped while training {names}. What was reached is kept: run the same command "
+            f"stopped in {title}. What was reached is kept: run the same command "
             "again to go on from here."
         )

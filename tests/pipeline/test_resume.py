@@ -45,7 +45,7 @@ def test_killed_in_the_middle_of_any_training_a_run_ends_with_the_same_weights(f
     went_on = _Listener()
     limbeck.run(small(tmp_path), tmp_path / "run", progress=went_on)
     # Of 3 epochs of 10 steps; one of the 15 times was the end of the first epoch.
-    assert went_on.advanced == {"training small": [14, 30]}
+    assert went_on.advanced == {"training student small, 2 of 2": [14, 30]}
     assert equal(weights(tmp_path / "run"), weights(finished))
     assert not list((tmp_path / "run").rglob("*.checkpoint.*"))
 
