@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from limbeck._errors import LimbeckError, ModelError, ShapeError
 from limbeck._state import is_keras
-from limbeck.signals import Head, Inputs
+from limbeck.signals import Batch, Head, Inputs
 
 Outputs = Literal["logits", "probabilities"]
 """What a model gives for classes: logits, or non-negative scores of any sum."""
@@ -57,12 +57,18 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
         who: "teacher" or "student", for the message.
 
     Raises:
-        ModelError: There is no answer for a head.
+        ModelError: There is no answer for a head, or one in whole numbers.
         ShapeError: An answer's last axis is not the head's size.
     """
     answers = {head.name: _find(output, place, heads, who) for place, head in enumerate(heads)}
     for head in heads:
         rows = answers[head.name]
+        if not rows.is_floating_point():
+            raise ModelError(
+                f"the {who} must answer with floating point numbers for head {head.name}, got "
+                f"{str(rows.dtype).removeprefix('torch.')}. Return its scores, not the classes "
+                "that it chose, or convert them."
+            )
         if rows.dim() == 1 and head.size == 1:
             answers[head.name] = rows = rows[:, None]
         if rows.dim() < 2 or rows.shape[-1] != head.size:
@@ -73,6 +79,33 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
                 "own class list."
             )
     return answers
+
+
+def check_fit(
+    answers: Mapping[str, Tensor], heads: Sequence[Head], batch: Batch, *, who: str
+) -> None:
+    """Refuse answers that do not stand row by row beside the labels of the batch.
+
+    Args:
+        answers: By head, as `read_outputs` gives them.
+        heads: What they answer; one without labels is not looked at.
+        batch: What was asked.
+        who: "the teacher", "student small", for the message.
+
+    Raises:
+        ShapeError: It gives both shapes.
+    """
+    for head in heads:
+        if head.name not in batch.labels:
+            continue
+        labels, got = tuple(batch.labels[head.name].shape), tuple(answers[head.name].shape)
+        expected = (*labels, head.size) if head.space == "categorical" else labels
+        if got != expected:
+            raise ShapeError(
+                f"{who} must answer {expected} for head {head.name}, since its labels are "
+                f"{labels}, got {got}. The first axis must be the batch, and each label has one "
+                "row of answers: reshape what the model returns."
+            )
 
 
 def check_outputs(rows: Tensor, head: Head, outputs: str, *, who: str) -> None:

@@ -123,6 +123,17 @@ def test_an_answer_of_another_size_is_refused(head, shape, what):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_answers_in_whole_numbers_are_refused(dtype):
+    with pytest.raises(ModelError) as error:
+        read_outputs(torch.zeros((2, 3), dtype=dtype), ONE, who="student a")
+    assert str(error.value) == (
+        "the student a must answer with floating point numbers for head label, got "
+        f"{str(dtype).removeprefix('torch.')}. Return its scores, not the classes that it chose, "
+        "or convert them."
+    )
+
+
 def test_logits_stay_as_they_are():
     answers = {"label": ROWS}
     assert as_logits(answers, ONE, "logits") is answers

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck import recipe as recipes
-from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
+from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
 from limbeck.data import Samples
 from limbeck.methods import Objective
 from limbeck.models import Interface, build, load_weights
@@ -74,7 +74,9 @@ def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> 
 def ask(teacher: Teacher, batch: Batch) -> Answers:
     """What the teacher gives for a batch."""
     with calling("teacher", batch.inputs):
-        return teacher.answer(batch.inputs)
+        said = teacher.answer(batch.inputs)
+    check_fit(said, teacher.heads, batch, who="the teacher")
+    return said
 
 
 def make_lesson(
@@ -117,6 +119,7 @@ def make_lesson(
     model.eval()
     with torch.no_grad():
         said = lesson.said()
+    check_fit(said, interface.heads, lesson.batch, who=name)
     for head in interface.heads:
         check_outputs(said[head.name], head, part.outputs, who=name)
     check_weights(model, who=name)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from limbeck._errors import DataError
-from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
+from limbeck._errors import DataError, ModelError
+from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
 from limbeck.methods import mean_terms, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
@@ -57,13 +57,36 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         check_weights(model, who=who)
         check_batch_norm(model, recipe.train, len(train), who=who)
         make_optimizer(model.parameters(), recipe.train)
-        with torch.no_grad(), calling(who, batch.inputs):
-            said = read_outputs(call(model, batch.inputs), heads, who=who)
-        for head in heads:
-            check_outputs(said[head.name], head, student.outputs, who=who)
-        logits = as_logits(said, heads, student.outputs)
+        logits = _learner_says(model, student.outputs, heads, batch, who=who)
         for terms in (supervised(heads), soft):
-            mean_terms(terms, logits, rows, batch)
+            _check_gradient(mean_terms(terms, logits, rows, batch), who=who)
+
+
+def _learner_says(
+    model: nn.Module, outputs: str, heads: tuple[Head, ...], batch: Batch, *, who: str
+) -> dict[str, Tensor]:
+    """The logits, or numbers, of a model that is to be trained; they keep their gradient."""
+    with calling(who, batch.inputs):
+        said = read_outputs(call(model, batch.inputs), heads, who=who.removeprefix("the "))
+    check_fit(said, heads, batch, who=who)
+    for head in heads:
+        rows = said[head.name]
+        check_outputs(rows, head, outputs, who=who)
+        if not bool(torch.isfinite(rows).all()):
+            raise ModelError(
+                f"the answer of {who} for head {head.name} is not finite before it is trained. "
+                "Look at its initial weights, and for a division by or a logarithm of 0."
+            )
+    return as_logits(said, heads, outputs)
+
+
+def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
+    for name, mean in means.items():
+        if not mean.requires_grad:
+            raise ModelError(
+                f"the {name} loss of {who} is detached: no parameter gets a gradient. Look for "
+                "detach, item or no_grad in the model."
+            )
 
 
 def _ask_teacher(
@@ -75,11 +98,15 @@ def _ask_teacher(
         check_weights(model, who="teacher")
         check_batch_norm(model, settings.train, num_samples, who="teacher")
         make_optimizer(model.parameters(), settings.train)
+        heads, who = interface.heads, "the teacher"
+        logits = _learner_says(model.eval(), settings.outputs, heads, batch, who=who)
+        _check_gradient(mean_terms(supervised(heads), logits, None, batch), who=who)
     else:
         load_weights(model, Path(settings.weights))
     teacher = Teacher(model, interface.heads, outputs=settings.outputs)
     with calling("the teacher", batch.inputs):
         answers = teacher.answer(batch.inputs)
+    check_fit(answers, interface.heads, batch, who="the teacher")
     for head in interface.heads:
         check_outputs(answers[head.name], head, settings.outputs, who="the teacher")
     mean_terms(supervised(interface.heads), teacher.logits(batch.inputs), None, batch)

@@ -1,5 +1,7 @@
 """Models and data of a user's own."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,36 @@ def misfit() -> nn.Module:
 def broken() -> nn.Module:
     """Answers what is not a number."""
     return _Broken()
+
+
+def detached() -> nn.Module:
+    """Answers without a gradient."""
+    return _Answering(lambda rows: rows.detach())
+
+
+def whole_numbers() -> nn.Module:
+    """Answers integers."""
+    return _Answering(lambda rows: rows.long())
+
+
+def second_axis() -> nn.Module:
+    """Answers `(batch, 1, 10)`."""
+    return _Answering(lambda rows: rows[:, None])
+
+
+def one_answer() -> nn.Module:
+    """Answers once for the whole batch."""
+    return _Answering(lambda rows: rows.mean(0, keepdim=True))
+
+
+class _Answering(nn.Module):
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.change = change
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.change(self.layer(inputs.flatten(1)))
 
 
 class _Broken(nn.Module):

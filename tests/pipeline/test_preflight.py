@@ -1,0 +1,29 @@
+"""What cannot be trained is refused before anything is."""
+
+import pytest
+
+import limbeck
+from limbeck._errors import ModelError, ShapeError
+from tests.pipeline.examples import small
+
+
+@pytest.mark.parametrize(
+    ("part", "who"), [("teacher", "the teacher"), ("students.small", "student small")]
+)
+@pytest.mark.parametrize(
+    ("model", "error", "said"),
+    [
+        ("detached", ModelError, "the hard loss of {who} is detached"),
+        ("broken", ModelError, "answer of {who} for head label is not finite before"),
+        ("whole_numbers", ModelError, "must answer with floating point numbers for head label"),
+        ("second_axis", ShapeError, r"{who} must answer \(8, 10\) .* got \(8, 1, 10\)"),
+        ("one_answer", ShapeError, r"{who} must answer \(8, 10\) .* got \(1, 10\)"),
+    ],
+)
+def test_a_model_that_cannot_learn_is_refused_before_anything_is_trained(
+    model, error, said, part, who, tmp_path
+):
+    recipe = small(tmp_path, f"{part}.model=tests.pipeline.models:{model}", f"{part}.options={{}}")
+    with pytest.raises(error, match=said.format(who=who)):
+        limbeck.run(recipe, tmp_path / "run")
+    assert not list(tmp_path.glob("run/**/*.safetensors"))
