@@ -2,25 +2,40 @@
 
 import os
 import sys
-import webbrowser
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
 
-import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from limbeck._interrupt import interrupt_ends
 
-from limbeck._errors import Interrupted, LimbeckError, RecipeError, did_you_mean
+STOPPED = 130
+"""The exit code after Ctrl-C."""
+_STOPPED_LINE = "stopped. What was reached is kept: run the same command again to go on."
+
+
+def _end() -> None:
+    """Stop at once: while libraries are imported nothing is half written."""
+    os.write(2, f"\n{_STOPPED_LINE}\n".encode())
+    os._exit(STOPPED)
+
+
+with interrupt_ends(_end):
+    import webbrowser
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Annotated, Any
+
+    import typer
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.table import Table
+
+    from limbeck._errors import Interrupted, LimbeckError, RecipeError, did_you_mean
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -30,9 +45,6 @@ app = typer.Typer(
 )
 targets_app = typer.Typer(invoke_without_command=True, help="Look at a transfer set on disk.")
 app.add_typer(targets_app, name="targets")
-
-STOPPED = 130
-"""The exit code after Ctrl-C."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -56,8 +68,9 @@ def run(
 
     Run it again, and only what changed is done again; stopped anywhere, it goes on from there.
     """
-    from limbeck.pipeline import run as run_pipeline
-    from limbeck.recipe_file import load_recipe
+    with interrupt_ends(_end):
+        from limbeck.pipeline import run as run_pipeline
+        from limbeck.recipe_file import load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
@@ -71,8 +84,9 @@ def run(
 @app.command()
 def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
     """Put one batch through everything a recipe says, and stop on what would go wrong."""
-    from limbeck.doctor import examine
-    from limbeck.recipe_file import load_recipe
+    with interrupt_ends(_end):
+        from limbeck.doctor import examine
+        from limbeck.recipe_file import load_recipe
 
     findings = examine(load_recipe(recipe, set_ or []))
     for title, columns, rows in findings.tables:
@@ -95,8 +109,9 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
     """Make a run's page again from its result files."""
-    from limbeck.report import write_page
-    from limbeck.results import read_results
+    with interrupt_ends(_end):
+        from limbeck.report import write_page
+        from limbeck.results import read_results
 
     found, _ = read_results(folder)
     page = write_page(folder)
@@ -111,7 +126,8 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="Show this one whole, as TOML.")] = None,
 ) -> None:
     """List the recipes that come with Limbeck, or show one."""
-    from limbeck.recipe_file import load_recipe, shipped
+    with interrupt_ends(_end):
+        from limbeck.recipe_file import load_recipe, shipped
 
     if name is not None:
         texts = dict(shipped())
@@ -134,7 +150,8 @@ def inspect(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
 ) -> None:
     """Say what a transfer set holds: of whom, of what, how faithful, and one row in words."""
-    from limbeck.targets import TransferSet, describe
+    with interrupt_ends(_end):
+        from limbeck.targets import TransferSet, describe
 
     table = Table("what", "value", box=None, pad_edge=False)
     for what, value in describe(TransferSet(folder)).items():
@@ -147,7 +164,8 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
 ) -> None:
     """Check every shard of a transfer set against its checksum, and decode every row."""
-    from limbeck.targets import TransferSet
+    with interrupt_ends(_end):
+        from limbeck.targets import TransferSet
 
     found = TransferSet(folder)
     found.verify()
@@ -203,11 +221,10 @@ def run_arguments(arguments: Sequence[str]) -> int:
         err.print(f"[red]error:[/red] {escape(error.format_message())}", soft_wrap=True)
         err.print("`limbeck --help` lists the commands, `limbeck COMMAND --help` their options.")
         return 2
+    except KeyboardInterrupt:  # before typer is there to catch it
+        code = STOPPED
     if code == STOPPED:  # what typer makes of Ctrl-C
-        err.print(
-            "\nstopped. What was reached is kept: run the same command again to go on.",
-            soft_wrap=True,
-        )
+        err.print(f"\n{_STOPPED_LINE}", soft_wrap=True)
     return code if isinstance(code, int) else 0
 
 

@@ -10,7 +10,7 @@ import limbeck
 from limbeck import cli
 from limbeck._errors import Interrupted
 from limbeck.cli import _Bars
-from tests.pipeline.examples import REPOSITORY, small, small_file
+from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
 COMMANDS = ("run", "doctor", "report", "recipes", "targets")
 
@@ -232,6 +232,18 @@ def test_ctrl_c_outside_of_training_ends_with_130(ask, monkeypatch):
     code, _, said = ask("run", "digits")
     assert code == 130
     assert "run the same command again" in said
+
+
+@pytest.mark.parametrize("library", ["typer", "rich", "torch", "numpy"])
+def test_ctrl_c_while_a_library_is_imported_ends_with_130_and_one_line(library, tmp_path):
+    cut_off = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise RecursionError\n"
+    (tmp_path / f"{library}.py").write_text(cut_off)
+    process = python("-m", "limbeck", "run", "digits", cwd=tmp_path)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip() == (
+        "stopped. What was reached is kept: run the same command again to go on."
+    )
 
 
 def test_markup_in_a_message_is_not_markup(ask):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from limbeck._interrupt import deferred_interrupt
+from limbeck._interrupt import deferred_interrupt, interrupt_ends
 
 
 def test_nothing_is_requested_at_first():
@@ -55,3 +55,20 @@ def test_outside_the_main_thread_nothing_is_deferred():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_an_interrupt_ends_what_may_not_be_cut_off():
+    seen = []
+    with interrupt_ends(lambda: seen.append("end")):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert seen == ["end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_that_is_there_already_stays():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt_ends(lambda: None):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
