@@ -96,3 +96,14 @@ def two_signs() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Data: two numbers, and whether each is positive."""
     numbers = torch.randn(300, 2, generator=torch.Generator().manual_seed(5))
     return (numbers[:200], numbers[:200] > 0), (numbers[200:], numbers[200:] > 0)
+
+
+def opposite_test() -> dict[str, tuple[Tensor, Tensor]]:
+    """Data: the sign of a number; in the test split, and there alone, it is the other way round."""
+    numbers = torch.randn(300, 1, generator=torch.Generator().manual_seed(6))
+    positive = (numbers[:, 0] > 0).long()
+    return {
+        "train": (numbers[:150], positive[:150]),
+        "validation": (numbers[150:220], positive[150:220]),
+        "test": (numbers[220:], 1 - positive[220:]),
+    }
