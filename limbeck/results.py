@@ -88,7 +88,7 @@ class Verdict(_Record):
     gain: float
     """Mean difference, in the metric's unit, positive when the student is better."""
     ci95: tuple[float, float] | None
-    """Its 95 % paired t-interval over seeds; None below two seeds."""
+    """Its 95 % paired t-interval over seeds; None with one, or with two of equal gains."""
     gap_closed: float | None
     """gain / (teacher - control), None where the teacher is not better than the control."""
     seeds: int

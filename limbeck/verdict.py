@@ -12,6 +12,9 @@ from limbeck._errors import OptionError, ShapeError, did_you_mean
 from limbeck.metrics import METRICS
 from limbeck.results import Metric, Verdict
 
+_ROUNDING = 1e-14
+"""What a difference of two scores may be of the larger one, and be nothing but rounding."""
+
 
 def judge(
     student: Sequence[float],
@@ -23,8 +26,9 @@ def judge(
 
     The gain is the mean of student - control (control - student where lower is better), with its
     95 % interval by the paired t-test. Helped: the interval is above 0; hurt: below 0; otherwise,
-    and with one seed always, not shown. The interval says how the gain varies with the seed on
-    this test set; it does not speak of other data.
+    and with one seed always, not shown. Two seeds with one gain show nothing either: on few test
+    rows that is often chance, and an interval without width would be sure of it. The interval says
+    how the gain varies with the seed on this test set; it does not speak of other data.
 
     Args:
         student: Test scores of the students, one per seed.
@@ -33,7 +37,7 @@ def judge(
         metric: What the scores are, or a name in `limbeck.metrics.METRICS`.
 
     Raises:
-        OptionError: There is no metric of that name.
+        OptionError: There is no metric of that name; a score is not finite.
         ShapeError: There are not as many students as controls, or none.
     """
     if isinstance(metric, str):
@@ -49,10 +53,16 @@ def judge(
             "a verdict pairs students with controls: expected one or more scores, and as many of "
             f"each, got {len(student)} and {len(control)}."
         )
+    _check_finite("student", student)
+    _check_finite("control", control)
+    _check_finite("teacher", [teacher], each="")
     sign = 1.0 if metric.higher_is_better else -1.0
     gains = sign * (np.asarray(student, dtype=float) - np.asarray(control, dtype=float))
+    rounding = _ROUNDING * float(np.abs([student, control]).max())
+    gains[np.abs(gains) <= rounding] = 0.0
     gain = float(gains.mean())
-    interval = _paired_interval(gains)
+    shows = len(gains) > 2 or np.ptp(gains) > rounding
+    interval = _paired_interval(gains) if shows else None
     outcome: Literal["helped", "hurt", "not shown"] = "not shown"
     if interval is not None and interval[0] > 0:
         outcome = "helped"
@@ -69,9 +79,16 @@ def judge(
     )
 
 
-def _paired_interval(gains: NDArray[np.float64]) -> tuple[float, float] | None:
-    if len(gains) < 2:
-        return None
+def _check_finite(who: str, scores: Sequence[float], *, each: str = " of seed {}") -> None:
+    for seed, score in enumerate(scores):
+        if not math.isfinite(score):
+            raise OptionError(
+                f"a verdict compares finite scores, got {score} as the {who}'s{each.format(seed)}. "
+                "Leave out what did not learn, or train it again with a lower learning rate."
+            )
+
+
+def _paired_interval(gains: NDArray[np.float64]) -> tuple[float, float]:
     half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / math.sqrt(len(gains))
     return float(gains.mean() - half), float(gains.mean() + half)
 
@@ -89,17 +106,25 @@ def _sentence(
     def number(value: float, sign: str = "") -> str:
         return f"{value * scale:{sign}{'.2f' if points else '.4g'}}"
 
-    better = f"{number(abs(gain))}{unit} {'worse' if gain < 0 else 'better'}"
+    size = number(abs(gain))
+    better = f"{size}{unit} {'worse' if gain < 0 else 'better'}"
+    compared = "the same as" if float(size) == 0 else f"{better} than"
+    if interval is None and seeds == 1:
+        return (
+            f"Not shown: with one seed nothing can be. The student's {metric.name} is {compared} "
+            "its control's; take several seeds."
+        )
     if interval is None:
         return (
-            f"Not shown: with one seed nothing can be. The student's {metric.name} is {better} "
-            "than its control's; take several seeds."
+            f"Not shown: the student's {metric.name} is {compared} its control's with both seeds, "
+            "and two equal gains may be chance; take three seeds or more."
         )
     low, high = (number(end, "+") for end in interval)
     between = f"95 % interval of the gain {low} to {high}{unit}, {seeds} seeds"
     if outcome == "not shown":
+        chance = "" if float(size) == 0 else ", which may be chance"
         return (
-            f"Not shown: the student's {metric.name} is {better} than its control's ({between}), "
-            "which may be chance."
+            f"Not shown: the student's {metric.name} is {compared} its control's ({between})"
+            f"{chance}."
         )
     return f"The teacher {outcome}: {metric.name} is {better} than without it ({between})."

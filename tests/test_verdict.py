@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from limbeck._errors import ShapeError
+from limbeck._errors import OptionError, ShapeError
 from limbeck.results import Metric
 from limbeck.verdict import judge
 
@@ -61,9 +62,45 @@ def test_no_gain_at_all_is_not_shown():
     assert verdict.ci95 == (0, 0)
 
 
-def test_scores_that_are_not_numbers_show_nothing():
-    verdict = judge([float("nan"), 0.9], [0.5, 0.6], 0.9, ACCURACY)
-    assert verdict.outcome == "not shown"
+def test_what_rounding_leaves_is_no_gain():
+    verdict = judge([0.1 + 0.2] * 3, [0.3] * 3, 0.9, ACCURACY)
+    assert (verdict.outcome, verdict.gain) == ("not shown", 0)
+
+
+@pytest.mark.parametrize("gain", [0.05, -0.05])
+def test_two_seeds_with_one_gain_show_nothing(gain):
+    """On few test rows two seeds often agree by chance, and their spread of 0 would be sure."""
+    control = [0.8, 0.7]
+    verdict = judge([score + gain for score in control], control, 0.9, ACCURACY)
+    assert (verdict.outcome, verdict.ci95, verdict.seeds) == ("not shown", None, 2)
+    assert verdict.gain == pytest.approx(gain)
+    three = judge([score + gain for score in (*control, 0.6)], [*control, 0.6], 0.9, ACCURACY)
+    assert three.outcome == ("helped" if gain > 0 else "hurt")
+    assert three.ci95 == pytest.approx((gain, gain))
+
+
+def test_a_teacher_of_no_worth_seldom_seems_to_help_on_few_test_rows():
+    """Two seeds, 20 test rows, everyone right half of the time: 2.5 % would be nominal."""
+    drawn = np.random.default_rng(1).binomial(20, 0.5, size=(4000, 2, 2)) / 20
+    helped = sum(
+        judge(student, control, 0.9, ACCURACY).outcome == "helped"
+        for student, control in drawn.tolist()
+    )
+    assert helped / len(drawn) < 0.025
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("who", ["student", "control", "teacher"])
+def test_scores_that_are_not_finite_are_refused_by_name(who, bad):
+    scores = {"student": [0.8, 0.9], "control": [0.5, 0.6], "teacher": 0.9}
+    scores[who] = bad if who == "teacher" else [0.7, bad]
+    of = "" if who == "teacher" else " of seed 1"
+    with pytest.raises(OptionError) as error:
+        judge(**scores, metric=ACCURACY)
+    assert str(error.value) == (
+        f"a verdict compares finite scores, got {bad} as the {who}'s{of}. Leave out what did not "
+        "learn, or train it again with a lower learning rate."
+    )
 
 
 @given(pairs=scores)
@@ -111,6 +148,34 @@ def test_the_gap_closed_is_none_where_the_teacher_is_no_better_than_the_control(
             ACCURACY,
             "Not shown: with one seed nothing can be. The student's accuracy is 2.00 points "
             "worse than its control's; take several seeds.",
+        ),
+        (
+            [0.7],
+            [0.7],
+            ACCURACY,
+            "Not shown: with one seed nothing can be. The student's accuracy is the same as its "
+            "control's; take several seeds.",
+        ),
+        (
+            [0.75, 0.85],
+            [0.7, 0.8],
+            ACCURACY,
+            "Not shown: the student's accuracy is 5.00 points better than its control's with both "
+            "seeds, and two equal gains may be chance; take three seeds or more.",
+        ),
+        (
+            [0.7, 0.8],
+            [0.7, 0.8],
+            RMSE,
+            "Not shown: the student's rmse is the same as its control's with both seeds, and two "
+            "equal gains may be chance; take three seeds or more.",
+        ),
+        (
+            [0.5, 0.75],
+            [0.75, 0.5],
+            ACCURACY,
+            "Not shown: the student's accuracy is the same as its control's "
+            "(95 % interval of the gain -317.66 to +317.66 points, 2 seeds).",
         ),
     ],
 )
