@@ -15,6 +15,7 @@ from limbeck._errors import RecipeError
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _Section(BaseModel):
@@ -49,7 +50,8 @@ class Data(_Section):
     options: dict[str, Any] = {}
     """The source's own options: column names, sequence length, ..."""
     labelled: Annotated[float, Field(gt=0, le=1)] | Count = 1.0
-    """How many training samples show their label: a fraction (0..1], or a count."""
+    """How many training samples show their label: a fraction (0..1], or a count.
+    1.0 means all; 1, without a point, one sample."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of what is not test data that models are chosen on."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -60,8 +62,8 @@ class Data(_Section):
     """How views are made."""
     metric: str | None = None
     """`accuracy`, `cross_entropy`, `exact_match` or `rmse`; left out, the first that fits."""
-    seed: int = 0
-    """Of the splits and of the choice of labelled samples."""
+    seed: Seed = 0
+    """Of the splits and of the choice of labelled samples: 0..2^32 - 1."""
 
 
 class Train(_Section):
@@ -127,8 +129,8 @@ class Teacher(_Section):
     """A safetensors file to load; without one the teacher is trained."""
     labels: Literal["all", "labelled"] = "all"
     """Whose labels it is trained on: all, as a model trained elsewhere; or the labelled ones."""
-    seed: int = 0
-    """Of its initial weights and batches."""
+    seed: Seed = 0
+    """Of its initial weights and batches: 0..2^32 - 1."""
     train: Train = Train()
     """How it is trained."""
 
@@ -179,7 +181,7 @@ class Recipe(_Section):
     """A complete run."""
 
     name: str
-    """What the run is called."""
+    """What the run, and by default its folder, is called: letters, digits, `-`, `_` and `.`."""
     description: str = ""
     """One line for the list of recipes."""
     seeds: Count = 5
@@ -190,6 +192,16 @@ class Recipe(_Section):
     students: Annotated[dict[str, Student], Field(min_length=1)]
     distil: Distil = Distil()
     train: Train = Train()
+
+    @field_validator("name")
+    @classmethod
+    def _name_can_name_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w-][\w.-]*", name):
+            raise ValueError(
+                'a name must be letters, digits, "-", "_" and ".", not first, for the run\'s '
+                f"folder is called by it, got {name!r}"
+            )
+        return name
 
     @field_validator("students")
     @classmethod

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -105,7 +106,21 @@ def _explain(error: ValidationError) -> str:
     message = message[0].lower() + message[1:]
     if fault["type"] == "value_error":
         return f"{dotted}: {message}."
-    return f"{dotted}: {message}, got {fault['input']!r}."
+    return f"{dotted}: {message}, got {fault['input']!r}.{_as_toml(fault['input'])}"
+
+
+def _as_toml(given: Any) -> str:
+    """How TOML writes a number or truth value that `--set` could only take as a string."""
+    if not isinstance(given, str):
+        return ""
+    try:
+        tomllib.loads(f"value = {given}")
+    except tomllib.TOMLDecodeError:
+        if given.lower() in ("true", "false"):
+            return f" TOML writes it {given.lower()}."
+        with suppress(ValueError):
+            return f" TOML writes it {float(given):.15g}."
+    return ""
 
 
 def _known_keys(path: Sequence[str]) -> list[str]:

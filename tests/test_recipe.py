@@ -49,7 +49,7 @@ trains = st.builds(
 )
 recipes = st.builds(
     Recipe,
-    name=texts,
+    name=st.from_regex(r"[\w-][\w.-]{0,11}", fullmatch=True),
     description=texts,
     seeds=counts,
     data=st.builds(
@@ -183,6 +183,26 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         (
             with_(train={"batch_size": 2, "accumulate": 4}),
             "train: accumulate must not be larger than batch_size.",
+        ),
+        (
+            with_(teacher={"model": "mlp", "seed": -1}),
+            "teacher.seed: input should be greater than or equal to 0, got -1.",
+        ),
+        (
+            with_(teacher={"model": "mlp", "seed": 10**23}),
+            f"teacher.seed: input should be less than 4294967296, got {10**23}.",
+        ),
+        (
+            with_(data={"source": "digits", "seed": 2**32}),
+            "data.seed: input should be less than 4294967296, got 4294967296.",
+        ),
+        *(
+            (
+                with_(name=name),
+                'name: a name must be letters, digits, "-", "_" and ".", not first, for the '
+                f"run's folder is called by it, got {name!r}.",
+            )
+            for name in ("../x", "/tmp/x", ".x", "", "a b", "x\n")
         ),
         (
             with_(students={}),

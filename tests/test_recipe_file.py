@@ -74,6 +74,26 @@ def test_an_override_that_names_no_key_is_refused(override):
     assert str(error.value) == f"--set takes section.key=value, got {override!r}."
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "train.warmup=.1",
+            "train.warmup: input should be a valid number, got '.1'. TOML writes it 0.1.",
+        ),
+        ("data.validation=1.e-1", "TOML writes it 0.1."),
+        ("seeds=05", "seeds: input should be a valid integer, got '05'. TOML writes it 5."),
+        ("distil.live=True", "got 'True'. TOML writes it true."),
+        ("train.warmup=much", "got 'much'."),
+        ('seeds="5"', "got '5'."),
+    ],
+)
+def test_a_number_that_is_not_toml_is_shown_as_toml_writes_it(override, message):
+    with pytest.raises(RecipeError) as error:
+        load_recipe("digits", [override])
+    assert str(error.value).endswith(message)
+
+
 def test_an_override_below_a_value_is_refused():
     with pytest.raises(RecipeError) as error:
         load_recipe("digits", ["train.epochs.more=3"])
