@@ -37,6 +37,20 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise _cannot_write(path, OSError(code, os.strerror(code))) from error
 
 
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn an error met while reading `path`, but that it is not there, into a `StorageError`."""
+    try:
+        yield
+    except (StorageError, FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {error.filename or path}: {error.strerror or error}. Mend that, or "
+            "choose another."
+        ) from error
+
+
 def _cannot_write(path: Path, error: OSError) -> StorageError:
     if error.errno in _FULL:
         why = "there is no room left. Free some space"

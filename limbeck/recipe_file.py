@@ -36,13 +36,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     path = Path(name)
     if name in texts:
         text = texts[name]
-    elif path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{name} is no text: {error}. A recipe is a TOML file.") from None
-        except OSError as error:
-            raise RecipeError(f"cannot read {name}: {error.strerror}.") from None
+    elif (found := _read(path)) is not None:
+        text = found
     else:
         raise RecipeError(
             f"no recipe is called {name!r}, and no file.{did_you_mean(name, texts)} There are "
@@ -55,6 +50,16 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(raw, override)
     return parse_recipe(raw, name=name)
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file; None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is no text: {error}. A recipe is a TOML file.") from None
+    except OSError as error:
+        raise RecipeError(f"cannot read {path}: {error.strerror}.") from None
 
 
 def parse_recipe(raw: dict[str, Any], *, name: str = "recipe") -> Recipe:

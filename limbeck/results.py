@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limbeck._errors import DataError
-from limbeck._files import write_json
+from limbeck._files import reading_errors, write_json
 
 FORMAT: Final = 1
 Role = Literal["teacher", "control", "student"]
@@ -231,6 +231,7 @@ def read_results(folder: Path) -> tuple[Report, Details]:
 
     Raises:
         DataError: A file is missing, is not JSON, or does not say what it must.
+        StorageError: A file cannot be read.
     """
     report = _read(folder / "report.json", Report)
     details = _read(folder / "details.json", Details)
@@ -239,8 +240,9 @@ def read_results(folder: Path) -> tuple[Report, Details]:
 
 def _read(path: Path, kind: type[Record]) -> Record:
     try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+        with reading_errors(path):
+            return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"no result file {path}. Run `limbeck run RECIPE --out {path.parent}` first."
         ) from None

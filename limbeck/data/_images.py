@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck._errors import DataError, OptionError
+from limbeck._errors import DataError, OptionError, StorageError
+from limbeck._files import reading_errors
 from limbeck.data._data_set import DataSet
 from limbeck.data._dataset_samples import DatasetSamples
 from limbeck.data._paths import need_path
@@ -75,8 +76,9 @@ def image_folder(
         channels: 1 for grey, 3 for colour.
     """
     folder = need_path(path, "image_folder", "the folder of train/CLASS/*.png")
-    root = folder / "train" if (folder / "train").is_dir() else folder
-    classes = [place.name for place in _folders(root)]
+    with reading_errors(folder):
+        root = folder / "train" if (folder / "train").is_dir() else folder
+        classes = [place.name for place in _folders(root)]
     if not classes:
         raise DataError(
             f"{root} must hold a folder of images for each class, got none. Set data.path to the "
@@ -128,6 +130,8 @@ def open_image(file: Any, name: str) -> "Image.Image":
         with Image.open(file) as image:  # closes the file; the pixels stay
             image.load()
             return image
+    except PermissionError as error:
+        raise StorageError(f"cannot read image {name}: {error.strerror}. Mend that.") from None
     # Pillow's decoders raise SyntaxError and ValueError too on damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot decode image {name}: {error}. Remove or mend it.") from None
@@ -150,7 +154,8 @@ def _list(root: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
                 f"classes of {root} must be those of the training images ({', '.join(classes)}), "
                 f"got {place.name}. Rename or remove that folder."
             )
-        found = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
+        with reading_errors(place):
+            found = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
         files += [(file, classes.index(place.name)) for file in found]
     if not files:
         raise DataError(

@@ -1,10 +1,11 @@
 """Where data lies."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from limbeck._errors import DataError
-from limbeck._files import PICKLE_SUFFIXES
+from limbeck._files import PICKLE_SUFFIXES, reading_errors
 
 
 def find_path(path: str | Path, *, beside: Path | None = None) -> Path:
@@ -16,6 +17,7 @@ def find_path(path: str | Path, *, beside: Path | None = None) -> Path:
 
     Raises:
         DataError: It is nowhere, or is a pickle.
+        StorageError: It cannot be looked at.
     """
     wanted = Path(path).expanduser()
     if wanted.suffix in PICKLE_SUFFIXES:
@@ -29,7 +31,8 @@ def find_path(path: str | Path, *, beside: Path | None = None) -> Path:
         roots.append(Path(root).expanduser())
     looked = [wanted] if wanted.is_absolute() else [folder / wanted for folder in roots]
     for place in looked:
-        if place.exists():
+        with suppress(FileNotFoundError, NotADirectoryError), reading_errors(place):
+            place.stat()
             return place
     raise DataError(
         f"no data at {' nor at '.join(map(str, looked))}. Set data.path, or LIMBECK_DATA to the "
@@ -46,6 +49,8 @@ def need_path(path: Path | None, source: str, what: str) -> Path:
 
 def need_file(path: Path, what: str) -> Path:
     """`path`, or a `DataError` unless it is a file."""
-    if not path.is_file():
-        raise DataError(f"no file {path}, expected {what}. Set data.path, or fetch the file.")
+    with reading_errors(path):
+        if not path.is_file():
+            raise DataError(f"no file {path}, expected {what}. Set data.path, or fetch the file.")
+        path.open("rb").close()
     return path

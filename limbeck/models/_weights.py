@@ -11,7 +11,7 @@ import safetensors.torch
 from torch import nn
 
 from limbeck._errors import ModelError
-from limbeck._files import PICKLE_SUFFIXES, write_atomically, write_json
+from limbeck._files import PICKLE_SUFFIXES, reading_errors, write_atomically, write_json
 from limbeck._state import is_keras, set_state, state_of
 from limbeck.models._build import Interface, build
 from limbeck.signals import Head
@@ -42,6 +42,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
     Raises:
         ModelError: The file is missing, is a pickle, is damaged, or is of another model.
+        StorageError: It cannot be read.
     """
     path = Path(path)
     if path.suffix in PICKLE_SUFFIXES:
@@ -49,8 +50,13 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             f"{path} may be a pickle, which can run code when it is loaded: refused. Convert it "
             "once with safetensors.torch.save_file(state_dict, 'weights.safetensors')."
         )
-    if not path.is_file():
-        raise ModelError(f"there is no weights file {path}. Give the path of a .safetensors file.")
+    try:
+        with reading_errors(path), path.open("rb") as file:
+            begin = file.read(9)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(
+            f"there is no weights file {path}. Give the path of a .safetensors file."
+        ) from None
     missing: Collection[str] = ()
     unexpected: Collection[str] = ()
     try:
@@ -59,6 +65,12 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         else:
             missing, unexpected = safetensors.torch.load_model(model, str(path), strict=False)
     except safetensors.SafetensorError as error:
+        if begin.startswith((b"\x80", b"PK\x03\x04")) and not begin.endswith(b"{"):
+            raise ModelError(
+                f"{path} begins as a pickle does, which can run code when it is loaded: refused. "
+                "Convert it once with safetensors.torch.save_file(state_dict, "
+                "'weights.safetensors'); another name does not convert it."
+            ) from None
         raise ModelError(
             f"{path} is no whole safetensors file ({error}). Copy or convert it again."
         ) from None
@@ -105,7 +117,8 @@ def load(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     try:
-        card = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+        with reading_errors(folder / "student.json"):
+            card = json.loads((folder / "student.json").read_text(encoding="utf-8"))
         said = card["interface"]
         heads = tuple(Head(**head | {"classes": tuple(head["classes"])}) for head in said["heads"])
         interface = Interface(

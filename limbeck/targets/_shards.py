@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from limbeck._errors import TargetsError
+from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
 from limbeck.targets._codecs import make_codec
 from limbeck.targets._manifest import (
@@ -133,12 +133,15 @@ def open_shard(path: Path, *, expected_bytes: int | None = None) -> Shard:
 
     Raises:
         TargetsError: It is missing, truncated or damaged, or is no shard at all.
+        StorageError: There is no permission to read it.
     """
     try:
         size = path.stat().st_size
         if expected_bytes not in (None, size):
             raise _damaged(path, f"expected {expected_bytes} bytes, got {size}")
         named, found = path.stem.rpartition("-")[2], file_hash(path)
+    except PermissionError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}. Mend that.") from error
     except OSError as error:
         raise _damaged(path, f"it cannot be read: {error.strerror}") from error
     if named != found:

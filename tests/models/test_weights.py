@@ -117,11 +117,28 @@ def test_a_truncated_or_foreign_file_is_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_weights(nn.Linear(20, 20), path)
     whole = path.read_bytes()
-    for damaged in (b"", b"text", whole[:30], whole[:-1], b"\x80\x04" + whole):
+    for damaged in (b"", b"text", whole[:30], whole[:-1]):
         path.write_bytes(damaged)
         message = refused(nn.Linear(20, 20), path)
         assert message.startswith(f"{path} is no whole safetensors file (")
         assert message.endswith("). Copy or convert it again.")
+
+
+@pytest.mark.parametrize("begin", [b"\x80\x02}q\x00", b"\x80\x04\x95", b"PK\x03\x04"])
+def test_a_pickle_by_another_name_is_called_one(begin, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(begin + bytes(100))
+    assert refused(nn.Linear(2, 2), path) == (
+        f"{path} begins as a pickle does, which can run code when it is loaded: refused. Convert "
+        "it once with safetensors.torch.save_file(state_dict, 'weights.safetensors'); another "
+        "name does not convert it."
+    )
+
+
+def test_a_truncated_file_whose_length_looks_like_a_pickle_is_truncated(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"\x80\x02" + bytes(6) + b'{"weight":')
+    assert "is no whole safetensors file" in refused(nn.Linear(2, 2), path)
 
 
 def test_weights_of_other_shapes_are_refused(tmp_path):
