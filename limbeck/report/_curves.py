@@ -68,5 +68,6 @@ def _line(role: str, points: _Points, *, strong: bool) -> go.Scatter:
         name=role,
         line={"color": LIGHT[role], "width": 2.5 if strong else 1},
         opacity=1.0 if strong else 0.45,
+        cliponaxis=False,
         hoverinfo="x+y+name" if strong else "skip",
     )

@@ -38,7 +38,7 @@ def _render(report: Report, details: Details) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    from limbeck.report._plots import MAX_CLASSES, figures
+    from limbeck.report._plots import class_note, figures
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -61,7 +61,7 @@ def _render(report: Report, details: Details) -> str:
         outcome_class=report.verdict.outcome.replace(" ", "-"),
         figures={name: json.loads(plot.to_json()) for name, plot in plots.items()},
         legends={name: _roles_in(plot) for name, plot in plots.items()},
-        max_classes=MAX_CLASSES,
+        class_note=class_note(details),
         max_cards=_MAX_CARDS,
         recipe=_as_toml(report.recipe),
         versions={"limbeck": report.limbeck} | report.versions,

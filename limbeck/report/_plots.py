@@ -4,8 +4,8 @@ import plotly.graph_objects as go
 
 from limbeck.report._costs import break_even, stages
 from limbeck.report._curves import training_loss, validation_score
-from limbeck.report._quality import MAX_CLASSES as MAX_CLASSES
 from limbeck.report._quality import class_gain, reliability
+from limbeck.report._quality import class_note as class_note
 from limbeck.report._score_and_size import score_and_size
 from limbeck.results import Details, Report
 

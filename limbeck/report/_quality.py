@@ -8,19 +8,23 @@ from limbeck.report._style import axis, figure, text
 from limbeck.report._tables import ROLES
 from limbeck.results import Details, PerClass
 
-MAX_CLASSES = 40
+_MAX_CLASSES = 40
 _BAR_PIXELS = 26
+_ROUNDING = 1e-9
+"""A gain in 0..1 that is no more is the rounding of two equal means."""
 
 
 def class_gain(details: Details) -> go.Figure | None:
-    """Student - control in accuracy, class by class, the best at the top."""
+    """Student - control in accuracy, class by class where they differ, the best at the top."""
     found = details.per_class
     if found is None:
         return None
-    gains = _gains(found)
+    gains = _differences(found)
     if not gains:
         return None
-    kept = gains if len(gains) <= MAX_CLASSES else gains[:20] + gains[-20:]
+    half = _MAX_CLASSES // 2
+    kept = gains if len(gains) <= _MAX_CLASSES else gains[:half] + gains[-half:]
+    names = [text(form.visible(found.classes[i])) for _, i in kept]
     bars = go.Bar(
         x=[gain * 100 for gain, _ in kept],
         # Two classes may share a shortened name, so bars stand at numbers and carry names.
@@ -28,14 +32,13 @@ def class_gain(details: Details) -> go.Figure | None:
         orientation="h",
         marker={"color": [LIGHT["student" if gain > 0 else "control"] for gain, _ in kept]},
         hovertext=[
-            f"<b>{text(found.classes[i])}</b><br>student {form.percent(found.student[i])}"
+            f"<b>{name}</b><br>student {form.percent(found.student[i])}"
             f"<br>control {form.percent(found.control[i])}"
             f"<br>teacher {form.percent(found.teacher[i])}<br>{found.rows[i]} test rows"
-            for _, i in kept
+            for name, (_, i) in zip(names, kept, strict=True)
         ],
         hoverinfo="text",
     )
-    names = [text(found.classes[i]) for _, i in kept]
     labels = {"tickvals": list(range(len(kept))), "ticktext": names, "autorange": "reversed"}
     plot = figure(
         height=70 + _BAR_PIXELS * len(kept),
@@ -43,6 +46,27 @@ def class_gain(details: Details) -> go.Figure | None:
         y=axis("", showgrid=False, **labels),
     )
     return plot.add_trace(bars)
+
+
+def class_note(details: Details) -> str:
+    """Which classes the plot of gains leaves out; empty if none."""
+    if details.per_class is None:
+        return ""
+    drawn = len(_differences(details.per_class))
+    equal = len(_gains(details.per_class)) - drawn
+    notes = []
+    if drawn > _MAX_CLASSES:
+        half = _MAX_CLASSES // 2
+        notes.append(f"The {half} best and the {half} worst of {form.grouped(drawn)} classes.")
+    if equal:
+        them = "1 class" if equal == 1 else f"{form.grouped(equal)} classes"
+        notes.append(f"{them} without a difference {'is' if equal == 1 else 'are'} left out.")
+    return " ".join(notes)
+
+
+def _differences(found: PerClass) -> list[tuple[float, int]]:
+    """Those of `_gains` that are not 0."""
+    return [(gain, i) for gain, i in _gains(found) if abs(gain) > _ROUNDING]
 
 
 def _gains(found: PerClass) -> list[tuple[float, int]]:

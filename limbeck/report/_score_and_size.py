@@ -43,6 +43,7 @@ def _spread(plot: go.Figure, role: str, models: list[tuple[str, Measured]], metr
         x=[x for x, _ in dots],
         y=[y for _, y in dots],
         mode="markers",
+        cliponaxis=False,
         marker={"color": colour, "size": 6, "opacity": 0.3},
         hoverinfo="skip",
     )
@@ -61,6 +62,7 @@ def _spread(plot: go.Figure, role: str, models: list[tuple[str, Measured]], metr
             "width": 5,
         },
         mode="markers",
+        cliponaxis=False,
         name=role,
         marker={
             "color": colour,

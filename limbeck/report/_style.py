@@ -53,9 +53,12 @@ def axis(title: str, **options: Any) -> dict[str, Any]:
 
 
 def score_axis(split: str, metric: Metric) -> dict[str, Any]:
-    """An axis of scores on a split, which says which way is better."""
+    """An axis of scores on a split, which says which way is better; of fractions, 0 to 100 %."""
     title = f"{split} {text(form.metric_name(metric))}, {form.direction(metric)}"
-    return axis(title, tickformat=".1~%" if form.is_fraction(metric) else None)
+    if not form.is_fraction(metric):
+        return axis(title)
+    # Around scores that are all equal plotly would show from -50 % to 150 %.
+    return axis(title, tickformat=".1~%", autorangeoptions={"clipmin": 0, "clipmax": 1})
 
 
 def text(words: str) -> str:

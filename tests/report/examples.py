@@ -94,6 +94,24 @@ def hurt() -> tuple[Report, Details]:
     return report, Details(curves=curves(ACCURACY, student="small"))
 
 
+def all_equal() -> tuple[Report, Details]:
+    """Everyone guesses, and is right half of the time at every epoch."""
+    students = {"small": student_result([0.5, 0.5], [0.5, 0.5], 4_810, (0.031, 0.21))}
+    report = _report(
+        recipe=recipe("guesses", students),
+        metric=ACCURACY,
+        teacher=measured([0.5], 132_000, latency=(0.092, 1.61)),
+        students=students,
+        targets=_targets(),
+        break_even=148_200,
+    )
+    guesses = [
+        curve.model_copy(update={"validation": [0.5] * len(curve.epochs)})
+        for curve in curves(ACCURACY, student="small")
+    ]
+    return report, Details(curves=guesses)
+
+
 def regression() -> tuple[Report, Details]:
     """Numbers: no classes, no probabilities, and a lower score is better; nothing was shown."""
     students = {

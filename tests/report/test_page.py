@@ -105,6 +105,15 @@ def test_almost_empty_results_still_make_a_page(page):
     assert "script" not in {tag for tag, attributes in built.tags if "type" not in attributes}
 
 
+def test_counts_are_grouped_in_one_way(page):
+    report, details = examples.helped_images()
+    data = {"train": 12_345, "labelled": 1_234, "validation": 2_345, "test": 3_456}
+    text = page(report.model_copy(update={"data": data}), details).text
+    for count in ("the 1\u202f234 labelled samples", "12\u202f345 train", "1\u202f234 labelled,"):
+        assert count in _words(text.replace("\u202f", "_")).replace("_", "\u202f")
+    assert not re.search(r"\d,\d{3}", text)
+
+
 def test_how_the_targets_were_stored_is_told(page):
     text = _words(page(*examples.language_model()).text)
     for shown in ("topk", "42.3 B per row", "260 B", "0.012", "99.97 %", "Biased: what was not"):

@@ -106,6 +106,38 @@ def test_the_page_is_complete_and_quiet_and_fits(browser, tmp_path, name):
 
 
 @pytest.fixture(scope="module")
+def narrow(browser, tmp_path_factory) -> Iterator[_Visit]:
+    """On a narrow screen, the page of a run in which everyone scores the same."""
+    folder = tmp_path_factory.mktemp("narrow")
+    write_results(folder, *examples.all_equal())
+    visit = _Visit(browser, write_page(folder), viewport={"width": 390, "height": 900})
+    yield visit
+    visit.tab.close()
+
+
+@pytest.mark.parametrize("plot", ["score_and_size", "validation"])
+def test_an_axis_of_fractions_ends_at_0_and_100_percent(narrow, plot):
+    low, high = narrow.tab.evaluate(
+        "name => document.querySelector(`[data-figure=${name}]`)._fullLayout.yaxis.range", plot
+    )
+    assert 0 <= low < high <= 1
+
+
+def test_each_heading_ends_where_its_column_ends(narrow):
+    ends = narrow.tab.evaluate(
+        """[...document.querySelectorAll('.models tr')].map(row => [...row.cells].slice(1).map(
+            cell => {
+                const words = document.createRange();
+                words.selectNodeContents(cell.firstChild);
+                return words.getBoundingClientRect().right;
+            }))"""
+    )
+    assert len(ends) > 5
+    for row in ends:
+        assert row == pytest.approx(ends[0], abs=1)
+
+
+@pytest.fixture(scope="module")
 def at_night(browser, tmp_path_factory) -> Iterator[_Visit]:
     """The page of images on a dark screen; opened once, because that takes seconds."""
     path = _written(tmp_path_factory.mktemp("night"), "helped_images")

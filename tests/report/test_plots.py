@@ -1,7 +1,7 @@
 """Each plot shows what the result files say, or is not there."""
 
 from limbeck.report._palette import DARK, LIGHT, dark_partners
-from limbeck.report._plots import figures
+from limbeck.report._plots import class_note, figures
 from limbeck.results import Curve, Details, PerClass
 from tests.report import examples
 
@@ -134,7 +134,48 @@ def test_of_many_classes_the_best_and_the_worst_are_shown():
     plot = figures(report, Details(per_class=many))["class_gain"]
     names = plot.layout.yaxis.ticktext
     assert len(names) == 40
-    assert (names[0], names[-1]) == ("class 99", "class 0")
+    assert (names[0], names[-1]) == ("class 99", "class 1")  # class 0 gained nothing
+
+
+def _classes(*gains: float) -> PerClass:
+    """So many classes, named by their number, with these gains."""
+    return PerClass(
+        classes=[str(number) for number in range(len(gains))],
+        rows=[10] * len(gains),
+        teacher=[0.9] * len(gains),
+        control=[0.5] * len(gains),
+        student=[0.5 + gain for gain in gains],
+    )
+
+
+def test_classes_without_a_difference_are_counted_and_not_drawn():
+    report, _ = examples.hurt()
+    details = Details(per_class=_classes(0.0, 0.1, 1e-16, 0.0, -0.1))
+    assert figures(report, details)["class_gain"].layout.yaxis.ticktext == ("1", "4")
+    assert class_note(details) == "3 classes without a difference are left out."
+    assert class_note(Details(per_class=_classes(0.1, 0.0))) == (
+        "1 class without a difference is left out."
+    )
+    assert class_note(Details(per_class=_classes(0.1, -0.1))) == ""
+    assert "class_gain" not in figures(report, Details(per_class=_classes(0.0, 0.0)))
+
+
+def test_of_many_classes_it_is_said_which_are_drawn():
+    gains = [number / 100 for number in range(1, 46)]
+    assert class_note(Details(per_class=_classes(*gains, *[0.0] * 20))) == (
+        "The 20 best and the 20 worst of 45 classes. 20 classes without a difference are left out."
+    )
+
+
+def test_a_class_of_white_space_has_a_label():
+    report, _ = examples.hurt()
+    white = _classes(0.2, 0.1).model_copy(update={"classes": [" ", "\n"]})
+    plot = figures(report, Details(per_class=white))["class_gain"]
+    assert plot.layout.yaxis.ticktext == ("' '", r"'\n'")
+    assert [label.split("<br>")[0] for label in plot.data[0].hovertext] == [
+        "<b>' '</b>",
+        r"<b>'\n'</b>",
+    ]
 
 
 def test_a_bin_without_rows_is_no_point():
