@@ -60,6 +60,22 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         logits = _learner_says(model, student.outputs, heads, batch, who=who)
         for terms in (supervised(heads), soft):
             _check_gradient(mean_terms(terms, logits, rows, batch), who=who)
+        for split in ("validation", "test"):
+            _check_split(model, split, task, heads, who=who)
+
+
+def _check_split(
+    model: nn.Module, split: str, task: Task, heads: tuple[Head, ...], *, who: str
+) -> None:
+    """Refuse samples of another split that the model cannot be called with, or labelled otherwise.
+
+    They are read after training, when it is late to say so.
+    """
+    samples = task.data.validation if split == "validation" else task.data.test
+    batch = samples.fetch(torch.arange(min(NUM_SAMPLES, len(samples))))
+    with torch.no_grad(), calling(f"{who}, on {split} samples,", batch.inputs):
+        said = read_outputs(call(model, batch.inputs), heads, who=who)
+    check_fit(said, heads, batch, who=f"{who}, on {split} samples,")
 
 
 def _learner_says(

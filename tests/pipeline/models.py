@@ -107,3 +107,10 @@ def opposite_test() -> dict[str, tuple[Tensor, Tensor]]:
         "validation": (numbers[150:220], positive[150:220]),
         "test": (numbers[220:], 1 - positive[220:]),
     }
+
+
+def narrower_test() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Data: six numbers and one of three classes; the test samples have five."""
+    numbers = torch.randn(100, 6, generator=torch.Generator().manual_seed(5))
+    labels = torch.arange(100) % 3
+    return (numbers[:80], labels[:80]), (numbers[80:, :5], labels[80:])

@@ -27,3 +27,11 @@ def test_a_model_that_cannot_learn_is_refused_before_anything_is_trained(
     with pytest.raises(error, match=said.format(who=who)):
         limbeck.run(recipe, tmp_path / "run")
     assert not list(tmp_path.glob("run/**/*.safetensors"))
+
+
+def test_test_samples_of_another_shape_are_refused_before_anything_is_trained(tmp_path):
+    own = ("data.source=tests.pipeline.models:narrower_test", "data.limit=60")
+    said = r"student small, on test samples, cannot be called with the inputs \(8, 5\) float32"
+    with pytest.raises(ModelError, match=said):
+        limbeck.run(small(tmp_path, *own), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
