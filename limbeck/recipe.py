@@ -144,7 +144,7 @@ class Targets(_Section):
     temperature: Positive = 4.0
     """T: the higher, the more the small probabilities show. 1 is what the teacher says."""
     codec: str = "dense16"
-    """`dense32`, `dense16`, or `topk`."""
+    """`dense32`, `dense16`; `sqrt4` to `sqrt12` for few classes; or `topk`."""
     codec_options: dict[str, Any] = {}
     """The codec's own options: k for topk."""
     views: Count = 1

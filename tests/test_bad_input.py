@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
         ("data.metric=acuracy", "Did you mean accuracy?"),
         ("data.metric=rmse", "metric rmse is for real labels"),
         ("distil.method=soft_target", "no method is called 'soft_target'. Did you mean soft_t"),
-        ("targets.codec=dense61", "codec must be one of dense16, dense32, topk"),
+        ("targets.codec=dense61", 'dense61". Did you mean dense16?'),
         ("train.optimizer=Addam", "torch.optim has no optimiser 'Addam'. Did you mean"),
         ("train.optimizer_options.beta=1", "optimizer AdamW does not take these options"),
         ("teacher.weights=missing.safetensors", "there is no weights file missing.safetensors"),

@@ -49,7 +49,7 @@ def look_at_stored_rows(
         ).cpu()
         arrays = codec.encode(live, head)
         temperature = settings.temperature if head.space != "real" else 1.0
-        rows[head.name] = decoded = codec.decode(arrays, temperature)
+        rows[head.name] = decoded = codec.decode(arrays, head, temperature)
         measured = faithfulness(live, decoded, head)
         num_bytes = sum(array.nbytes for array in arrays.values())
         total_bytes, num_samples = total_bytes + num_bytes, len(live)

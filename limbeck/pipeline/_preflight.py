@@ -158,6 +158,6 @@ def _stored(
         codec.columns(head)  # refuses a head that it cannot store
         temperature = 1.0 if head.space == "real" else settings.temperature
         rows[head.name] = codec.decode(
-            codec.encode(uniform[head.name].values, head), temperature
+            codec.encode(uniform[head.name].values, head), head, temperature
         ).to(torch.device("cpu"))
     return rows

@@ -2,9 +2,6 @@
 
 from limbeck.targets._aligned import AlignedTargets as AlignedTargets
 from limbeck.targets._capture import capture as capture
-from limbeck.targets._codecs import CODECS as CODECS
-from limbeck.targets._codecs import Codec as Codec
-from limbeck.targets._codecs import make_codec as make_codec
 from limbeck.targets._compare import compare as compare
 from limbeck.targets._compress import COMPRESSIONS as COMPRESSIONS
 from limbeck.targets._compress import compressed as compressed
@@ -15,6 +12,9 @@ from limbeck.targets._manifest import Manifest as Manifest
 from limbeck.targets._measure import Faithfulness as Faithfulness
 from limbeck.targets._measure import faithfulness as faithfulness
 from limbeck.targets._transfer_set import TransferSet as TransferSet
+from limbeck.targets.codecs import CODECS as CODECS
+from limbeck.targets.codecs import Codec as Codec
+from limbeck.targets.codecs import make_codec as make_codec
 
 __all__ = [
     "CODECS",

@@ -14,7 +14,6 @@ from limbeck._files import storage_errors
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
-from limbeck.targets._codecs import Codec, make_codec
 from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
@@ -30,6 +29,7 @@ from limbeck.targets._manifest import (
 from limbeck.targets._shard_writer import ShardWriter
 from limbeck.targets._shards import Shard, manifest_of, whole_shards
 from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets.codecs import Codec, make_codec
 from limbeck.teachers import Teacher
 
 ASKED_AGAIN = 8
@@ -62,7 +62,7 @@ def capture(
             of real heads are kept as they are.
         temperature: T > 0. The higher, the more the small probabilities show; 1 is what the
             teacher says.
-        codec: A key of `CODECS`: "dense16", "dense32" or "topk".
+        codec: A key of `CODECS`: "dense16", "dense32", "sqrt8", ..., "topk".
         codec_options: The codec's own: `{"k": 8}` for topk.
         views: How many views of each sample, from view 0, the sample as it came.
         batch_size: Samples the teacher is asked about at once. It moves speed and memory only.

@@ -5,8 +5,10 @@ import torch
 from limbeck._errors import TargetsError
 from limbeck.data import Samples
 from limbeck.targets._compress import compressed
+from limbeck.targets._encoder import temperature_of
 from limbeck.targets._measure import Faithfulness, faithfulness
 from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets.codecs import make_codec
 from limbeck.teachers import Teacher
 
 LARGEST_DIFFERENCE = 0.02
@@ -31,16 +33,20 @@ def compare(
     index = torch.linspace(0, len(samples) - 1, min(limit, len(samples))).long()
     answers = teacher.answer(samples.fetch(index).inputs)
     stored = targets.read(targets.positions(samples.keys[index.numpy()]))
-    total = Faithfulness()
+    codec = make_codec(settings.codec, settings.codec_options)
+    total, coded = Faithfulness(), Faithfulness()
     for head in targets.heads:
         live = compressed(
             answers[head.name], head, compress=settings.compress, temperature=settings.temperature
-        )
-        total += faithfulness(live.cpu(), stored[head.name], head)
-    if total.difference > LARGEST_DIFFERENCE:
+        ).cpu()
+        again = codec.decode(codec.encode(live, head), head, temperature_of(head, settings))
+        coded += faithfulness(live, again, head)
+        total += faithfulness(live, stored[head.name], head)
+    allowed = LARGEST_DIFFERENCE + coded.difference  # a coarse codec's own error is no change
+    if total.difference > allowed:
         raise TargetsError(
             f"the rows in {targets.folder} are not what the teacher says now: expected numbers "
-            f"within {LARGEST_DIFFERENCE}, got a difference of {total.difference:.3g}. Capture "
+            f"within {allowed:.3g}, got a difference of {total.difference:.3g}. Capture "
             "them again into another folder."
         )
     return total

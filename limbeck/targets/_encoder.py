@@ -9,12 +9,12 @@ from torch import Tensor
 
 from limbeck._errors import ModelError
 from limbeck.signals import Head
-from limbeck.targets._codecs import make_codec
 from limbeck.targets._compress import compressed
 from limbeck.targets._manifest import Settings
 from limbeck.targets._measure import Faithfulness, faithfulness
 from limbeck.targets._shard_writer import BLOCK_ROWS
 from limbeck.targets._shards import RowsPerSample, rows_of_a_sample, shard_schema
+from limbeck.targets.codecs import make_codec
 
 _PIECE_NUMBERS = 4 << 20
 """Numbers that are encoded at once, about, so that memory is bounded for any vocabulary."""
@@ -72,7 +72,7 @@ class Encoder:
             answers, head, compress=settings.compress, temperature=settings.temperature
         ).cpu()
         parts = self._codec.encode(values, head)
-        stored = self._codec.decode(parts, temperature_of(head, settings))
+        stored = self._codec.decode(parts, head, temperature_of(head, settings))
         return parts, faithfulness(values, stored, head)
 
     def _check(self, head: Head, answers: Tensor, batch: int) -> None:

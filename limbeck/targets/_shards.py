@@ -20,7 +20,6 @@ from pydantic import TypeAdapter
 
 from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
-from limbeck.targets._codecs import make_codec
 from limbeck.targets._manifest import (
     FORMAT,
     SHARD_NAME,
@@ -31,6 +30,7 @@ from limbeck.targets._manifest import (
     Size,
 )
 from limbeck.targets._measure import Faithfulness
+from limbeck.targets.codecs import make_codec
 
 _FORMAT, _SETTINGS, _ROWS = b"limbeck.format", b"limbeck.settings", b"limbeck.rows_per_sample"
 FAITHFULNESS = b"limbeck.faithfulness"

@@ -15,12 +15,12 @@ from limbeck._files import fingerprint
 from limbeck.data import Samples
 from limbeck.signals import Head, Rows
 from limbeck.targets._aligned import AlignedTargets
-from limbeck.targets._codecs import make_codec
 from limbeck.targets._differences import differences
 from limbeck.targets._encoder import temperature_of
 from limbeck.targets._index import KeyIndex, Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
 from limbeck.targets._shards import Shard, open_shard, read_blocks, shard_schema
+from limbeck.targets.codecs import make_codec
 
 
 class TransferSet:
@@ -168,7 +168,7 @@ class TransferSet:
             }
             if fault := codec.fault(arrays, head):
                 raise self._not_of_one_piece(f"head {head.name} holds {fault}")
-            decoded[head.name] = codec.decode(arrays, temperature_of(head, settings))
+            decoded[head.name] = codec.decode(arrays, head, temperature_of(head, settings))
         return decoded
 
     def _columns(self) -> dict[str, NDArray[Any]]:

@@ -17,7 +17,7 @@ from limbeck.models import MLP, MODELS, save_weights
 from limbeck.recipe_file import load_recipe
 from limbeck.signals import Head
 from limbeck.targets import CODECS
-from limbeck.targets._codecs import DenseCodec
+from limbeck.targets.codecs import DenseCodec
 
 FAST = ["seeds=2", "data.limit=150", "teacher.options={hidden = [16]}"]
 
@@ -281,7 +281,7 @@ def test_errors_of_the_data_pass_through():
     ("overrides", "text"),
     [
         (["distil.method=soft_target"], "no method is called 'soft_target'. Did you mean"),
-        (["targets.codec=dense8"], 'codec must be one of dense16, dense32, topk, got "dense8"'),
+        (["targets.codec=dense8"], "codec must be one of dense16, dense32, sqrt4"),
         (["targets.codec=topk", "targets.codec_options={k = 11}"], "at most the 10 classes"),
         (["teacher.outputs=probabilities"], 'set targets.compress = "normalised"'),
         (["train.views=true"], "which a transfer set cannot hold"),

@@ -37,7 +37,7 @@ def test_kl_of_sparse_rows_has_the_tail_as_one_class():
 def test_a_probability_stored_as_zero_is_in_the_tail():
     live = torch.tensor([[30.0, 12.0, 0.0]]).log_softmax(-1)  # the second is 1.5e-8
     codec = make_codec("topk", {"k": 2})
-    stored = codec.decode(codec.encode(live, LABEL), 1.0)
+    stored = codec.decode(codec.encode(live, LABEL), LABEL, 1.0)
     assert stored.probabilities[0, 1] == 0
     assert 0 <= faithfulness(live, stored, LABEL).mean_kl < 1e-3
 

@@ -1,0 +1,42 @@
+"""Codecs: rows to arrays that are stored, and back, each with a stated error."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from limbeck._errors import OptionError, did_you_mean
+from limbeck.targets.codecs._codec import Arrays as Arrays
+from limbeck.targets.codecs._codec import Codec as Codec
+from limbeck.targets.codecs._codec import Column as Column
+from limbeck.targets.codecs._dense import DenseCodec as DenseCodec
+from limbeck.targets.codecs._dense import dense16, dense32
+from limbeck.targets.codecs._square_root import SquareRoot as SquareRoot
+from limbeck.targets.codecs._topk import TopK as TopK
+
+CODECS: dict[str, Callable[..., Codec]] = {
+    "dense16": dense16,
+    "dense32": dense32,
+    **{f"sqrt{bits}": partial(SquareRoot, bits) for bits in (4, 5, 6, 8, 10, 12)},
+    "topk": TopK,
+}
+"""Every codec by name; called with its options."""
+
+
+def make_codec(name: str, options: Mapping[str, Any]) -> Codec:
+    """The codec of this name, made with these options.
+
+    Raises:
+        OptionError: The name or an option is unknown, missing or out of range.
+    """
+    if name not in CODECS:
+        raise OptionError(
+            f'codec must be one of {", ".join(CODECS)}, got "{name}".{did_you_mean(name, CODECS)}'
+        )
+    known = sorted(inspect.signature(CODECS[name]).parameters)
+    if sorted(options) != known:
+        raise OptionError(
+            f"codec {name} takes the options: {', '.join(known) or 'none'}; got "
+            f"{', '.join(sorted(options)) or 'none'}. Correct codec_options."
+        )
+    return CODECS[name](**options)

@@ -1,0 +1,66 @@
+"""Every number of a row in floating point."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck._errors import OptionError
+from limbeck.signals import Dense, Head
+from limbeck.targets.codecs._codec import Arrays, Column
+
+
+@dataclass(frozen=True)
+class DenseCodec:
+    """Every entry of a row as a floating-point number.
+
+    Error of each number x: at most `relative` |x|, or `absolute` where that is more.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    relative: float
+    absolute: float
+    biased: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    def columns(self, head: Head) -> dict[str, Column]:
+        """`values`, one for each entry."""
+        return {"values": Column(self.dtype, head.size)}
+
+    def encode(self, values: Tensor, head: Head) -> dict[str, NDArray[Any]]:
+        """Round to the nearest; numbers that are too large are refused."""
+        exact = values.cpu().numpy()
+        largest = float(np.finfo(self.dtype).max)
+        if exact.size and float(np.abs(exact).max()) > largest:
+            raise OptionError(
+                f"codec {self.name} holds numbers up to {largest:g}, got "
+                f"{float(np.abs(exact).max()):g} for head {head.name}. Use codec dense32, or "
+                "scale the numbers."
+            )
+        return {"values": exact.astype(self.dtype)}
+
+    def fault(self, arrays: Arrays, head: Head) -> str | None:
+        """Numbers that are not finite."""
+        return None if np.isfinite(arrays["values"]).all() else "a number that is not finite"
+
+    def decode(self, arrays: Arrays, head: Head, temperature: float) -> Dense:
+        """`Dense` rows in the stored precision."""
+        return Dense(values=torch.from_numpy(arrays["values"]), temperature=temperature)
+
+
+def dense16() -> DenseCodec:
+    """Float16: relative error at most 2^-11, absolute 2^-25 below 2^-14."""
+    return DenseCodec("dense16", np.dtype(np.float16), relative=2**-11, absolute=2**-25)
+
+
+def dense32() -> DenseCodec:
+    """Float32: no error."""
+    return DenseCodec("dense32", np.dtype(np.float32), relative=0.0, absolute=0.0)

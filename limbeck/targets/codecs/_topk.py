@@ -1,0 +1,89 @@
+"""The k most probable classes of a row, for endpoints that give no more."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck._errors import OptionError
+from limbeck.signals import Head, Sparse
+from limbeck.targets.codecs._codec import Arrays, Column
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK:
+    """The k most probable classes of a row, and the mass of all others.
+
+    Probabilities are rounded down to float16, error at most 2^-10 of each, and what that loses is
+    in the tail: a row sums to 1. It says nothing of how the tail is spread, so it is biased.
+    """
+
+    k: int
+    """How many are kept: 1 (the label, nearly) up to the number of classes (everything)."""
+    name: str = field(default="topk", init=False)
+    biased: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        if type(self.k) is not int or self.k < 1:
+            raise OptionError(f"k of codec topk must be a whole number from 1, got {self.k!r}.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """`k`."""
+        return {"k": self.k}
+
+    def columns(self, head: Head) -> dict[str, Column]:
+        """`ids` in the smallest unsigned type, `probabilities`, `tail`."""
+        if head.space != "categorical":
+            raise OptionError(
+                f"codec topk is for categorical heads, got head {head.name}, which is "
+                f"{head.space}. Use codec dense16."
+            )
+        if self.k > head.size:
+            raise OptionError(
+                f"k of codec topk must be at most the {head.size} classes of head {head.name}, "
+                f"got {self.k}. Use a smaller k, or codec dense16."
+            )
+        return {
+            "ids": Column(np.min_scalar_type(head.size - 1), self.k),
+            "probabilities": Column(np.dtype(np.float16), self.k),
+            "tail": Column(np.dtype(np.float32), 1),
+        }
+
+    def encode(self, values: Tensor, head: Head) -> dict[str, NDArray[Any]]:
+        """The largest log-probabilities of each row, in falling order."""
+        kept, ids = values.topk(self.k, dim=-1)  # (..., k)
+        probabilities = _rounded_down(kept.exp().cpu().numpy())
+        stored = probabilities.astype(np.float64).sum(axis=-1, keepdims=True)  # (..., 1)
+        return {
+            "ids": ids.cpu().numpy().astype(np.min_scalar_type(head.size - 1)),
+            "probabilities": probabilities,
+            "tail": np.maximum(1.0 - stored, 0.0).astype(np.float32),
+        }
+
+    def fault(self, arrays: Arrays, head: Head) -> str | None:
+        """Classes that the head does not have, and probabilities that do not sum to 1."""
+        if int(arrays["ids"].max()) >= head.size:
+            return f"class {int(arrays['ids'].max())} of a head of {head.size} classes"
+        probabilities, tail = arrays["probabilities"], arrays["tail"]
+        total = probabilities.sum(axis=-1, dtype=np.float64) + tail[..., 0]
+        fits = (probabilities >= 0).all() and (tail >= 0).all() and (abs(total - 1) < 1e-5).all()
+        return None if fits else "probabilities that do not sum to 1"
+
+    def decode(self, arrays: Arrays, head: Head, temperature: float) -> Sparse:
+        """`Sparse` rows in the stored precision."""
+        return Sparse(
+            ids=torch.from_numpy(arrays["ids"]),
+            probabilities=torch.from_numpy(arrays["probabilities"]),
+            tail=torch.from_numpy(arrays["tail"])[..., 0],
+            temperature=temperature,
+        )
+
+
+def _rounded_down(exact: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Float16 at or below each number; rounding up could make a row sum to more than 1."""
+    nearest = exact.astype(np.float16)
+    return np.where(nearest > exact, np.nextafter(nearest, np.float16(0)), nearest)

@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limbeck._errors import OptionError
+from limbeck.signals import Dense, Head
+from limbeck.targets import make_codec
+from limbeck.targets.codecs import SquareRoot
+
+BITS = [4, 5, 6, 8, 10, 12]
+
+
+def classes(size):
+    return Head(space="categorical", size=size)
+
+
+def coded(bits, values, head, temperature=1.0):
+    codec = SquareRoot(bits)
+    arrays = codec.encode(values, head)
+    (column,) = codec.columns(head).values()
+    assert arrays["levels"].dtype == column.dtype == np.uint8
+    assert arrays["levels"].shape == (*values.shape[:-1], column.width)
+    assert column.width == math.ceil(head.size * bits / 8)
+    assert codec.fault(arrays, head) is None
+    back = codec.decode(arrays, head, temperature)
+    assert isinstance(back, Dense)
+    assert back.temperature == temperature
+    return back.values.double()
+
+
+def by_hand(row, bits):
+    """The nearest levels of the square roots, and what they stand for, in plain Python."""
+    top = 2**bits - 1
+    levels = [round(math.sqrt(p) * top) for p in row]
+    weights = [1 / 12 if level == 0 else level**2 for level in levels]
+    return [weight / sum(weights) for weight in weights]
+
+
+def distributions(rows, size, spread, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(rows, size, generator=generator) * spread).log_softmax(-1)
+
+
+def kl(log_p, log_q):
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_a_row_is_what_a_loop_by_hand_makes(bits):
+    log_p = distributions(20, 7, 3.0).double()
+    back = coded(bits, log_p, classes(7), temperature=4.0)
+    for row, got in zip(log_p.exp().tolist(), back.exp().tolist(), strict=True):
+        assert got == pytest.approx(by_hand(row, bits), rel=1e-5)
+
+
+def test_a_row_whose_roots_are_levels_is_kept_exactly():
+    p = torch.tensor([[81.0, 144.0]]) / 225  # 9/15 and 12/15 squared
+    back = coded(4, p.log(), classes(2))
+    torch.testing.assert_close(back.exp(), p.double(), rtol=1e-6, atol=0)
+
+
+@given(st.sampled_from(BITS), st.integers(2, 50), st.floats(0.01, 30), st.integers(0, 2**31))
+def test_the_error_is_the_stated_one_and_a_row_sums_to_1(bits, size, spread, seed):
+    log_p = distributions(30, size, spread, seed).double()
+    back = coded(bits, log_p, classes(size))
+    top = 2**bits - 1
+    torch.testing.assert_close(back.exp().sum(-1), torch.ones(30).double(), rtol=0, atol=1e-5)
+    assert torch.isfinite(back).all()
+    # Twice the mean of the stated error, for a single row may be less lucky.
+    assert float(kl(log_p, back).max()) <= 4 * size / (6 * top**2) + 1e-6
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_the_mean_error_of_broad_rows_is_the_stated_one(bits):
+    log_p = distributions(4000, 10, 0.5).double()
+    stated = 10 / (6 * (2**bits - 1) ** 2)
+    assert float(kl(log_p, coded(bits, log_p, classes(10))).mean()) == pytest.approx(stated, 0.25)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_yes_or_no_classes_are_rounded_in_their_angle(bits):
+    log_odds = torch.randn(200, 9, generator=torch.Generator().manual_seed(1)) * 5
+    back = coded(bits, log_odds, Head(space="binary", size=9))
+    before, after = (torch.asin(z.double().sigmoid().sqrt()) for z in (log_odds, back))
+    assert float((before - after).abs().max()) <= math.pi / (4 * (2**bits - 1)) * (1 + 1e-6)
+    assert torch.isfinite(back).all()
+    opposite = coded(bits, -log_odds, Head(space="binary", size=9))
+    torch.testing.assert_close(back, -opposite, rtol=1e-4, atol=1e-4)
+
+
+def test_certain_answers_stay_finite_and_near():
+    sure = torch.tensor([[200.0, -200.0]])
+    back = coded(8, sure, Head(space="binary", size=2)).sigmoid()
+    assert back[0, 0] > 1 - 1e-5
+    assert back[0, 1] < 1e-5
+    only = torch.tensor([[0.0, -1e4, -1e4]])
+    assert coded(8, only, classes(3)).exp()[0, 0] > 1 - 1e-5
+
+
+def test_each_bit_more_quarters_the_error():
+    log_p = distributions(3000, 10, 1.0).double()
+    errors = [float(kl(log_p, coded(bits, log_p, classes(10))).mean()) for bits in (6, 8, 10)]
+    assert errors[0] / errors[1] == pytest.approx(16, 0.15)
+    assert errors[1] / errors[2] == pytest.approx(16, 0.15)
+
+
+def test_the_leading_shape_is_kept():
+    log_p = distributions(24, 5, 1.0)
+    flat = coded(6, log_p, classes(5))
+    assert torch.equal(coded(6, log_p.reshape(2, 3, 4, 5), classes(5)), flat.reshape(2, 3, 4, 5))
+
+
+def test_logits_are_read_as_the_distribution_they_are():
+    logits = torch.randn(10, 6, generator=torch.Generator().manual_seed(2))
+    log_p = F.log_softmax(logits, -1)
+    assert torch.equal(coded(8, logits, classes(6)), coded(8, log_p, classes(6)))
+
+
+def test_a_row_without_a_probable_class_is_a_fault():
+    codec = SquareRoot(5)
+    arrays = codec.encode(distributions(3, 4, 1.0), classes(4))
+    arrays["levels"][1] = 0
+    assert codec.fault(arrays, classes(4)) == "a row without a probable class"
+
+
+def test_numbers_and_too_many_classes_are_refused():
+    with pytest.raises(OptionError, match=r"sqrt5 is for probabilities, got head label.* dense16"):
+        SquareRoot(5).columns(Head(space="real", size=3))
+    with pytest.raises(OptionError, match=r"sqrt4 is for at most 225 classes, got the 226 of"):
+        SquareRoot(4).columns(classes(226))
+    uniform = torch.full((1, 225), -math.log(225))
+    torch.testing.assert_close(coded(4, uniform, classes(225)), uniform.double())
+
+
+@pytest.mark.parametrize("bits", [1, 17, 2.5, "8", True])
+def test_the_bits_are_a_whole_number(bits):
+    with pytest.raises(OptionError, match="sqrt takes 2 to 16 bits"):
+        SquareRoot(bits)
+
+
+def test_the_name_says_the_bits():
+    assert make_codec("sqrt8", {}) == SquareRoot(8)
+    assert SquareRoot(8).name == "sqrt8"
+    assert SquareRoot(8).options == {}
