@@ -28,8 +28,13 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError, ValueError) as failure:
         raise error(
-            f"{what} {name!r}: cannot import {module_name}: {failure}. Run in the folder that "
-            "holds it, or install the package that has it."
+            f"{what} {name!r}: cannot import {module_name}: {first_line(failure)}. Run in the "
+            "folder that holds it, or install the package that has it."
+        ) from failure
+    except Exception as failure:
+        raise error(
+            f"{what} {name!r}: importing {module_name} raised {type(failure).__name__}: "
+            f"{first_line(failure)}. Mend that module."
         ) from failure
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -39,6 +44,30 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
             f"{did_you_mean(function_name, functions)} Define it there."
         )
     return function  # type: ignore[no-any-return]
+
+
+def call_function(
+    what: str,
+    name: str,
+    function: Callable[..., Any],
+    options: Mapping[str, Any],
+    error: type[LimbeckError],
+) -> Any:
+    """What the user's own function returns; `error`, naming it, if it raises."""
+    try:
+        return function(**options)
+    except LimbeckError:
+        raise
+    except Exception as failure:
+        raise error(
+            f"{what} {name!r} raised {type(failure).__name__}: {first_line(failure)}. Mend it, or "
+            "the options that it is given."
+        ) from failure
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, to stand before a full stop."""
+    return str(error).strip().partition("\n")[0].rstrip(". ") or "no words"
 
 
 def check_options(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from limbeck._errors import LimbeckError, ModelError, ShapeError
+from limbeck._lookup import first_line
 from limbeck._state import is_keras
 from limbeck.signals import Batch, Head, Inputs
 
@@ -32,8 +33,10 @@ def calling(who: str, inputs: Inputs) -> Iterator[None]:
         yield
     except LimbeckError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        said = str(error).partition("\n")[0]
+    except Exception as error:
+        said = first_line(error)
+        if not isinstance(error, (RuntimeError, TypeError, ValueError, IndexError)):
+            said = f"{type(error).__name__}: {said}"
         raise ModelError(
             f"{who} cannot be called with the inputs {shape_of(inputs)}: {said}. Give it a model "
             "that takes them."

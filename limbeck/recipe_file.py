@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from limbeck._errors import RecipeError, did_you_mean
+from limbeck._lookup import first_line
 from limbeck.recipe import Recipe
 
 
@@ -46,7 +47,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"recipe {name} is not TOML: {error}.") from None
+        raise RecipeError(f"recipe {name} is not TOML: {first_line(error)}.") from None
     for override in overrides:
         _override(raw, override)
     return parse_recipe(raw, name=name)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limbeck._errors import DataError
 from limbeck._files import reading_errors, write_json
+from limbeck._lookup import first_line
 
 FORMAT: Final = 1
 Role = Literal["teacher", "control", "student"]
@@ -247,7 +248,7 @@ def _read(path: Path, kind: type[Record]) -> Record:
             f"no result file {path}. Run `limbeck run RECIPE --out {path.parent}` first."
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}. Run the recipe again.") from None
+        raise DataError(f"{path} is not JSON: {first_line(error)}. Run the recipe again.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

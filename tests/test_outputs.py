@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from limbeck._errors import ModelError, ShapeError
-from limbeck._outputs import as_logits, call, check_outputs, read_outputs
+from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
 from limbeck.signals import Head
 
 ONE = (Head(space="categorical", size=3),)
@@ -132,6 +132,25 @@ def test_answers_in_whole_numbers_are_refused(dtype):
         f"{str(dtype).removeprefix('torch.')}. Return its scores, not the classes that it chose, "
         "or convert them."
     )
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ValueError("no such shape.\nand more"), "no such shape."),
+        (AttributeError("no attribute shape"), "AttributeError: no attribute shape."),
+        (KeyError("mask"), "KeyError: 'mask'."),
+        (AssertionError(), "AssertionError: no words."),
+    ],
+)
+def test_whatever_a_model_raises_is_told_with_its_name(raised, said):
+    with pytest.raises(ModelError) as error, calling("student a", torch.zeros(4, 2)):
+        raise raised
+    assert str(error.value) == (
+        f"student a cannot be called with the inputs (4, 2) float32: {said} Give it a model that "
+        "takes them."
+    )
+    assert error.value.__cause__ is raised
 
 
 def test_logits_stay_as_they_are():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck._errors import DataError, OptionError, did_you_mean
-from limbeck._lookup import check_choice
+from limbeck._lookup import check_choice, first_line
 from limbeck._shapes import check_positive
 from limbeck.data._columns import (
     Encoder,
@@ -190,7 +190,9 @@ def _class_ids(split: str, table: Any, name: str, values: Any) -> Tensor:
     try:
         column = column.cast(values.type)
     except pa.ArrowInvalid as error:
-        raise DataError(f"column {name!r} of the {split} split: {error}. Mend the file.") from None
+        raise DataError(
+            f"column {name!r} of the {split} split: {first_line(error)}. Mend the file."
+        ) from None
     ids = pc.index_in(column, value_set=values)
     if ids.null_count:
         row = int(np.flatnonzero(pc.is_null(ids).to_numpy(zero_copy_only=False))[0])

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from limbeck._errors import DataError, ExtraError, OptionError, did_you_mean
+from limbeck._lookup import first_line
 from limbeck.data._columns import Missing
 from limbeck.data._data_set import DataSet
 from limbeck.data._dataset_samples import DatasetSamples
@@ -126,8 +127,8 @@ def _splits(path: Path | None, name: str, subset: str) -> dict[str, Any]:
         )
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(
-            f"cannot load the data set {path or name}: {error}. Check the name, the network, or "
-            "the folder."
+            f"cannot load the data set {path or name}: {first_line(error)}. Check the name, "
+            "the network, or the folder."
         ) from None
     return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
 

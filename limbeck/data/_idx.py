@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limbeck._errors import DataError
+from limbeck._lookup import first_line
 from limbeck.data._data_set import DataSet
 from limbeck.data._heads import infer_head
 from limbeck.data._paths import need_path
@@ -72,7 +73,7 @@ def read_idx(path: Path, *, num_axes: int) -> Tensor:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot read {path}: {error}. Fetch the file again.") from None
+        raise DataError(f"cannot read {path}: {first_line(error)}. Fetch the file again.") from None
     header = 4 + 4 * num_axes
     magic = bytes((0, 0, _UNSIGNED_BYTE, num_axes))
     if raw[:4] != magic or len(raw) < header:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck._errors import DataError, OptionError, StorageError
 from limbeck._files import reading_errors
+from limbeck._lookup import first_line
 from limbeck.data._data_set import DataSet
 from limbeck.data._dataset_samples import DatasetSamples
 from limbeck.data._paths import need_path
@@ -134,7 +135,9 @@ def open_image(file: Any, name: str) -> "Image.Image":
         raise StorageError(f"cannot read image {name}: {error.strerror}. Mend that.") from None
     # Pillow's decoders raise SyntaxError and ValueError too on damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot decode image {name}: {error}. Remove or mend it.") from None
+        raise DataError(
+            f"cannot decode image {name}: {first_line(error)}. Remove or mend it."
+        ) from None
 
 
 def _take(files: list[tuple[Path, int]], index: Tensor) -> list[tuple[Path, int]]:

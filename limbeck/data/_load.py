@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from limbeck._errors import DataError, OptionError, did_you_mean
-from limbeck._lookup import check_options, import_function
+from limbeck._lookup import call_function, check_options, import_function
 from limbeck.data._characters import characters
 from limbeck.data._data_set import DataSet, check_split
 from limbeck.data._digits import digits
@@ -111,8 +111,9 @@ def _call(source: str, path: Path | None, cut: Cut, options: Mapping[str, Any]) 
         )
     own = import_function("source", source, DataError)
     given = {} if path is None else {"path": path}
-    check_options(f"source {source}", own, {**options, **given}, section="data.options")
-    return data_set_of(source, own(**options, **given), cut)
+    everything = {**options, **given}
+    check_options(f"source {source}", own, everything, section="data.options")
+    return data_set_of(source, call_function("source", source, own, everything, DataError), cut)
 
 
 def _limited(train: Samples, limit: int, seed: int) -> Samples:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._errors import DataError, OptionError
+from limbeck._lookup import first_line
 from limbeck.data._paths import need_file
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -60,11 +61,36 @@ def read_table(path: Path, *, separator: str = "", header: Sequence[str] = ()) -
                 )
             else:
                 table = json.read_json(file)
+        if suffix != ".parquet":
+            _check_text(table)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} must be UTF-8 text, got {error.object[error.start : error.end]!r}. Save it as "
+            "UTF-8: if it is latin-1, with `iconv -f latin1 -t utf8`."
+        ) from None
     except (pa.ArrowException, OSError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}. Mend or fetch the file again.") from None
+        raise DataError(
+            f"cannot read {path}: {first_line(error)}. Mend or fetch the file again."
+        ) from None
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
         raise DataError(f"two columns of {path} are called {twice!r}. Rename one.")
     if len(table) == 0:
         raise DataError(f"{path} has no rows. Give it samples.")
     return table
+
+
+def _check_text(table: Any) -> None:
+    """Raise UnicodeDecodeError for a column's name or a text that is no UTF-8."""
+    import pyarrow as pa
+
+    _ = table.column_names  # decodes them
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                column = column.cast(pa.binary())
+        if pa.types.is_binary(column.type):  # what a CSV's text is that is no UTF-8
+            for text in column.drop_null().to_pylist():
+                text.decode()

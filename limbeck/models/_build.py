@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from limbeck._errors import ExtraError, ModelError, did_you_mean
-from limbeck._lookup import check_options, import_function
+from limbeck._lookup import call_function, check_options, import_function
 from limbeck.data import DataSet
 from limbeck.models._cnn import CNN
 from limbeck.models._mlp import MLP
@@ -152,7 +152,7 @@ def _misfit(name: str, error: Exception) -> ModelError:
 def _own(name: str, options: Mapping[str, Any]) -> nn.Module:
     function = import_function("model", name, ModelError)
     _check_options(name, function, options)
-    built = function(**options)
+    built = call_function("model", name, function, options, ModelError)
     if not isinstance(built, nn.Module):
         raise ModelError(f"model {name!r} must return a torch module, got {type(built).__name__}.")
     return built

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from limbeck._errors import TargetsError
 from limbeck._files import fingerprint, write_json
+from limbeck._lookup import first_line
 from limbeck.signals import Head, Space
 
 MANIFEST = "manifest.json"
@@ -168,7 +169,7 @@ def read_manifest(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise _damaged(path, f"{where}: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, first_line(error)) from error
 
 
 def _damaged(path: Path, why: str) -> TargetsError:

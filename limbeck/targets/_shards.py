@@ -20,6 +20,11 @@ from pydantic import TypeAdapter
 
 from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
+<<<<<<< HEAD
+=======
+from limbeck._lookup import first_line
+from limbeck.targets._codecs import make_codec
+>>>>>>> 4f2106c (What a user's function, module or a library says is told once and by name, a table that is no UTF-8 too, and Muon is offered for matrices alone)
 from limbeck.targets._manifest import (
     FORMAT,
     SHARD_NAME,
@@ -151,7 +156,7 @@ def open_shard(path: Path, *, expected_bytes: int | None = None) -> Shard:
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         if isinstance(error, TargetsError):
             raise
-        raise _damaged(path, f"it is no shard of a transfer set: {error}") from error
+        raise _damaged(path, f"it is no shard of a transfer set: {first_line(error)}") from error
 
 
 def _read_head(path: Path, checksum: str, size: int) -> Shard:
@@ -211,7 +216,7 @@ def read_blocks(shard: Shard) -> Iterator[dict[str, NDArray[Any]]]:
                     for name in batch.schema.names[2:]
                 }
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(shard.path, f"it cannot be read: {error}") from error
+        raise _damaged(shard.path, f"it cannot be read: {first_line(error)}") from error
 
 
 def _damaged(path: Path, why: str) -> TargetsError:

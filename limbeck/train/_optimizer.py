@@ -8,9 +8,13 @@ import torch
 from torch import nn
 
 from limbeck._errors import OptionError, did_you_mean
+from limbeck._lookup import first_line
 from limbeck.recipe import Train
 
-_UNFIT = {"LBFGS": "asks for the loss several times a step", "SparseAdam": "needs sparse gradients"}
+_UNFIT = {
+    "LBFGS": "asks for the loss several times a step, which this loop does not do",
+    "SparseAdam": "needs sparse gradients, which this loop does not make",
+}
 _OTHER_FORMS = ("fused", "foreach", "differentiable", "capturable")
 
 
@@ -25,17 +29,18 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Train) -> torch
     """
     name = settings.optimizer
     kind: Any = getattr(torch.optim, name, None)
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    unfit = dict(_UNFIT)
+    if any(parameter.dim() != 2 for parameter in learning):
+        unfit["Muon"] = "takes matrices alone, and this model has other weights (biases, ...)"
     known = [one for one in dir(torch.optim) if _is_optimizer(getattr(torch.optim, one))]
     if not _is_optimizer(kind):
         raise OptionError(
             f"torch.optim has no optimiser {name!r}.{did_you_mean(name, known)} It has "
-            f"{', '.join(one for one in known if one not in _UNFIT)}."
+            f"{', '.join(one for one in known if one not in unfit)}."
         )
-    if name in _UNFIT:
-        raise OptionError(
-            f"optimizer {name} {_UNFIT[name]}, which this loop does not do. Take AdamW, or SGD."
-        )
-    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    if name in unfit:
+        raise OptionError(f"optimizer {name} {unfit[name]}. Take AdamW, or SGD.")
     options: dict[str, Any] = {"lr": settings.learning_rate, **settings.optimizer_options}
     if _can_fuse(kind, learning) and options.keys().isdisjoint(_OTHER_FORMS):
         options["fused"] = True
@@ -43,7 +48,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Train) -> torch
         made: torch.optim.Optimizer = kind(learning, **options)
     except (TypeError, ValueError) as error:
         raise OptionError(
-            f"optimizer {name} does not take these options: {str(error).rstrip('.')}. Change "
+            f"optimizer {name} does not take these options: {first_line(error)}. Change "
             "optimizer_options."
         ) from None
     return made

@@ -44,6 +44,7 @@ def tag_tensors():
 def numbers(): return {"train": (X, Y / 2)}
 def number_items(): return {"train": Items((Y / 2).tolist())}
 def tokens(): return {"train": ({"input_ids": X.astype(int)}, X.astype(int))}
+def raising(): return X["a"]
 def heads(): return {"train": (X, {"a": Y, "b": X})}
 def with_options(*, size=60, name="x"): return {"train": (X[:size], Y[:size])}
 def with_path(path, size=60): return {"train": (X[:size] + len(path.read_text()), Y[:size])}
@@ -65,6 +66,7 @@ def _here(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "data.py").write_text(textwrap.dedent(MODULE))
     (tmp_path / "mine" / "broken.py").write_text("def f(:")
+    (tmp_path / "mine" / "raising.py").write_text("{}[1]")
     (tmp_path / "mine" / "lacking.py").write_text("import no_such_library")
     (tmp_path / "three.txt").write_text("abc")
     monkeypatch.chdir(tmp_path)
@@ -161,6 +163,7 @@ def test_labels_can_be_hidden():
         ("yours:f", "cannot import yours: No module named 'yours'"),
         ("mine.lacking:f", "cannot import mine.lacking: No module named 'no_such_library'"),
         ("mine.broken:f", r"cannot import mine\.broken: .*broken\.py, line 1"),
+        ("mine.raising:f", r"importing mine\.raising raised KeyError: 1\. Mend that module\."),
         (":f", r"must be \"package\.module:function\""),
         (
             "mine.data:train_and_tests",
@@ -184,3 +187,11 @@ def test_what_is_wrong_is_said(source, message):
 def test_inputs_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="the input of train sample 0 holds a number that is not"):
         load("mine.data:nan")
+
+
+def test_a_function_that_raises_is_named_with_what_it_said():
+    with pytest.raises(
+        DataError, match=r"source 'mine.*:raising' raised IndexError: .*\. Mend"
+    ) as e:
+        load("mine.data:raising")
+    assert isinstance(e.value.__cause__, IndexError)

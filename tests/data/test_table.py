@@ -424,3 +424,29 @@ def test_a_header_is_for_files_without_one(tmp_path):
     parquet.write_table(pa.table(COLUMNS), path)
     with pytest.raises(OptionError, match=r"are for \.csv and \.tsv files, got rows\.parquet"):
         load("table", path=path, options={"target": "kind", "header": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options"),
+    [
+        ("rows.csv", "name,kind\n1,café\n2,b\n", {"target": "kind"}),
+        ("rows.tsv", "name\tkind\n1\tcafé\n2\tb\n", {"target": "kind"}),
+        ("rows.csv", "name,kind\ncafé,1\nb,0\n", {"target": "kind", "text": "name"}),
+        ("rows.csv", "naïvé,kind\n1,a\n2,b\n", {"target": "kind"}),
+        ("rows.jsonl", '{"x": 1, "kind": "café"}\n{"x": 2, "kind": "b"}\n', {"target": "kind"}),
+    ],
+)
+def test_a_text_that_is_not_utf_8_is_said_to_be_none(tmp_path, name, text, options):
+    path = tmp_path / name
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError) as error:
+        load("table", path=path, options=options)
+    assert str(error.value).startswith(f"{path} must be UTF-8 text, got b'\\x")
+    assert "iconv -f latin1 -t utf8" in str(error.value)
+
+
+def test_a_message_of_a_library_ends_with_one_full_stop(tmp_path):
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"no parquet file at all")
+    with pytest.raises(DataError, match=r"[^.]\. Mend or fetch the file again\.$"):
+        load("table", path=path, options={"target": "kind"})

@@ -184,6 +184,19 @@ def test_what_is_wrong_with_a_function_of_the_users_own_is_said(own_module):
     )
 
 
+def test_a_function_of_the_users_own_that_raises_is_named_with_what_it_said(own_module):
+    module = own_module(
+        "own_raising", 'def make():\n    return {}["width"]\n\ndef out():\n    1 / 0\n'
+    )
+    assert refused(f"{module}:make", {}) == (
+        "model 'own_raising:make' raised KeyError: 'width'. Mend it, or the options that it is "
+        "given."
+    )
+    with pytest.raises(ModelError) as error:
+        build(f"{module}:out", {}, IMAGES)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
 @pytest.mark.parametrize("name", [":make", ".relative:make"])
 def test_a_function_without_a_whole_module_name_is_refused(name):
     assert refused(name, {}) == f'model {name!r} must be "package.module:function".'

@@ -60,12 +60,19 @@ def test_options_reach_the_optimiser():
         ({"optimizer": "SparseAdam"}, "needs sparse gradients"),
         ({"optimizer_options": {"momentun": 1}}, "momentun.* Change optimizer_options"),
         ({"optimizer_options": {"weight_decay": -1.0}}, "weight_decay.* Change optimizer_options"),
-        ({"optimizer": "Muon"}, "optimizer Muon does not take"),
+        ({"optimizer": "Muon"}, "optimizer Muon takes matrices alone.* Take AdamW"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(OptionError, match=message):
         make_optimizer([nn.Parameter(draw(3))], Train(**options))
+
+
+@pytest.mark.parametrize(("shape", "listed"), [((3,), False), ((3, 3), True)])
+def test_muon_is_listed_for_matrices_alone(shape, listed):
+    with pytest.raises(OptionError) as error:
+        make_optimizer([nn.Parameter(draw(*shape))], Train(optimizer="xyz"))
+    assert ("Muon" in str(error.value)) == listed
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "Adagrad"])
