@@ -20,11 +20,7 @@ from pydantic import TypeAdapter
 
 from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
-<<<<<<< HEAD
-=======
 from limbeck._lookup import first_line
-from limbeck.targets._codecs import make_codec
->>>>>>> 4f2106c (What a user's function, module or a library says is told once and by name, a table that is no UTF-8 too, and Muon is offered for matrices alone)
 from limbeck.targets._manifest import (
     FORMAT,
     SHARD_NAME,
