@@ -5,7 +5,7 @@ a table of answers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -58,34 +58,60 @@ class Dense:
 
 @dataclass(frozen=True, kw_only=True)
 class Sparse:
-    """Rows that hold the named entries of a categorical head and the mass of all others."""
+    """Rows that hold the named entries of a categorical head and the mass of all others.
+
+    An entry of probability 0 is padding: it names nothing, whatever its id, and its class is one of
+    the others.
+    """
 
     ids: Tensor
-    """`(..., kept)`: integer class ids."""
+    """`(..., kept)`: integer class ids, no class named twice in a row."""
     probabilities: Tensor
-    """`(..., kept)`: their probabilities at `temperature`."""
+    """`(..., kept)`: their probabilities at `temperature`, 0 or more."""
     tail: Tensor
     """`(...)`: the probability of all classes that are not named."""
     temperature: float = 1.0
     """The temperature T > 0 of the probabilities. A tail cannot be moved to another one."""
+    tail_shape: Tensor | None = None
+    """`(classes,)`, shared by all rows: log-weights, up to a constant, by which the tail spreads
+    over the classes that are not named; None where nothing is known of that."""
+    drawn: Tensor | None = None
+    """`(..., kept)` bool: entries drawn at random, whose value stands for others that were not:
+    right on average, and not the class's own probability. None where there are none."""
 
     def select(self, index: Tensor) -> "Sparse":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
-        return Sparse(
+        return replace(
+            self,
             ids=self.ids[index],
             probabilities=self.probabilities[index],
             tail=self.tail[index],
-            temperature=self.temperature,
+            drawn=None if self.drawn is None else self.drawn[index],
         )
 
     def to(self, device: torch.device) -> "Sparse":
         """The same rows on `device`, ids in int64 and numbers in float32."""
-        return Sparse(
+        return replace(
+            self,
             ids=self.ids.to(device).long(),
             probabilities=self.probabilities.to(device).float(),
             tail=self.tail.to(device).float(),
-            temperature=self.temperature,
+            tail_shape=None if self.tail_shape is None else self.tail_shape.to(device),
+            drawn=None if self.drawn is None else self.drawn.to(device),
         )
+
+    @property
+    def density(self) -> "Sparse":
+        """Each row as a distribution: what was drawn goes back into the tail.
+
+        For losses that are not linear in the teacher's probabilities. Rows without drawn entries
+        are a distribution already.
+        """
+        if self.drawn is None:
+            return self
+        named = self.probabilities.masked_fill(self.drawn, 0.0)
+        tail = (1 - named.sum(dim=-1)).clamp_min(0.0)
+        return replace(self, probabilities=named, tail=tail, drawn=None)
 
 
 Rows: TypeAlias = Dense | Sparse
