@@ -9,6 +9,8 @@ from limbeck._errors import OptionError, did_you_mean
 from limbeck.targets.codecs._codec import Arrays as Arrays
 from limbeck.targets.codecs._codec import Codec as Codec
 from limbeck.targets.codecs._codec import Column as Column
+from limbeck.targets.codecs._codec import Seeds as Seeds
+from limbeck.targets.codecs._codec import State as State
 from limbeck.targets.codecs._dense import DenseCodec as DenseCodec
 from limbeck.targets.codecs._dense import dense16, dense32
 from limbeck.targets.codecs._square_root import SquareRoot as SquareRoot

@@ -1,6 +1,6 @@
 """What a codec is: rows to arrays that are stored, and back, with a stated error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,11 @@ from torch import Tensor
 from limbeck.signals import Head, Rows
 
 Arrays = Mapping[str, NDArray[Any]]
-"""The parts of some rows by name, each `(..., width)`."""
+"""The parts of some rows by name: `(rows, width)`, or `(numbers,)` where rows differ in length."""
+State = Mapping[str, Tensor]
+"""What a codec learned of a head from some of its rows, once for the whole transfer set."""
+Seeds = NDArray[np.uint64]
+"""`(rows,)`: where the randomness of each row begins; the same row has the same one anywhere."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,11 @@ class Column:
 
     dtype: np.dtype[Any]
     """Type of its numbers."""
-    width: int
-    """How many of them one row has."""
+    width: int = 1
+    """How many of them one row has; ignored where they are counted."""
+    counted_by: str | None = None
+    """The part, one whole number a row, that says how many of them each row has. The numbers of
+    all rows then follow each other, `(numbers,)`."""
 
 
 class Codec(Protocol):
@@ -40,13 +47,22 @@ class Codec(Protocol):
         """True if what it drops moves the expected gradient."""
 
     def columns(self, head: Head) -> dict[str, Column]:
-        """The parts that a row of this head is stored in; `OptionError` if it cannot be."""
+        """The parts that a row of this head is stored in; `OptionError` if it cannot be.
 
-    def encode(self, values: Tensor, head: Head) -> dict[str, NDArray[Any]]:
-        """The parts, each `(..., width)`, of rows `(..., size)` in float32."""
+        A part that counts another comes before it.
+        """
+
+    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+        """What to learn from some rows, which come in pieces of `(rows, size)`; {} for most.
+
+        Each piece asks the teacher: a codec that learns nothing takes none.
+        """
+
+    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+        """The parts of rows `(rows, size)` in float32."""
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """What these parts, read from a file, hold that `encode` never gives; None if nothing."""
 
-    def decode(self, arrays: Arrays, head: Head, temperature: float) -> Rows:
-        """The rows of these parts, `(..., width)`, in the same memory where that can be."""
+    def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Rows:
+        """The rows of these parts, `(rows, ...)`, in the same memory where that can be."""

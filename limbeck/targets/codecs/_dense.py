@@ -1,16 +1,16 @@
 """Every number of a row in floating point."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
-from limbeck.targets.codecs._codec import Arrays, Column
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class DenseCodec:
         """`values`, one for each entry."""
         return {"values": Column(self.dtype, head.size)}
 
-    def encode(self, values: Tensor, head: Head) -> dict[str, NDArray[Any]]:
+    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+        """Nothing."""
+        return {}
+
+    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round to the nearest; numbers that are too large are refused."""
         exact = values.cpu().numpy()
         largest = float(np.finfo(self.dtype).max)
@@ -51,7 +55,7 @@ class DenseCodec:
         """Numbers that are not finite."""
         return None if np.isfinite(arrays["values"]).all() else "a number that is not finite"
 
-    def decode(self, arrays: Arrays, head: Head, temperature: float) -> Dense:
+    def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Dense:
         """`Dense` rows in the stored precision."""
         return Dense(values=torch.from_numpy(arrays["values"]), temperature=temperature)
 

@@ -7,18 +7,18 @@ the angle.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._bits import pack, packed_width, unpack
-from limbeck.targets.codecs._codec import Arrays, Column
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,11 @@ class SquareRoot:
             )
         return {"levels": Column(np.dtype(np.uint8), packed_width(head.size, self.bits))}
 
-    def encode(self, values: Tensor, head: Head) -> dict[str, NDArray[Any]]:
+    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+        """Nothing."""
+        return {}
+
+    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each square root, or angle, to the nearest level."""
         if head.space == "binary":
             roots = torch.asin((values.double().sigmoid()).sqrt()) / (math.pi / 2)
@@ -84,7 +88,7 @@ class SquareRoot:
         levels = unpack(torch.from_numpy(arrays["levels"]), self.bits, head.size)
         return None if bool((levels > 0).any(-1).all()) else "a row without a probable class"
 
-    def decode(self, arrays: Arrays, head: Head, temperature: float) -> Dense:
+    def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Dense:
         """`Dense` rows in float32."""
         levels = unpack(torch.from_numpy(arrays["levels"]), self.bits, head.size).double()
         if head.space == "binary":

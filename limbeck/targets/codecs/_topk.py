@@ -1,5 +1,6 @@
 """The k most probable classes of a row, for endpoints that give no more."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
-from limbeck.targets.codecs._codec import Arrays, Column
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,11 @@ class TopK:
             "tail": Column(np.dtype(np.float32), 1),
         }
 
-    def encode(self, values: Tensor, head: Head) -> dict[str, NDArray[Any]]:
+    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+        """Nothing."""
+        return {}
+
+    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """The largest log-probabilities of each row, in falling order."""
         kept, ids = values.topk(self.k, dim=-1)  # (..., k)
         probabilities = _rounded_down(kept.exp().cpu().numpy())
@@ -73,7 +78,7 @@ class TopK:
         fits = (probabilities >= 0).all() and (tail >= 0).all() and (abs(total - 1) < 1e-5).all()
         return None if fits else "probabilities that do not sum to 1"
 
-    def decode(self, arrays: Arrays, head: Head, temperature: float) -> Sparse:
+    def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
         """`Sparse` rows in the stored precision."""
         return Sparse(
             ids=torch.from_numpy(arrays["ids"]),
