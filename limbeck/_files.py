@@ -1,6 +1,7 @@
 """Files that are whole or not there: atomic writes, hashes, and errors that say what to do."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -66,6 +67,28 @@ def _cannot_write(path: Path, error: OSError) -> StorageError:
     )
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep every other process from doing the same with this folder; a killed one lets go of it.
+
+    Raises:
+        StorageError: Another process is at it.
+    """
+    with storage_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"another process is writing to {folder}. Wait for its end, or choose another "
+                "folder."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, sync it, and rename it to `path`.
 
@@ -112,6 +135,11 @@ def file_hash(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def bytes_hash(raw: bytes | memoryview) -> str:
+    """`file_hash` of a file that holds these bytes."""
+    return xxhash.xxh3_64(raw).hexdigest()
 
 
 def fingerprint(value: Any) -> str:

@@ -47,6 +47,10 @@ class Dense:
         """`(..., size)`: what the teacher said at T = 1, up to a constant per row."""
         return self.values * self.temperature if self.temperature != 1.0 else self.values
 
+    def of_samples(self, rows: int) -> "Dense":
+        """Rows `(samples * rows, size)` as `(samples, rows, size)`."""
+        return replace(self, values=_grouped(self.values, rows))
+
     def select(self, index: Tensor) -> "Dense":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
         return Dense(values=self.values[index], temperature=self.temperature)
@@ -78,6 +82,16 @@ class Sparse:
     drawn: Tensor | None = None
     """`(..., kept)` bool: entries drawn at random, whose value stands for others that were not:
     right on average, and not the class's own probability. None where there are none."""
+
+    def of_samples(self, rows: int) -> "Sparse":
+        """Rows `(samples * rows, ...)` as `(samples, rows, ...)`."""
+        return replace(
+            self,
+            ids=_grouped(self.ids, rows),
+            probabilities=_grouped(self.probabilities, rows),
+            tail=_grouped(self.tail, rows),
+            drawn=None if self.drawn is None else _grouped(self.drawn, rows),
+        )
 
     def select(self, index: Tensor) -> "Sparse":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
@@ -112,6 +126,10 @@ class Sparse:
         named = self.probabilities.masked_fill(self.drawn, 0.0)
         tail = (1 - named.sum(dim=-1)).clamp_min(0.0)
         return replace(self, probabilities=named, tail=tail, drawn=None)
+
+
+def _grouped(tensor: Tensor, rows: int) -> Tensor:
+    return tensor.reshape(-1, rows, *tensor.shape[1:])
 
 
 Rows: TypeAlias = Dense | Sparse

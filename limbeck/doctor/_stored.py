@@ -9,7 +9,7 @@ from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Answers
 from limbeck.recipe import Targets
 from limbeck.signals import Head, Rows
-from limbeck.targets import compressed, faithfulness, make_codec
+from limbeck.targets import as_stored, compressed, faithfulness, make_codec
 
 LARGEST_KL = 0.01
 """Nats per row that a codec without bias may lose."""
@@ -47,9 +47,9 @@ def look_at_stored_rows(
         live = compressed(
             answers[head.name], head, compress=settings.compress, temperature=settings.temperature
         ).cpu()
-        arrays = codec.encode(live, head)
         temperature = settings.temperature if head.space != "real" else 1.0
-        rows[head.name] = decoded = codec.decode(arrays, head, temperature)
+        decoded, arrays = as_stored(live, head, codec, temperature)
+        rows[head.name] = decoded
         measured = faithfulness(live, decoded, head)
         num_bytes = sum(array.nbytes for array in arrays.values())
         total_bytes, num_samples = total_bytes + num_bytes, len(live)

@@ -22,6 +22,7 @@ from limbeck.pipeline._records import Record, Records
 from limbeck.recipe import Recipe, Train
 from limbeck.recipe_file import load_recipe, to_toml
 from limbeck.signals import Inputs
+from limbeck.targets import Processes
 from limbeck.tasks import Task
 from limbeck.train import Fitted, Learner, Order, Teach, fit
 
@@ -85,6 +86,12 @@ class Context:
     def wait(self) -> None:
         """Until every process is here."""
         self._state.wait_for_everyone()
+
+    @property
+    def processes(self) -> Processes:
+        """Who else asks the teacher."""
+        state = self._state
+        return Processes(index=state.process_index, count=state.num_processes, wait=self.wait)
 
     @cached_property
     def asked_fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from limbeck.methods import mean_terms, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
-from limbeck.targets import compressed, make_codec
+from limbeck.targets import as_stored, compressed, make_codec
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
 from limbeck.train import check_batch_norm, check_weights, make_optimizer
@@ -157,7 +157,6 @@ def _stored(
     for head in heads:
         codec.columns(head)  # refuses a head that it cannot store
         temperature = 1.0 if head.space == "real" else settings.temperature
-        rows[head.name] = codec.decode(
-            codec.encode(uniform[head.name].values, head), head, temperature
-        ).to(torch.device("cpu"))
+        stored, _ = as_stored(uniform[head.name].values, head, codec, temperature)
+        rows[head.name] = stored.to(torch.device("cpu"))
     return rows

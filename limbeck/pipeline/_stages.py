@@ -98,7 +98,7 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
     folder = context.out / "targets"
     context.put_in_place("targets", name)
     record = context.records.find("targets", name)
-    if record is None and context.writes:
+    if record is None:
         begun = time.monotonic()
         stored = capture(
             teacher,
@@ -109,9 +109,10 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
             codec=settings.codec,
             codec_options=settings.codec_options,
             views=settings.views,
+            processes=context.processes,
             progress=context.progress,
         )
-        context.records.write(
+        record = context.record(
             "targets",
             name,
             seconds=time.monotonic() - begun,
@@ -119,13 +120,10 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
             files=[folder / "manifest.json"],
             facts={"bytes": stored.card.bytes},
         )
-    context.wait()
     targets = TransferSet(folder)
     targets.expect(
         teacher=teacher.fingerprint, heads=context.task.data.heads, transform=str(train.views)
     )
-    record = record or context.records.find("targets", name)
-    assert record is not None, "the targets' record was written before the barrier"
     return targets, record
 
 

@@ -1,6 +1,7 @@
 """The transfer set: what a teacher said, compressed, on disk, found by content."""
 
 from limbeck.targets._aligned import AlignedTargets as AlignedTargets
+from limbeck.targets._capture import Processes as Processes
 from limbeck.targets._capture import capture as capture
 from limbeck.targets._compare import compare as compare
 from limbeck.targets._compress import COMPRESSIONS as COMPRESSIONS
@@ -12,6 +13,7 @@ from limbeck.targets._manifest import Manifest as Manifest
 from limbeck.targets._measure import Faithfulness as Faithfulness
 from limbeck.targets._measure import faithfulness as faithfulness
 from limbeck.targets._transfer_set import TransferSet as TransferSet
+from limbeck.targets._trial import as_stored as as_stored
 from limbeck.targets.codecs import CODECS as CODECS
 from limbeck.targets.codecs import Codec as Codec
 from limbeck.targets.codecs import make_codec as make_codec
@@ -24,7 +26,9 @@ __all__ = [
     "Codec",
     "Faithfulness",
     "Manifest",
+    "Processes",
     "TransferSet",
+    "as_stored",
     "capture",
     "compare",
     "compressed",

@@ -1,6 +1,6 @@
 """The rows of some samples, in the order of the samples: what a training loop reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -12,19 +12,20 @@ class AlignedTargets:
 
     Args:
         positions: By view, `(samples,)`: where the rows of each sample are.
-        rows: By head, `(positions, ...)`.
+        read: The rows at some positions, by head.
     """
 
-    def __init__(self, positions: Sequence[Tensor], rows: Mapping[str, Rows]) -> None:
+    def __init__(
+        self, positions: Sequence[Tensor], read: Callable[[Tensor], Mapping[str, Rows]]
+    ) -> None:
         self._positions = positions
-        self._rows = rows
+        self._read = read
 
     @property
     def views(self) -> int:
         """How many views of each sample there are, from view 0."""
         return len(self._positions)
 
-    def rows(self, index: Tensor, view: int = 0) -> dict[str, Rows]:
+    def rows(self, index: Tensor, view: int = 0) -> Mapping[str, Rows]:
         """The rows of these samples, `index` is `(batch,)`, by head, in the stored precision."""
-        positions = self._positions[view].index_select(0, index)  # (batch,)
-        return {name: rows.select(positions) for name, rows in self._rows.items()}
+        return self._read(self._positions[view].index_select(0, index))

@@ -1,24 +1,32 @@
 """Ask the teacher once, and keep what it says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from limbeck._errors import DataError, OptionError, TargetsError
-from limbeck._files import storage_errors
+from limbeck._files import only_writer, storage_errors
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
+from limbeck.signals import Head
 from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
-from limbeck.targets._encoder import Encoder, rows_per_sample_of
-from limbeck.targets._index import data_fingerprint
+from limbeck.targets._encoder import (
+    MEASURED_SAMPLES,
+    Encoder,
+    rows_per_sample_of,
+    rows_to_store,
+)
+from limbeck.targets._index import Keys, data_fingerprint
 from limbeck.targets._manifest import (
     MANIFEST,
     HeadRecord,
@@ -26,14 +34,40 @@ from limbeck.targets._manifest import (
     TeacherRecord,
     write_manifest,
 )
-from limbeck.targets._shard_writer import ShardWriter
-from limbeck.targets._shards import Shard, manifest_of, whole_shards
+from limbeck.targets._shard_writer import ShardWriter, salvage
+from limbeck.targets._shards import (
+    RowsPerSample,
+    Shard,
+    begun,
+    index_of,
+    manifest_of,
+    shard_schema,
+    whole_shards,
+)
+from limbeck.targets._state_file import forget_states, read_states, state_in, write_states
+from limbeck.targets._store import Store
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets.codecs import Codec, make_codec
 from limbeck.teachers import Teacher
 
 ASKED_AGAIN = 8
 """Samples that a callable is asked about again when its transfer set is gone on with."""
+_BATCH_NUMBERS = 1 << 26
+"""Numbers of one batch of answers, at most, unless one sample has more: 256 MiB."""
+FITTED_ROWS = 16384
+"""Rows of each head, about, that a codec learns from before any is stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Which of several processes this is, that ask copies of one teacher for a part each."""
+
+    index: int = 0
+    """0 up to `count`. Process 0 begins and ends the work for all."""
+    count: int = 1
+    """How many there are."""
+    wait: Callable[[], None] = lambda: None
+    """Until every process is here."""
 
 
 def capture(
@@ -47,12 +81,14 @@ def capture(
     codec_options: Mapping[str, Any] | None = None,
     views: int = 1,
     batch_size: int = 512,
+    processes: Processes = Processes(),
     progress: Progress = Silence(),  # noqa: B008  (holds nothing)
 ) -> TransferSet:
     """Ask `teacher` about every sample once, and store what it says as a transfer set.
 
-    Interrupted, it goes on where it stopped: rows that are in whole shards are not asked again.
-    Done already, it returns at once.
+    A batch is encoded and written while the teacher answers the next. Interrupted or killed, it
+    goes on where it stopped: rows in whole blocks are not asked again. Done already, it returns at
+    once.
 
     Args:
         teacher: Who is asked.
@@ -66,13 +102,14 @@ def capture(
         codec_options: The codec's own: `{"k": 8}` for topk.
         views: How many views of each sample, from view 0, the sample as it came.
         batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
+        processes: Who else asks, into the same folder.
         progress: Is told how far it has come.
 
     Raises:
         OptionError: An option is out of range, or does not fit the teacher.
         ModelError: The teacher's answers are not what its heads say, or not what `compress` takes.
         TargetsError: The folder holds rows of something else, or damaged ones.
-        StorageError: The folder cannot be written; what is whole stays.
+        StorageError: The folder cannot be written, or another process does; what is whole stays.
     """
     folder = Path(folder)
     settings = _settings(
@@ -89,19 +126,26 @@ def capture(
         return finished
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*.part"):
-            leftover.unlink()
-    shards = whole_shards(folder)
-    for shard in shards:
-        _refuse_others(folder, settings, shard.settings)
-    _ask(teacher, samples, folder, settings, shards, batch_size, progress)
-    write_manifest(folder, manifest_of(whole_shards(folder)))
+    batch_size = min(batch_size, _affordable(samples, teacher.heads))
+    with only_writer(folder) if processes.index == 0 else nullcontext():
+        if processes.index == 0:
+            _begin(teacher, samples, folder, settings, batch_size)
+        processes.wait()
+        shards = whole_shards(folder)
+        state = shards[0].settings.state if shards else state_in(folder)
+        settings = settings.model_copy(update={"state": state})
+        processes.wait()  # nobody adds a shard before all have seen the same ones
+        _ask(teacher, samples, folder, settings, shards, batch_size, processes, progress)
+        processes.wait()
+        if processes.index == 0:
+            write_manifest(folder, manifest_of(whole_shards(folder)))
+        processes.wait()
     made = TransferSet(folder)
     if shards:
         try:
             _ask_again(made, teacher, samples)
         except TargetsError:
-            (folder / MANIFEST).unlink()
+            (folder / MANIFEST).unlink(missing_ok=True)
             raise
     return made
 
@@ -120,6 +164,7 @@ def _settings(
     codec: Codec,
     views: int,
 ) -> Settings:
+    """Of the rows that are to be stored; what the codec will learn is not known yet."""
     check_positive(temperature=temperature)
     if views < 1:
         raise OptionError(f"views must be 1 or more, got {views}.")
@@ -149,12 +194,61 @@ def _class_name(model: Any) -> str:
 
 
 def _refuse_others(folder: Path, expected: Settings, got: Settings) -> None:
-    found = differences({name: getattr(expected, name) for name in Settings.model_fields}, got)
+    fields = set(Settings.model_fields) - {"state"}  # it follows from the others
+    found = differences({name: getattr(expected, name) for name in sorted(fields)}, got)
     if found:
         raise TargetsError(
             f"{folder} holds a transfer set of something else: {'; '.join(found)}. Choose another "
             "folder, or delete this one to capture it anew."
         )
+
+
+def _affordable(samples: Samples, heads: Sequence[Head]) -> int:
+    """How many samples' answers fit in the memory that a batch may take."""
+    rows = [
+        int(samples.labels[head.name].shape[1]) if _has_rows(samples, head) else 1 for head in heads
+    ]
+    numbers = sum(count * head.size for count, head in zip(rows, heads, strict=True))
+    return max(1, _BATCH_NUMBERS // numbers)
+
+
+def _has_rows(samples: Samples, head: Head) -> bool:
+    labels = samples.labels.get(head.name)
+    return labels is not None and head.space == "categorical" and labels.dim() > 1
+
+
+def _begin(
+    teacher: Teacher, samples: Samples, folder: Path, settings: Settings, batch_size: int
+) -> None:
+    """Keep what an interrupted capture left, or let the codec learn what it needs to store."""
+    shards = whole_shards(folder)
+    for shard in shards:
+        _refuse_others(folder, settings, shard.settings)
+    if schema := begun(folder, shards, settings):
+        salvage(folder, schema, shards)
+    else:
+        forget_states(folder)
+        codec = make_codec(settings.codec, settings.codec_options)
+        states = {
+            head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
+            for head in teacher.heads
+        }
+        write_states(folder, states)
+
+
+def _pieces(
+    teacher: Teacher, samples: Samples, head: Head, settings: Settings, batch_size: int
+) -> Iterator[Tensor]:
+    """Rows of samples drawn at random, `(rows, size)` a piece; nothing is asked before it must."""
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+    rows = 0
+    for index in torch.split(order, batch_size):
+        if rows >= FITTED_ROWS:
+            return
+        answers = teacher.answer(samples.fetch(index).inputs)
+        piece = rows_to_store(answers[head.name], head, settings)
+        rows += len(piece)
+        yield piece
 
 
 def _ask(
@@ -164,33 +258,56 @@ def _ask(
     settings: Settings,
     shards: Sequence[Shard],
     batch_size: int,
+    processes: Processes,
     progress: Progress,
 ) -> None:
-    """Store what is not in `shards` yet."""
-    asked = len(np.unique(samples.keys)) * settings.views
-    progress.start("targets", asked)
-    progress.advance(sum(len(shard.keys) for shard in shards))
-    number = 1 + max((shard.number for shard in shards), default=-1)
-    encoder: Encoder | None = None
-    with ShardWriter(folder, number=number) as writer:
-        for index, view in _missing(samples.keys, settings.views, shards, batch_size):
-            answers = teacher.answer(samples.fetch(index, view).inputs)
-            if encoder is None:
-                encoder = Encoder(
-                    settings, shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
-                )
-            for columns, faithfulness in encoder.encode(samples.keys[index.numpy()], view, answers):
-                writer.add(encoder.schema, columns, faithfulness)
-            progress.advance(len(index))
+    """Store what is not in `shards` yet: this process's part of it."""
+    total = len(np.unique(samples.keys)) * settings.views
+    there = sum(len(shard.keys) for shard in shards)
+    progress.start("targets", total)
+    progress.advance(there)
+    missing = _missing(samples.keys, settings.views, shards, batch_size)
+    begun_at, asked = time.monotonic(), 0
+    with ExitStack() as stack:
+        store: Store | None = None
+        for number, (index, view) in enumerate(missing):
+            if number % processes.count == processes.index:
+                answers = teacher.answer(samples.fetch(index, view).inputs)
+                if store is None:
+                    rows = shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
+                    opened = _store(folder, settings, shards, rows, total, processes)
+                    store = stack.enter_context(opened)
+                store.put(samples.keys[index.numpy()], view, answers)
+                asked += len(index)
+                rate = asked * processes.count / (time.monotonic() - begun_at)
+                numbers = {"samples/s": rate, "MB": store.written / 1e6}
+            progress.advance(len(index), **numbers if store is not None else {})
+
+
+def _store(
+    folder: Path,
+    settings: Settings,
+    shards: Sequence[Shard],
+    rows_per_sample: RowsPerSample,
+    total: int,
+    processes: Processes,
+) -> Store:
+    states = read_states(folder, settings.state, [head.name for head in settings.heads])
+    encoder = Encoder(settings, rows_per_sample, states, measure_all=total <= MEASURED_SAMPLES)
+    number = 1 + max((shard.number for shard in shards), default=-1) + processes.index
+    writer = ShardWriter(
+        folder, shard_schema(settings, rows_per_sample), number=number, step=processes.count
+    )
+    return Store(encoder, writer)
 
 
 def _missing(
-    keys: NDArray[np.uint64], views: int, shards: Sequence[Shard], batch_size: int
+    keys: Keys, views: int, shards: Sequence[Shard], batch_size: int
 ) -> Iterator[tuple[Tensor, int]]:
     """Batches of positions, and the view that is to be asked of them."""
     first = np.sort(np.unique(keys, return_index=True)[1])
+    there = index_of(shards)
     for view in range(views):
-        there = [shard.keys[shard.views == view] for shard in shards]
-        missing = first[~np.isin(keys[first], np.concatenate(there))] if there else first
+        missing = first[~there.contain(keys[first], np.full(len(first), view, dtype=np.int32))]
         for start in range(0, len(missing), batch_size):
             yield torch.from_numpy(missing[start : start + batch_size]), view

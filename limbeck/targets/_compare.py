@@ -4,8 +4,7 @@ import torch
 
 from limbeck._errors import TargetsError
 from limbeck.data import Samples
-from limbeck.targets._compress import compressed
-from limbeck.targets._encoder import temperature_of
+from limbeck.targets._encoder import row_seeds, rows_to_store, temperature_of
 from limbeck.targets._measure import Faithfulness, faithfulness
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets.codecs import make_codec
@@ -32,14 +31,16 @@ def compare(
     settings = targets.manifest.settings
     index = torch.linspace(0, len(samples) - 1, min(limit, len(samples))).long()
     answers = teacher.answer(samples.fetch(index).inputs)
-    stored = targets.read(targets.positions(samples.keys[index.numpy()]))
+    keys = samples.keys[index.numpy()]
+    stored = targets.read(targets.positions(keys))
     codec = make_codec(settings.codec, settings.codec_options)
     total, coded = Faithfulness(), Faithfulness()
-    for head in targets.heads:
-        live = compressed(
-            answers[head.name], head, compress=settings.compress, temperature=settings.temperature
-        ).cpu()
-        again = codec.decode(codec.encode(live, head), head, temperature_of(head, settings))
+    for number, head in enumerate(targets.heads):
+        live = rows_to_store(answers[head.name], head, settings)
+        state, rows = targets.states[head.name], targets.manifest.rows_per_sample[head.name] or 1
+        seeds = row_seeds(keys, 0, rows, number)
+        parts = codec.encode(live, head, state, seeds)
+        again = codec.decode(parts, head, state, temperature_of(head, settings))
         coded += faithfulness(live, again, head)
         total += faithfulness(live, stored[head.name], head)
     allowed = LARGEST_DIFFERENCE + coded.difference  # a coarse codec's own error is no change

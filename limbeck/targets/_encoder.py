@@ -1,23 +1,37 @@
 """From a batch of a teacher's answers to the columns of a shard."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import ModelError
 from limbeck.signals import Head
+from limbeck.targets._columns import Columns
 from limbeck.targets._compress import compressed
 from limbeck.targets._manifest import Settings
 from limbeck.targets._measure import Faithfulness, faithfulness
-from limbeck.targets._shard_writer import BLOCK_ROWS
-from limbeck.targets._shards import RowsPerSample, rows_of_a_sample, shard_schema
-from limbeck.targets.codecs import make_codec
+from limbeck.targets._shards import (
+    BLOCK_ROWS,
+    RowsPerSample,
+    rows_of_a_sample,
+    shard_schema,
+)
+from limbeck.targets._state_file import States
+from limbeck.targets.codecs import Arrays, Seeds, make_codec
 
 _PIECE_NUMBERS = 4 << 20
 """Numbers that are encoded at once, about, so that memory is bounded for any vocabulary."""
+MEASURED_SAMPLES = 4096
+"""Up to so many samples every row is measured; of more, one sample in sixteen."""
+_ONE_IN = 16
+
+Stored = tuple[dict[str, NDArray[Any]], Faithfulness]
+"""The columns of some samples, and how near they are to what was said."""
 
 
 class Encoder:
@@ -26,12 +40,23 @@ class Encoder:
     Args:
         settings: How.
         rows_per_sample: By head; every answer must have it.
+        states: What the codec learned of each head.
+        measure_all: Whether every sample is measured, or one in sixteen, chosen by its key.
     """
 
-    def __init__(self, settings: Settings, rows_per_sample: RowsPerSample) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rows_per_sample: RowsPerSample,
+        states: States,
+        *,
+        measure_all: bool = True,
+    ) -> None:
         self.schema = shard_schema(settings, rows_per_sample)
         self._settings = settings
         self._rows_per_sample = rows_per_sample
+        self._states = states
+        self._measure_all = measure_all
         self._heads = [record.head for record in settings.heads]
         self._codec = make_codec(settings.codec, settings.codec_options)
         numbers = sum((rows_per_sample[head.name] or 1) * head.size for head in self._heads)
@@ -40,7 +65,7 @@ class Encoder:
 
     def encode(
         self, keys: NDArray[np.uint64], view: int, answers: Mapping[str, Tensor]
-    ) -> Iterator[tuple[dict[str, NDArray[Any]], Faithfulness]]:
+    ) -> Iterator[Stored]:
         """The columns of some samples at a time, and how faithful they are.
 
         Args:
@@ -58,22 +83,37 @@ class Encoder:
             columns: dict[str, NDArray[Any]] = {"key": keys[piece]}
             columns["view"] = np.full(len(keys[piece]), view, dtype=np.int32)
             measured = Faithfulness()
-            for head in self._heads:
-                parts, of_head = self._encode_head(head, answers[head.name][piece])
+            for number, head in enumerate(self._heads):
+                seeds = row_seeds(keys[piece], view, self._rows(head), number)
+                parts, of_head = self._encode_head(
+                    head, answers[head.name][piece], keys[piece], seeds
+                )
                 columns |= {f"{head.name}.{part}": array for part, array in parts.items()}
                 measured += of_head
             yield columns, measured
 
     def _encode_head(
-        self, head: Head, answers: Tensor
-    ) -> tuple[dict[str, NDArray[Any]], Faithfulness]:
-        settings = self._settings
-        values = compressed(
-            answers, head, compress=settings.compress, temperature=settings.temperature
-        ).cpu()
-        parts = self._codec.encode(values, head)
-        stored = self._codec.decode(parts, head, temperature_of(head, settings))
-        return parts, faithfulness(values, stored, head)
+        self, head: Head, answers: Tensor, keys: NDArray[np.uint64], seeds: Seeds
+    ) -> tuple[Arrays, Faithfulness]:
+        state = self._states[head.name]
+        values = rows_to_store(answers, head, self._settings)  # (samples * rows, size)
+        parts = self._codec.encode(values, head, state, seeds)
+        samples = np.arange(len(keys))
+        if not self._measure_all:
+            samples = samples[keys % np.uint64(_ONE_IN) == 0]
+        measured = Faithfulness(rows=len(values))
+        if len(samples):
+            columns = Columns(self._codec.columns(head), parts, self._rows(head))
+            stored = self._codec.decode(
+                columns.take(samples), head, state, temperature_of(head, self._settings)
+            )
+            live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)].cpu()
+            found = faithfulness(live.flatten(0, 1), stored, head)
+            measured = replace(found, rows=len(values))
+        return parts, measured
+
+    def _rows(self, head: Head) -> int:
+        return self._rows_per_sample[head.name] or 1
 
     def _check(self, head: Head, answers: Tensor, batch: int) -> None:
         rows = self._rows_per_sample[head.name]
@@ -83,6 +123,33 @@ class Encoder:
                 f"the teacher's answers for head {head.name} must have one shape for every batch: "
                 f"expected {expected}, got {tuple(answers.shape)}. Give every sample as many rows."
             )
+
+
+def rows_to_store(answers: Tensor, head: Head, settings: Settings) -> Tensor:
+    """The rows of some answers, compressed: `(samples * rows, size)`."""
+    values = compressed(answers, head, compress=settings.compress, temperature=settings.temperature)
+    return values.flatten(0, -2)
+
+
+def row_seeds(keys: NDArray[np.uint64], view: int, rows: int, head: int) -> Seeds:
+    """Where the randomness of each row begins, `(samples * rows,)`: its own, wherever it is stored.
+
+    Args:
+        keys: `(samples,)`: content keys.
+        view: Of all of them.
+        rows: Of each sample.
+        head: The head's number.
+    """
+    row = np.arange(rows, dtype=np.uint64) + np.uint64((head << 32) + (view << 40))
+    return _mixed(_mixed(keys)[:, None] ^ _mixed(row)).reshape(-1)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers that look unlike their neighbours (splitmix64: Steele, Lea and Flood, 2014)."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def rows_per_sample_of(answers: Mapping[str, Tensor]) -> dict[str, int | None]:

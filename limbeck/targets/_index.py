@@ -40,6 +40,14 @@ class KeyIndex:
         at = np.searchsorted(known, keys).clip(max=len(known) - 1)
         return order[at], known[at] == keys
 
+    def contain(self, keys: Keys, views: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether each (sample, view), `(samples,)`, is there."""
+        found = np.zeros(len(keys), dtype=bool)
+        for view in self._by_view:
+            of_view = views == view
+            found[of_view] = self.find(keys[of_view], view)[1]
+        return found
+
 
 def data_fingerprint(keys: Keys) -> str:
     """16 hex digits of some samples' content keys, `(samples,)`, whatever order they are in."""

@@ -4,13 +4,14 @@
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from limbeck._errors import TargetsError
-from limbeck._files import fingerprint, write_json
+from limbeck._files import fingerprint, write_text
 from limbeck._lookup import first_line
 from limbeck.signals import Head, Space
 
@@ -20,6 +21,7 @@ SHARD_NAME = r"^shard-\d{5,9}-[0-9a-f]{16}\.arrow$"
 _LARGEST = 2**31 - 1
 
 Count = Annotated[int, Field(ge=1, le=2**62)]
+NotNegativeCount = Annotated[int, Field(ge=0, le=2**62)]
 Size = Annotated[int, Field(ge=1, le=_LARGEST)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -76,6 +78,8 @@ class Settings(_Record):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     codec: str
     codec_options: dict[str, JsonValue]
+    state: Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")] = ""
+    """Checksum of the file of what the codec learned of the heads; empty if it learned nothing."""
 
 
 class ShardRecord(_Record):
@@ -96,13 +100,19 @@ class Card(_Record):
 
     rows: Count
     bytes: Count
+    """Of all shards."""
     bytes_per_row: NotNegative
+    """Of the shards, keys and all."""
     dense_bytes_per_row: NotNegative
     """What float32 numbers for every entry would take."""
+    rows_measured: NotNegativeCount
+    """How many rows of classes the next three are means over: all, or those of one sample in 16."""
     kl_to_teacher: NotNegative | None
     """Mean KL(live || stored) at the stored temperature, in nats per row; None for numbers."""
     agreement_with_teacher: Fraction | None
     """Fraction of rows whose most probable class is the teacher's; None for numbers."""
+    squared_error: NotNegative | None
+    """Mean over rows of ||stored - live||^2, in probability; None for numbers."""
     biased: bool
     """True if what the codec drops moves the expected gradient."""
 
@@ -136,8 +146,13 @@ class Manifest(_Record):
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`, whole or not at all, with a checksum of what it says."""
-    said = manifest.model_dump(mode="json")
-    write_json(folder / MANIFEST, said | {"checksum": fingerprint(said)})
+    write_text(folder / MANIFEST, manifest_text(manifest.model_dump(mode="json")))
+
+
+def manifest_text(said: Mapping[str, Any]) -> str:
+    """`manifest.json`, to the letter, of what it says but its checksum."""
+    whole = {**said, "checksum": fingerprint(said)}
+    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -148,12 +163,15 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        said = json.loads(path.read_bytes())
+        text = path.read_bytes().decode()
+        said = json.loads(text)
         if not isinstance(said, dict):
             raise ValueError(f"expected an object, got {type(said).__name__}")
         checksum = said.pop("checksum", None)
         if checksum != fingerprint(said):
             raise ValueError(f"expected checksum {fingerprint(said)}, got {checksum}")
+        if text != manifest_text(said):
+            raise ValueError("it says the same, in other characters than were written")
         return Manifest.model_validate_json(json.dumps(said))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TargetsError(

@@ -16,15 +16,19 @@ class Faithfulness:
     rows: int = 0
     """All of them, of every head."""
     compared: int = 0
-    """Those of categorical and binary heads: `kl` and `agreement` are sums over these."""
+    """The measured ones of categorical and binary heads: what follows are sums over these."""
     kl: float = 0.0
-    """KL(live || stored) at the stored temperature, in nats."""
+    """KL(live || stored) at the stored temperature, in nats; of rows with drawn entries, that of
+    their density."""
     agreement: float = 0.0
     """1 for a row whose most probable class is the same; a binary row counts the fraction of
     classes that are on the same side of one half."""
+    squared: float = 0.0
+    """Sum over classes of the squared difference of two probabilities, drawn entries as they are:
+    what the gradient of a cross-entropy is off by, squared."""
     difference: float = 0.0
-    """The largest: between two probabilities, or two numbers relative to the larger of 1 and the
-    live one."""
+    """The largest: between two probabilities, drawn entries left out; or two numbers relative to
+    the larger of 1 and the live one."""
 
     def __add__(self, other: "Faithfulness") -> "Faithfulness":
         return Faithfulness(
@@ -32,6 +36,7 @@ class Faithfulness:
             compared=self.compared + other.compared,
             kl=self.kl + other.kl,
             agreement=self.agreement + other.agreement,
+            squared=self.squared + other.squared,
             difference=max(self.difference, other.difference),
         )
 
@@ -46,28 +51,38 @@ class Faithfulness:
         """0..1; None where no row has classes."""
         return self.agreement / self.compared if self.compared else None
 
+    @property
+    def mean_squared(self) -> float | None:
+        """E ||stored - live||^2 per row; None where no row has classes."""
+        return self.squared / self.compared if self.compared else None
+
 
 def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
     """Compare rows as the teacher gave them, `(..., size)` compressed, with the stored ones.
 
-    Sparse rows are compared as the coarser distribution they are: the tail is one more class.
+    Sparse rows without a shape for the tail are compared as the coarser distribution they are: the
+    tail is one more class.
     """
     live = live.double().flatten(0, -2)  # (rows, size)
     if isinstance(stored, Sparse):
-        kl, agreement, difference = _sparse(live, stored)
+        kl, agreement, gap = _sparse(live, stored)
     elif head.space == "categorical":
-        kl, agreement, difference = _categorical(live, _values(stored))
+        kl, agreement, gap = _categorical(live, _values(stored))
     elif head.space == "binary":
-        kl, agreement, difference = _binary(live, _values(stored))
+        kl, agreement, gap = _binary(live, _values(stored))
     else:
         relative = (live - _values(stored)).abs() / live.abs().clamp(min=1.0)
         return Faithfulness(rows=len(live), difference=float(relative.max()))
+    squared = gap.square().sum()
+    if isinstance(stored, Sparse) and stored.drawn is not None:
+        squared = (_scattered(stored, live) - live.softmax(-1)).square().sum()
     return Faithfulness(
         rows=len(live),
         compared=len(live),
         kl=float(kl.sum()),
         agreement=float(agreement.double().sum()),
-        difference=float(difference.max()),
+        squared=float(squared),
+        difference=float(gap.abs().max()),
     )
 
 
@@ -78,8 +93,8 @@ def _values(stored: Dense) -> Tensor:
 def _categorical(live: Tensor, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     log_p, log_q = F.log_softmax(live, dim=-1), F.log_softmax(stored, dim=-1)
     p = log_p.exp()
-    kl = (p * (log_p - log_q)).sum(dim=-1)  # (rows,)
-    return kl, live.argmax(dim=-1) == stored.argmax(dim=-1), (p - log_q.exp()).abs()
+    kl = (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(dim=-1)  # (rows,)
+    return kl, live.argmax(dim=-1) == stored.argmax(dim=-1), p - log_q.exp()
 
 
 def _binary(live: Tensor, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,19 +102,45 @@ def _binary(live: Tensor, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     yes = p * (F.logsigmoid(live) - F.logsigmoid(stored))
     no = (1 - p) * (F.logsigmoid(-live) - F.logsigmoid(-stored))
     same_side = ((live > 0) == (stored > 0)).double().mean(dim=-1)  # (rows,)
-    return (yes + no).sum(dim=-1), same_side, (p - q).abs()
+    return (yes + no).sum(dim=-1), same_side, p - q
 
 
 def _sparse(live: Tensor, stored: Sparse) -> tuple[Tensor, Tensor, Tensor]:
-    ids = stored.ids.long().flatten(0, -2)  # (rows, kept)
-    q = stored.probabilities.double().flatten(0, -2)
+    rows = stored.density
+    if rows.tail_shape is not None:
+        return _categorical(live, dense_log_probabilities(rows).flatten(0, -2))
+    ids = rows.ids.long().flatten(0, -2)  # (rows, kept)
+    q = rows.probabilities.double().flatten(0, -2)
     p = F.log_softmax(live, dim=-1).exp().gather(-1, ids)
-    difference = (p - q).abs()
+    gap = p - q
     p = torch.where(q > 0, p, 0.0)  # a probability that was rounded to 0 is in the tail
     tail_p = (1 - p.sum(dim=-1)).clamp(min=0.0)
     # The tail is a float32 near 1 minus a sum: it cannot be told from 0 below 2^-24.
-    tail_q = stored.tail.double().flatten().clamp(min=2**-24)
+    tail_q = rows.tail.double().flatten().clamp(min=2**-24)
     kl = (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=-1)  # (rows,)
     kl = kl + torch.xlogy(tail_p, tail_p) - torch.xlogy(tail_p, tail_q)
     top = ids.gather(-1, q.argmax(dim=-1, keepdim=True))[:, 0]  # (rows,)
-    return kl, live.argmax(dim=-1) == top, difference
+    return kl, live.argmax(dim=-1) == top, gap
+
+
+def dense_log_probabilities(rows: Sparse) -> Tensor:
+    """The distribution over all classes that rows with a `tail_shape` are, `(..., classes)`.
+
+    In float64; a class of which nothing is left is given the smallest probability there is.
+    """
+    assert rows.tail_shape is not None, "who calls looks for one"
+    named = rows.probabilities.double()  # (..., kept)
+    weights = rows.tail_shape.double().softmax(-1).expand(*named.shape[:-1], -1).clone()
+    ids = rows.ids.long()
+    is_named = named > 0
+    # Padding may share an id with a named entry: it must not bring that class back.
+    weights = weights.scatter_add(-1, ids, -weights.gather(-1, ids) * is_named).clamp_min(0.0)
+    total = weights.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    spread = weights / total * rows.tail.double()[..., None]
+    return spread.scatter_add(-1, ids, named).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def _scattered(rows: Sparse, live: Tensor) -> Tensor:
+    """The entries of each row in their places, `(rows, size)`, and 0 elsewhere."""
+    ids = rows.ids.long().flatten(0, -2)
+    return torch.zeros_like(live).scatter_add_(-1, ids, rows.probabilities.double().flatten(0, -2))

@@ -1,46 +1,69 @@
 """Write shards: beside, synced, renamed to a name that carries the checksum."""
 
-import json
 import os
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck._files import file_hash, storage_errors
+from limbeck.targets._columns import joined
 from limbeck.targets._measure import Faithfulness
-from limbeck.targets._shards import FAITHFULNESS
+from limbeck.targets._shards import (
+    BLOCK_ROWS,
+    UNFINISHED,
+    Shard,
+    block_of,
+    columns_of,
+    index_of,
+    whole_blocks,
+)
 
-BLOCK_ROWS = 4096
-"""Rows in a block, about: what a reader must decompress at once."""
 SHARD_BYTES = 64 << 20
 """A shard that is larger is closed."""
 SHARD_SECONDS = 60.0
 """A shard that is older is closed: what a slow teacher said is soon safe."""
+_ZSTD_LEVEL = 3
 
 
 class ShardWriter:
     """Rows into one shard after the other; a context manager.
 
     At its end the open shard is closed, after an error or Ctrl-C too, so that what the teacher
-    has said is kept. Only when the disk fails is the open shard given up.
+    has said is kept. Only when the disk fails is the open shard given up. What a killed process
+    leaves open is kept by `salvage`.
 
     Args:
         folder: Where shards go.
+        schema: Of every shard.
         number: Of the first shard.
+        step: From one shard's number to the next: as many as there are writers.
+        closed: Is told the name of each shard that is whole.
     """
 
-    def __init__(self, folder: Path, *, number: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        *,
+        number: int,
+        step: int = 1,
+        closed: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self.written = 0
+        """Bytes of all shards so far."""
         self._folder = folder
+        self._schema = schema
         self._number = number
-        self._schema: Any = None
+        self._step = step
+        self._closed = closed
+        self._mark = secrets.token_hex(8)
         self._file: Any = None
         self._buffer: list[Mapping[str, NDArray[Any]]] = []
         self._faithfulness = Faithfulness()
@@ -62,21 +85,15 @@ class ShardWriter:
         finally:
             self._give_up()
 
-    def add(
-        self,
-        schema: pa.Schema,
-        columns: Mapping[str, NDArray[Any]],
-        faithfulness: Faithfulness,
-    ) -> None:
+    def add(self, columns: Mapping[str, NDArray[Any]], faithfulness: Faithfulness) -> None:
         """Take some rows.
 
         Args:
-            schema: Of every shard; the same each time.
-            columns: The parts of the rows by column, `(samples, ...)`.
+            columns: The parts of the rows by column: `(samples, ...)`, or flat.
             faithfulness: What was measured of them.
         """
         if self._writer is None:
-            self._open_shard(schema)
+            self._open_shard()
         self._buffer.append(columns)
         self._faithfulness += faithfulness
         if self._faithfulness.rows >= BLOCK_ROWS:
@@ -87,14 +104,16 @@ class ShardWriter:
 
     @property
     def _beside(self) -> Path:
-        return self._folder / f".shard-{self._number:05d}.{os.getpid()}.part"
+        return self._folder / f".shard-{self._number:05d}.{self._mark}.part"
 
-    def _open_shard(self, schema: pa.Schema) -> None:
-        self._schema, self._opened = schema, time.monotonic()
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
+    def _open_shard(self) -> None:
+        self._opened = time.monotonic()
+        codec = pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
         with storage_errors(self._beside):
             self._file = pa.OSFile(str(self._beside), "wb")
-            self._writer = pa.ipc.new_file(self._file, schema, options=options)
+            self._writer = pa.ipc.new_file(
+                self._file, self._schema, options=pa.ipc.IpcWriteOptions(compression=codec)
+            )
 
     def _write_block(self) -> None:
         # Taken out first: an interruption may cost this block, never write it twice.
@@ -102,12 +121,7 @@ class ShardWriter:
         faithfulness, self._faithfulness = self._faithfulness, Faithfulness()
         if not buffer:
             return
-        arrays = [
-            _as_arrow(np.concatenate([columns[field.name] for columns in buffer]), field.type)
-            for field in self._schema
-        ]
-        batch = pa.record_batch(arrays, schema=self._schema)
-        said = {FAITHFULNESS: json.dumps(asdict(faithfulness))}
+        batch, said = block_of(joined(buffer), self._schema, faithfulness)
         with storage_errors(self._beside):
             self._writer.write_batch(batch, custom_metadata=said)
 
@@ -121,16 +135,34 @@ class ShardWriter:
             self._file.close()
             with self._beside.open("rb+") as file:
                 os.fsync(file.fileno())
-            checksum = file_hash(self._beside)
-            self._beside.replace(self._folder / f"shard-{self._number:05d}-{checksum}.arrow")
-        self._number += 1
+            name = f"shard-{self._number:05d}-{file_hash(self._beside)}.arrow"
+            self.written += self._beside.stat().st_size
+            self._beside.replace(self._folder / name)
+        self._closed(name)
+        self._number += self._step
 
     def _give_up(self) -> None:
         with suppress(OSError):
             self._beside.unlink(missing_ok=True)
 
 
-def _as_arrow(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
-    return pa.array(values, type=kind)
+def salvage(folder: Path, schema: pa.Schema, shards: Sequence[Shard]) -> None:
+    """Make shards of the whole blocks that killed processes left open.
+
+    Args:
+        folder: Where they are.
+        schema: Blocks of another one are given up.
+        shards: What is whole already; blocks that are in it too are not written twice.
+    """
+    leftovers = sorted(folder.glob(UNFINISHED))
+    known = index_of(shards)
+    number = 1 + max((shard.number for shard in shards), default=-1)
+    with ShardWriter(folder, schema, number=number) as writer:
+        for path in leftovers:
+            for batch, faithfulness in whole_blocks(path, schema):
+                columns = columns_of(batch)
+                if not known.contain(columns["key"], columns["view"]).any():
+                    writer.add(columns, faithfulness)
+    for path in leftovers:
+        with storage_errors(path):
+            path.unlink(missing_ok=True)

@@ -1,9 +1,13 @@
 """Shards: Arrow IPC files of rows, which carry in themselves all that the manifest needs.
 
-One Arrow row is one (sample, view). Columns: `key` and `view`, then the parts of each head as
-lists of fixed size, `label.values`, in which the rows of a sample follow each other. One record
-batch is a block of a few thousand rows, compressed by the format. Schema metadata holds the
-`Settings`; metadata of each batch its `Faithfulness`.
+One Arrow row is one (sample, view). Columns: `key` and `view`, then the parts of each head,
+`label.values`, as lists. A part of fixed width is a list of fixed size, in which the rows of a
+sample follow each other. A part whose rows differ in length lies whole, all numbers of the block
+one after the other, in the list of the block's first sample (the other lists are empty: offsets
+would cost more than they tell, for another part counts the numbers of each row). One record batch
+is a block of a few thousand rows, compressed by the format. Schema metadata holds the `Settings`;
+metadata of each batch its `Faithfulness` and a checksum, so that the blocks of a shard that was
+never finished can be kept.
 """
 
 import json
@@ -15,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
 from limbeck._lookup import first_line
+from limbeck.targets._index import KeyIndex
 from limbeck.targets._manifest import (
     FORMAT,
     SHARD_NAME,
@@ -31,11 +37,19 @@ from limbeck.targets._manifest import (
     Size,
 )
 from limbeck.targets._measure import Faithfulness
-from limbeck.targets.codecs import make_codec
+from limbeck.targets._state_file import state_path
+from limbeck.targets.codecs import Column, make_codec
 
+BLOCK_ROWS = 8192
+"""Rows in a block, about: what a reader must decompress at once, and a crash may cost."""
 _FORMAT, _SETTINGS, _ROWS = b"limbeck.format", b"limbeck.settings", b"limbeck.rows_per_sample"
 FAITHFULNESS = b"limbeck.faithfulness"
 """Metadata of a block: what was measured of its rows."""
+CHECKSUM = b"limbeck.checksum"
+"""Metadata of a block: XXH3-64 of its columns' bytes, uncompressed, and of its faithfulness."""
+UNFINISHED = ".shard-*.part"
+"""What open shards are called, beside the whole ones; no two writers' alike."""
+_MAGIC_BYTES = 8
 RowsPerSample = Mapping[str, int | None]
 _ROWS_PER_SAMPLE = TypeAdapter(dict[str, Size | None])
 _FAITHFULNESS = TypeAdapter(Faithfulness)
@@ -76,22 +90,12 @@ class Shard:
 
 def shard_schema(settings: Settings, rows_per_sample: RowsPerSample) -> pa.Schema:
     """Columns and metadata of every shard of a transfer set."""
-    codec = make_codec(settings.codec, settings.codec_options)
     fields = [pa.field("key", pa.uint64(), nullable=False)]
     fields += [pa.field("view", pa.int32(), nullable=False)]
-    for record in settings.heads:
-        rows = rows_per_sample[record.name] or 1
-        fields += [
-            pa.field(
-                f"{record.name}.{part}",
-                pa.list_(
-                    pa.field("item", pa.from_numpy_dtype(column.dtype), nullable=False),
-                    rows * column.width,
-                ),
-                nullable=False,
-            )
-            for part, column in codec.columns(record.head).items()
-        ]
+    for name, column, rows in parts_of(settings, rows_per_sample):
+        item = pa.field("item", pa.from_numpy_dtype(column.dtype), nullable=False)
+        width = -1 if column.counted_by else rows * column.width
+        fields.append(pa.field(name, pa.list_(item, width), nullable=False))
     metadata = {
         _FORMAT: str(FORMAT),
         _SETTINGS: settings.model_dump_json(),
@@ -100,10 +104,103 @@ def shard_schema(settings: Settings, rows_per_sample: RowsPerSample) -> pa.Schem
     return pa.schema(fields, metadata=metadata)
 
 
+def parts_of(
+    settings: Settings, rows_per_sample: RowsPerSample
+) -> Iterator[tuple[str, Column, int]]:
+    """Every part that is stored: `head.part`, what it is, and the rows of a sample."""
+    codec = make_codec(settings.codec, settings.codec_options)
+    for record in settings.heads:
+        for part, column in codec.columns(record.head).items():
+            yield f"{record.name}.{part}", column, rows_per_sample[record.name] or 1
+
+
+def block_of(
+    columns: Mapping[str, NDArray[Any]], schema: pa.Schema, faithfulness: Faithfulness
+) -> tuple[pa.RecordBatch, dict[bytes, str]]:
+    """The record batch of some columns, and its metadata."""
+    samples = len(columns["key"])
+    arrays = [_as_arrow(columns[field.name], field.type, samples) for field in schema]
+    said = _FAITHFULNESS.dump_json(faithfulness).decode()
+    batch = pa.record_batch(arrays, schema=schema)
+    return batch, {FAITHFULNESS: said, CHECKSUM: _checksum(batch, said)}
+
+
+def _as_arrow(values: NDArray[Any], kind: pa.DataType, samples: int) -> pa.Array:
+    if pa.types.is_fixed_size_list(kind):
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
+    if pa.types.is_list(kind):
+        ends = np.full(samples + 1, len(values), dtype=np.int32)
+        ends[0] = 0
+        return pa.ListArray.from_arrays(pa.array(ends), pa.array(values), type=kind)
+    return pa.array(values, type=kind)
+
+
+def columns_of(batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
+    """The columns of a block as flat arrays, as `block_of` was given them."""
+    found = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        flat = column.flatten() if pa.types.is_nested(column.type) else column
+        found[name] = flat.to_numpy()
+    return found
+
+
+def _checksum(batch: pa.RecordBatch, said: str) -> str:
+    digest = xxhash.xxh3_64(said.encode())
+    for column in columns_of(batch).values():
+        digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+    return digest.hexdigest()
+
+
 def whole_shards(folder: Path) -> list[Shard]:
     """Every shard in `folder`, in order; what has not a shard's name is no shard."""
     paths = sorted(folder.glob("shard-*.arrow"))
     return [open_shard(path) for path in paths if re.match(SHARD_NAME, path.name)]
+
+
+def index_of(shards: Sequence[Shard]) -> KeyIndex:
+    """Where the rows of each sample are, among those of all shards."""
+    keys = [shard.keys for shard in shards] or [np.empty(0, dtype=np.uint64)]
+    views = [shard.views for shard in shards] or [np.empty(0, dtype=np.int32)]
+    return KeyIndex(np.concatenate(keys), np.concatenate(views))
+
+
+def begun(folder: Path, shards: Sequence[Shard], settings: Settings) -> pa.Schema | None:
+    """The schema of what an interrupted capture of `settings` left, whole or not; None of nothing.
+
+    What the codec learned is in it, and must be there still.
+    """
+    if shards:
+        return shard_schema(shards[0].settings, shards[0].rows_per_sample)
+    for path in sorted(folder.glob(UNFINISHED)):
+        try:
+            with pa.memory_map(str(path)) as source:
+                source.seek(_MAGIC_BYTES)
+                schema = pa.ipc.open_stream(source).schema
+            said = Settings.model_validate_json(schema.metadata[_SETTINGS])
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+            continue
+        state_is_there = not said.state or state_path(folder, said.state).is_file()
+        if said.model_copy(update={"state": ""}) == settings and state_is_there:
+            return schema
+    return None
+
+
+def whole_blocks(path: Path, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch, Faithfulness]]:
+    """The blocks that were written whole of a shard that was not; none of another schema."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            source.seek(_MAGIC_BYTES)  # then come the same messages as in a stream
+            reader = pa.ipc.open_stream(source)
+            while reader.schema.equals(schema, check_metadata=True):
+                block = reader.read_next_batch_with_custom_metadata()
+                block.batch.validate(full=True)
+                metadata = block.custom_metadata or {}
+                said = metadata[FAITHFULNESS].decode()
+                if metadata[CHECKSUM].decode() != _checksum(block.batch, said):
+                    return
+                yield block.batch, _FAITHFULNESS.validate_json(said, strict=True)
+    except (StopIteration, pa.ArrowException, OSError, ValueError, KeyError):
+        return  # where it was torn
 
 
 def manifest_of(shards: Sequence[Shard]) -> Manifest:
@@ -122,8 +219,10 @@ def manifest_of(shards: Sequence[Shard]) -> Manifest:
             bytes=size,
             bytes_per_row=size / rows,
             dense_bytes_per_row=4 * numbers / rows_of_a_sample(rows_per_sample),
+            rows_measured=measured.compared,
             kl_to_teacher=measured.mean_kl,
             agreement_with_teacher=measured.mean_agreement,
+            squared_error=measured.mean_squared,
             biased=make_codec(settings.codec, settings.codec_options).biased,
         ),
     )
@@ -139,20 +238,22 @@ def open_shard(path: Path, *, expected_bytes: int | None = None) -> Shard:
     try:
         size = path.stat().st_size
         if expected_bytes not in (None, size):
-            raise _damaged(path, f"expected {expected_bytes} bytes, got {size}")
+            raise damaged_shard(path, f"expected {expected_bytes} bytes, got {size}")
         named, found = path.stem.rpartition("-")[2], file_hash(path)
     except PermissionError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}. Mend that.") from error
     except OSError as error:
-        raise _damaged(path, f"it cannot be read: {error.strerror}") from error
+        raise damaged_shard(path, f"it cannot be read: {error.strerror}") from error
     if named != found:
-        raise _damaged(path, f"expected checksum {named}, got {found}")
+        raise damaged_shard(path, f"expected checksum {named}, got {found}")
     try:
         return _read_head(path, found, size)
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         if isinstance(error, TargetsError):
             raise
-        raise _damaged(path, f"it is no shard of a transfer set: {first_line(error)}") from error
+        raise damaged_shard(
+            path, f"it is no shard of a transfer set: {first_line(error)}"
+        ) from error
 
 
 def _read_head(path: Path, checksum: str, size: int) -> Shard:
@@ -160,11 +261,11 @@ def _read_head(path: Path, checksum: str, size: int) -> Shard:
         schema = pa.ipc.open_file(source).schema
         metadata = schema.metadata or {}
         if metadata[_FORMAT] != str(FORMAT).encode():
-            raise _damaged(path, f"expected format {FORMAT}, got {metadata[_FORMAT]!r}")
+            raise damaged_shard(path, f"expected format {FORMAT}, got {metadata[_FORMAT]!r}")
         settings = Settings.model_validate_json(metadata[_SETTINGS])
         rows_per_sample = _ROWS_PER_SAMPLE.validate_json(metadata[_ROWS], strict=True)
         if not schema.equals(shard_schema(settings, rows_per_sample)):
-            raise _damaged(path, "its columns are not those of its settings")
+            raise damaged_shard(path, "its columns are not those of its settings")
         keys, views, faithfulness = [], [], Faithfulness()
         only_names = pa.ipc.IpcReadOptions(included_fields=[0, 1])
         reader = pa.ipc.open_file(source, options=only_names)
@@ -177,7 +278,7 @@ def _read_head(path: Path, checksum: str, size: int) -> Shard:
             faithfulness += _FAITHFULNESS.validate_json(said, strict=True)
     joined = np.concatenate(keys)
     if faithfulness.rows != rows_of_a_sample(rows_per_sample) * len(joined):
-        raise _damaged(path, "it does not hold the rows that it says")
+        raise damaged_shard(path, "it does not hold the rows that it says")
     return Shard(
         path=path,
         checksum=checksum,
@@ -196,7 +297,7 @@ def rows_of_a_sample(rows_per_sample: RowsPerSample) -> int:
 
 
 def read_blocks(shard: Shard) -> Iterator[dict[str, NDArray[Any]]]:
-    """The parts of each block by column name, each `(samples of the block, width)`.
+    """The columns of each block by name, flat.
 
     Raises:
         TargetsError: The blocks do not decompress to what the schema says.
@@ -207,15 +308,13 @@ def read_blocks(shard: Shard) -> Iterator[dict[str, NDArray[Any]]]:
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
                 batch.validate(full=True)
-                yield {
-                    name: batch.column(name).flatten().to_numpy().reshape(batch.num_rows, -1)
-                    for name in batch.schema.names[2:]
-                }
+                yield columns_of(batch)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(shard.path, f"it cannot be read: {first_line(error)}") from error
+        raise damaged_shard(shard.path, f"it cannot be read: {first_line(error)}") from error
 
 
-def _damaged(path: Path, why: str) -> TargetsError:
+def damaged_shard(path: Path, why: str) -> TargetsError:
+    """The error that says so, and what to do."""
     return TargetsError(
         f"{path.name} in {path.parent} is damaged: {why}. Delete it and manifest.json, and capture "
         "again with the same settings: only what was in it is asked again."

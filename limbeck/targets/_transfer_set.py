@@ -3,24 +3,29 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import TargetsError
 from limbeck._files import fingerprint
+from limbeck._lookup import check_choice
 from limbeck.data import Samples
 from limbeck.signals import Head, Rows
 from limbeck.targets._aligned import AlignedTargets
+from limbeck.targets._columns import Columns
 from limbeck.targets._differences import differences
 from limbeck.targets._encoder import temperature_of
-from limbeck.targets._index import KeyIndex, Keys
+from limbeck.targets._index import Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
-from limbeck.targets._shards import Shard, open_shard, read_blocks, shard_schema
-from limbeck.targets.codecs import make_codec
+from limbeck.targets._reading import arrays_of, checked_blocks, in_memory, mapped
+from limbeck.targets._shards import Shard, index_of, open_shard
+from limbeck.targets._state_file import read_states
+from limbeck.targets.codecs import Arrays, make_codec
+
+Reading = Literal["memory", "mapped"]
+READINGS: tuple[Reading, ...] = get_args(Reading)
 
 
 class TransferSet:
@@ -28,21 +33,28 @@ class TransferSet:
 
     Args:
         folder: Where `capture` put it.
+        reading: "memory": stored rows are unpacked into memory, in their codes. "mapped": into a
+            copy beside the shards, of which the system keeps in memory what is read.
 
     Raises:
         TargetsError: It is missing, incomplete or damaged. The message names the file.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, *, reading: Reading = "memory") -> None:
+        check_choice("reading", reading, READINGS)
         self.folder = Path(folder)
+        self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
         if tuple(shard.record for shard in self._shards) != self.manifest.shards:
             raise self._not_of_one_piece("its shards do not hold what the manifest says")
-        self._index = KeyIndex(
-            np.concatenate([shard.keys for shard in self._shards]),
-            np.concatenate([shard.views for shard in self._shards]),
+        settings = self.manifest.settings
+        self._codec = make_codec(settings.codec, settings.codec_options)
+        self.states = read_states(
+            self.folder, settings.state, [record.name for record in settings.heads]
         )
+        """By head: what the codec learned of it."""
+        self._index = index_of(self._shards)
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)
 
@@ -135,13 +147,20 @@ class TransferSet:
         return torch.from_numpy(positions)
 
     def read(self, positions: Tensor) -> dict[str, Rows]:
-        """The rows at these positions, `(samples,)`, by head, in the stored precision."""
-        return {name: rows.select(positions) for name, rows in self.rows.items()}
+        """The rows at these positions, `(samples,)`, by head, in the stored precision.
+
+        Returns:
+            Rows `(samples, ...)` of heads that have one row a sample, else `(samples, rows, ...)`.
+        """
+        at = positions.numpy()
+        return {
+            head.name: self._decode(head, self._columns[head.name].take(at)) for head in self.heads
+        }
 
     def aligned(self, samples: Samples) -> AlignedTargets:
         """The rows of these samples, by their place among them, for a training loop."""
         positions = [self.positions(samples.keys, view) for view in range(self.views)]
-        return AlignedTargets(positions, self.rows)
+        return AlignedTargets(positions, self.read)
 
     def verify(self) -> int:
         """Decode every row, and return how many there are.
@@ -149,46 +168,25 @@ class TransferSet:
         Raises:
             TargetsError: A row holds what cannot be.
         """
-        return self.card.rows if self.rows else 0
+        for block in checked_blocks(self._shards, self.manifest):
+            for record in self.manifest.settings.heads:
+                arrays = arrays_of(block, record, self._codec)
+                self._decode(record.head, {name: part.copy() for name, part in arrays.items()})
+        return self.card.rows
+
+    def _decode(self, head: Head, arrays: Arrays) -> Rows:
+        state = self.states[head.name]
+        temperature = temperature_of(head, self.manifest.settings)
+        decoded = self._codec.decode(arrays, head, state, temperature)
+        rows = self.manifest.rows_per_sample[head.name]
+        return decoded if rows is None else decoded.of_samples(rows)
 
     @cached_property
-    def rows(self) -> dict[str, Rows]:
-        """Every row by head, `(samples, [rows,] size)`, decoded on first use."""
-        settings = self.manifest.settings
-        codec = make_codec(settings.codec, settings.codec_options)
-        stored = self._columns()
-        decoded: dict[str, Rows] = {}
-        for head in self.heads:
-            rows = self.manifest.rows_per_sample[head.name]
-            arrays = {
-                part: stored.pop(f"{head.name}.{part}").reshape(
-                    (-1, column.width) if rows is None else (-1, rows, column.width)
-                )
-                for part, column in codec.columns(head).items()
-            }
-            if fault := codec.fault(arrays, head):
-                raise self._not_of_one_piece(f"head {head.name} holds {fault}")
-            decoded[head.name] = codec.decode(arrays, head, temperature_of(head, settings))
-        return decoded
-
-    def _columns(self) -> dict[str, NDArray[Any]]:
-        """Every stored part, filled block by block so that it is in memory once."""
-        schema = shard_schema(self.manifest.settings, self.manifest.rows_per_sample)
-        samples = sum(len(shard.keys) for shard in self._shards)
-        columns = {
-            field.name: np.empty(
-                (samples, field.type.list_size), dtype=field.type.value_type.to_pandas_dtype()
-            )
-            for field in list(schema)[2:]
-        }
-        start = 0
-        for shard in self._shards:
-            for block in read_blocks(shard):
-                stop = start + len(next(iter(block.values())))
-                for name, part in block.items():
-                    columns[name][start:stop] = part
-                start = stop
-        return columns
+    def _columns(self) -> dict[str, Columns]:
+        """Where the stored parts lie: unpacked on first use."""
+        if self._reading == "mapped":
+            return mapped(self._shards, self.manifest, self.folder, self.fingerprint)
+        return in_memory(self._shards, self.manifest)
 
     def _open(self, file: str, size: int) -> Shard:
         shard = open_shard(self.folder / file, expected_bytes=size)

@@ -461,7 +461,7 @@ def test_a_loss_that_does_not_hold_is_a_fault(monkeypatch):
 
 
 class Coarse(DenseCodec):
-    def encode(self, values, head):
+    def encode(self, values, head, state, seeds):
         return {"values": np.round(values.numpy()).astype(np.float16)}
 
 

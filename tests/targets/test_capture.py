@@ -3,8 +3,10 @@ import json
 import os
 import resource
 import shutil
+import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets import TransferSet, capture
 from limbeck.targets._capture import ASKED_AGAIN
+from limbeck.targets._shards import whole_blocks
 from limbeck.teachers import Teacher
 
 
@@ -216,26 +219,68 @@ def test_an_interrupted_capture_goes_on_to_the_same_rows(samples, make, tmp_path
     assert resumed.card.kl_to_teacher == pytest.approx(whole.card.kl_to_teacher)
 
 
-def test_a_killed_process_loses_the_open_shard_only(samples, make, tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_writer, "SHARD_BYTES", 1)
-    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 12)  # a shard for two batches
+@pytest.mark.parametrize("torn", [0, 5, 400])
+def test_whole_blocks_of_an_open_shard_are_kept(samples, make, tmp_path, monkeypatch, torn):
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 8)  # a block for each batch
     going, killed = tmp_path / "going", tmp_path / "killed"
 
     def copy_what_a_kill_would_leave(sample):
         if asked.batches == 4 and not killed.exists():
+            wait_until(lambda: sum(1 for _ in whole_blocks(*only_leftover(going))) == 3)
             shutil.copytree(going, killed)
         return make.logits(sample)
 
     asked = make.asked(copy_what_a_kill_would_leave)
     whole = capture(Teacher(asked, [make.label]), samples, going, batch_size=8)
-    assert len(leftovers(killed)) == 1
+    path, _ = only_leftover(killed)
+    path.write_bytes(path.read_bytes()[: -torn or None])
     (killed / ".shard-00007.1.part").write_bytes(b"of another process")
     again = make.asked(make.logits)
     resumed = capture(Teacher(again, [make.label]), samples, killed, batch_size=8)
-    assert again.samples == 24 + ASKED_AGAIN
+    # What is torn costs the last whole block, no more.
+    assert again.samples == (24 if torn else 16) + ASKED_AGAIN
     assert leftovers(killed) == []
     one, two = (read_all(targets, samples)["label"].values for targets in (whole, resumed))
     assert one.equal(two)
+
+
+def test_blocks_that_were_kept_already_are_not_kept_twice(samples, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 8)
+    stopped = make.asked(make.logits, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        capture(Teacher(stopped, [make.label]), samples, tmp_path, batch_size=8)
+    shard = next(tmp_path.glob("shard-*.arrow"))
+    shutil.copy(shard, tmp_path / ".shard-00000.0123456789abcdef.part")
+    again = make.asked(make.logits)
+    resumed = capture(Teacher(again, [make.label]), samples, tmp_path, batch_size=8)
+    assert again.samples == 24 + ASKED_AGAIN
+    assert resumed.verify() == 40
+
+
+def only_leftover(folder):
+    """The one open shard of a folder, and its schema."""
+    path = next(folder.glob(".shard-*.part"))
+    with pa.memory_map(str(path)) as source:
+        source.seek(8)
+        return path, pa.ipc.open_stream(source).schema
+
+
+def wait_until(is_so):
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end, "nothing came of it in 10 s"
+        time.sleep(0.001)
+
+
+def test_two_captures_into_one_folder_are_refused(samples, make, tmp_path):
+    def answer(sample):
+        if asked.batches == 1:
+            with pytest.raises(StorageError, match=r"another process is writing to .*set\. Wait"):
+                capture(Teacher(make.asked(make.logits), [make.label]), samples, tmp_path / "set")
+        return make.logits(sample)
+
+    asked = make.asked(answer)
+    assert capture(Teacher(asked, [make.label]), samples, tmp_path / "set").verify() == 40
 
 
 def test_the_manifest_is_made_again_from_the_shards(teacher, ask, samples, stored):
@@ -269,8 +314,6 @@ def test_shards_are_closed_when_they_are_large(teacher, samples, tmp_path, monke
 
 
 def test_blocks_hold_some_thousand_rows(tmp_path, make):
-    import pyarrow as pa
-
     samples = ArraySamples(torch.arange(9000.0)[:, None], {})
     teacher = Teacher(
         lambda x: np.concatenate([x % 7 - 2, -x % 3], 1), [Head(space="categorical", size=2)]
@@ -283,8 +326,6 @@ def test_blocks_hold_some_thousand_rows(tmp_path, make):
 
 
 def test_any_arrow_reader_reads_the_shards(stored, samples, make):
-    import pyarrow as pa
-
     said = json.loads((stored / "manifest.json").read_text())
     assert said["format"] == 1
     assert said["settings"]["heads"][0]["classes"] == ["ant", "bee", "cat", "dog", "eel"]
@@ -423,6 +464,7 @@ def test_a_disk_that_fills_while_arrow_writes_keeps_what_is_whole(samples, make,
 
     def answer(x):
         if first.batches == 3:  # from now on no file may grow beyond what fits the shards so far
+            wait_until(lambda: len(list(tmp_path.glob("shard-*.arrow"))) == 2)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
         return make.logits(x)
 

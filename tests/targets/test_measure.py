@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,9 @@ from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets import Faithfulness, faithfulness, make_codec
 
 LABEL = Head(space="categorical", size=3)
+
+
+NO_SEEDS = np.zeros(1, dtype=np.uint64)
 
 
 def kl(p, q):
@@ -37,7 +41,7 @@ def test_kl_of_sparse_rows_has_the_tail_as_one_class():
 def test_a_probability_stored_as_zero_is_in_the_tail():
     live = torch.tensor([[30.0, 12.0, 0.0]]).log_softmax(-1)  # the second is 1.5e-8
     codec = make_codec("topk", {"k": 2})
-    stored = codec.decode(codec.encode(live, LABEL), LABEL, 1.0)
+    stored = codec.decode(codec.encode(live, LABEL, {}, NO_SEEDS), LABEL, {}, 1.0)
     assert stored.probabilities[0, 1] == 0
     assert 0 <= faithfulness(live, stored, LABEL).mean_kl < 1e-3
 
@@ -74,3 +78,46 @@ def test_sums_add_up():
     one = Faithfulness(rows=2, compared=2, kl=0.5, agreement=1.0, difference=0.1)
     other = Faithfulness(rows=3, compared=0, kl=0.0, agreement=0.0, difference=0.3)
     assert one + other == Faithfulness(rows=5, compared=2, kl=0.5, agreement=1.0, difference=0.3)
+
+
+LOG_TAIL = torch.tensor([0.5, 0.3, 0.2]).log()
+
+
+def test_a_shaped_tail_spreads_over_the_classes_that_are_not_named():
+    live = torch.tensor([[0.7, 0.2, 0.1]]).log()
+    stored = Sparse(
+        # Padding has the id of a class that is named, which stays named.
+        ids=torch.tensor([[0, 0]]),
+        probabilities=torch.tensor([[0.6, 0.0]]),
+        tail=torch.tensor([0.4]),
+        tail_shape=LOG_TAIL + 7,
+    )
+    got = faithfulness(live, stored, LABEL)
+    spread = [0.6, 0.4 * 0.3 / 0.5, 0.4 * 0.2 / 0.5]
+    assert got.mean_kl == pytest.approx(kl([0.7, 0.2, 0.1], spread), rel=1e-5)
+    want = sum((a - b) ** 2 for a, b in zip([0.7, 0.2, 0.1], spread, strict=True))
+    assert got.mean_squared == pytest.approx(want, rel=1e-5)
+
+
+def test_drawn_entries_count_as_they_are_in_the_squared_error_only():
+    live = torch.tensor([[0.7, 0.2, 0.1]]).log()
+    stored = Sparse(
+        ids=torch.tensor([[0, 2]]),
+        probabilities=torch.tensor([[0.7, 0.3]]),
+        tail=torch.tensor([0.0]),
+        tail_shape=LOG_TAIL,
+        drawn=torch.tensor([[False, True]]),
+    )
+    got = faithfulness(live, stored, LABEL)
+    density = [0.7, 0.3 * 0.3 / 0.5, 0.3 * 0.2 / 0.5]
+    assert got.mean_kl == pytest.approx(kl([0.7, 0.2, 0.1], density), rel=1e-4)
+    assert got.mean_squared == pytest.approx(0.2**2 + 0.2**2, rel=1e-5)
+    assert got.difference == pytest.approx(0.02, rel=1e-4)
+
+
+def test_a_class_without_mass_adds_nothing():
+    live = torch.tensor([[0.5, 0.5, 0.0]]).log()
+    stored = Dense(values=torch.tensor([[0.5, 0.4, 0.1]]).log())
+    assert faithfulness(live, stored, LABEL).mean_kl == pytest.approx(
+        kl([0.5, 0.5], [0.5, 0.4]), rel=1e-5
+    )

@@ -1,0 +1,89 @@
+"""What codecs learned of the heads, kept once beside the shards: `state-CHECKSUM.safetensors`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from limbeck._errors import TargetsError
+from limbeck._files import bytes_hash, reading_errors, storage_errors, write_atomically
+from limbeck.targets.codecs import State
+
+States = Mapping[str, State]
+"""By head."""
+_NAMES = "state-*.safetensors"
+NOTHING = ""
+"""In `Settings.state`: no codec of this transfer set learned anything."""
+
+
+def write_states(folder: Path, states: States) -> str:
+    """Write them, and give the checksum that they are found by; `NOTHING` if there is nothing."""
+    tensors = {
+        f"{head}.{name}": tensor.contiguous().cpu()
+        for head, state in states.items()
+        for name, tensor in state.items()
+    }
+    if not tensors:
+        return NOTHING
+    raw = save(tensors)
+    checksum = bytes_hash(raw)
+
+    def write(beside: Path) -> None:
+        beside.write_bytes(raw)
+
+    write_atomically(state_path(folder, checksum), write)
+    return checksum
+
+
+def read_states(folder: Path, checksum: str, heads: Sequence[str]) -> States:
+    """What `write_states` wrote.
+
+    Raises:
+        TargetsError: It is missing, or not what was written.
+    """
+    if checksum == NOTHING:
+        return {head: {} for head in heads}
+    path = state_path(folder, checksum)
+    try:
+        with reading_errors(path):
+            raw = path.read_bytes()
+        if bytes_hash(raw) != checksum:
+            raise _lost(path, f"expected checksum {checksum}, got {bytes_hash(raw)}")
+        tensors = load(raw)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _lost(path, "it is missing") from error
+    except SafetensorError as error:
+        raise _lost(path, str(error)) from error
+    return {
+        head: {
+            name.removeprefix(f"{head}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{head}.")
+        }
+        for head in heads
+    }
+
+
+def state_in(folder: Path) -> str:
+    """The checksum of what was learned for the transfer set that is begun in `folder`."""
+    return next((path.stem.partition("-")[2] for path in folder.glob(_NAMES)), NOTHING)
+
+
+def forget_states(folder: Path) -> None:
+    """Remove what was learned for rows that were never stored."""
+    for path in folder.glob(_NAMES):
+        with storage_errors(path):
+            path.unlink()
+
+
+def state_path(folder: Path, checksum: str) -> Path:
+    """Where the state with this checksum lies."""
+    return folder / f"state-{checksum}.safetensors"
+
+
+def _lost(path: Path, why: str) -> TargetsError:
+    return TargetsError(
+        f"{path.name} in {path.parent}, which the rows cannot be read without, is damaged: {why}. "
+        "Bring it back from a copy, or delete the folder and capture again."
+    )
