@@ -78,6 +78,23 @@ def test_an_answer_that_is_not_finite_is_refused_by_head_and_sample():
     )
 
 
+def test_a_class_may_have_no_mass_but_not_every_class():
+    said = np.zeros((4, 5, 3), dtype=np.float32)
+    said[2, 1, :2] = -np.inf
+    assert Teacher(lambda x: said, HEADS).answer(X)["label"][2, 1].tolist() == [-np.inf] * 2 + [0]
+    for bad in (-np.inf, np.inf):
+        said[2, 1, 2] = bad
+        with pytest.raises(ModelError, match="not finite at sample 2"):
+            Teacher(lambda x: said, HEADS).answer(X)
+
+
+def test_scores_and_numbers_are_finite():
+    said = np.array([[1.0, -np.inf, 0.5]] * 4, dtype=np.float32)
+    for head, outputs in ((HEADS[0], "probabilities"), (Head(space="real", size=3), "logits")):
+        with pytest.raises(ModelError, match="not finite at sample 0"):
+            Teacher(lambda x: said, [head], outputs=outputs).answer(X)
+
+
 def test_another_number_of_classes_is_refused():
     with pytest.raises(ShapeError, match=r"^the teacher must answer 3 classes for head label, got"):
         Teacher(nn.Linear(2, 4), HEADS).answer(X)

@@ -41,8 +41,9 @@ class DenseCodec:
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round to the nearest; numbers that are too large are refused."""
-        exact = values.cpu().numpy()
         largest = float(np.finfo(self.dtype).max)
+        # A class without mass has a log-probability of -inf: the lowest number means the same.
+        exact = values.masked_fill(values == -torch.inf, -largest).cpu().numpy()
         if exact.size and float(np.abs(exact).max()) > largest:
             raise OptionError(
                 f"codec {self.name} holds numbers up to {largest:g}, got "

@@ -62,6 +62,16 @@ def test_dense16_refuses_what_it_cannot_hold():
         encoded(make_codec("dense16", {}), torch.tensor([[1.0, -70000.0]]), head_of(2))
 
 
+@pytest.mark.parametrize("name", ["dense16", "dense32"])
+def test_a_class_without_mass_stays_without(name):
+    log_p = torch.tensor([[0.25, 0.75, 0.0]]).log()
+    back = coded(make_codec(name, {}), log_p, head_of(3))
+    torch.testing.assert_close(
+        back.values.float().softmax(-1), torch.tensor([[0.25, 0.75, 0]]), atol=1e-3, rtol=0
+    )
+    assert back.values.float().softmax(-1)[0, 2] == 0
+
+
 @given(shapes, st.integers(1, 7), st.integers(0, 2**32 - 1), st.sampled_from([0.1, 1.0, 20.0]))
 def test_topk_names_the_most_probable_classes(shape, k, seed, spread):
     k = min(k, shape[-1])
