@@ -176,6 +176,27 @@ def verify(
     )
 
 
+@targets_app.command()
+def curve(
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    out_: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+    ] = None,
+) -> None:
+    """Try every codec on a recipe's teacher, and draw bytes a row against what is lost."""
+    with interrupt_ends(_end):
+        from limbeck.pipeline import draw_curve
+        from limbeck.recipe_file import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
+    with _Bars() as bars:
+        tried, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
+    for one in tried:
+        out.print(escape(str(one)), soft_wrap=True)
+    out.print(f"curve: {page}", soft_wrap=True)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from limbeck import __version__

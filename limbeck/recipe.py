@@ -144,9 +144,14 @@ class Targets(_Section):
     temperature: Positive = 4.0
     """T: the higher, the more the small probabilities show. 1 is what the teacher says."""
     codec: str = "dense16"
-    """`dense32`, `dense16`; `sqrt4` to `sqrt12` for few classes; or `topk`."""
+    """`dense32`, `dense16`; `sqrt4` to `sqrt12` for few classes; `topk`; or `auto`: chosen by
+    `budget` and `max_kl`, on some thousand rows."""
     codec_options: dict[str, Any] = {}
     """The codec's own options: k for topk."""
+    budget: str | None = None
+    """For `auto`: `16 B/row`, or `20 MB` for all rows."""
+    max_kl: Positive | None = None
+    """For `auto`: nats of KL divergence that a row may lose."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
 

@@ -1,5 +1,7 @@
 """The command line: what it prints, and the code it ends with."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -46,7 +48,9 @@ def test_help_lists_the_commands(ask, arguments):
         assert command in said
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "targets inspect", "targets verify"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "targets inspect", "targets verify", "targets curve"]
+)
 def test_every_command_has_help(ask, command):
     code, said, _ = ask(*command.split(), "--help")
     assert code == 0
@@ -163,6 +167,41 @@ def test_targets_inspect_says_what_is_stored(ask, finished):
     assert code == 0
     assert "600" in said
     assert "dense16" in said
+
+
+def test_targets_curve_draws_what_each_codec_would_make_of_a_run(ask, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    arguments = ["targets", "curve", recipe, "--out", tmp_path / "run"]
+    code, said, _ = ask(*arguments, "--set", "targets.codec=auto", "--set", "targets.max_kl=1e-4")
+    assert code == 0
+    assert "B/row   KL" in said
+    drawn = json.loads((tmp_path / "run" / "curve.json").read_text())
+    (chosen,) = [one for one in drawn["codecs"] if one["chosen"]]
+    assert (
+        chosen["error"]
+        <= 1e-4
+        < min(
+            one["error"]
+            for one in drawn["codecs"]
+            if one["bytes_per_row"] < chosen["bytes_per_row"]
+        )
+    )
+    assert (tmp_path / "run" / "curve.html").stat().st_size > 1_000_000
+
+
+def test_a_run_with_codec_auto_says_what_it_took(ask, tmp_path):
+    arguments = ["run", small_file(tmp_path), "--out", tmp_path / "run", "--set", "seeds=1"]
+    code, said, _ = ask(
+        *arguments, "--set", "targets.codec=auto", "--set", "targets.budget=16 B/row"
+    )
+    assert code == 0
+    assert re.search(r"took +sqrt\d", said)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["targets"]["codec"].startswith("sqrt")
+    code, _, said = ask(*arguments, "--set", "targets.codec=auto", "--out", tmp_path / "other")
+    assert code == 2
+    assert 'codec = "auto" goes with a budget' in said
 
 
 def test_targets_verify_says_that_all_is_whole(ask, finished):

@@ -23,7 +23,7 @@ from limbeck.methods import Objective, objective, supervised
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
-from limbeck.targets import make_codec
+from limbeck.targets import check_choice_of_codec, codec_or_stand_in
 from limbeck.teachers import Teacher
 
 
@@ -83,7 +83,9 @@ def _check_labels(data: DataSet) -> None:
 
 
 def _check_codec(recipe: Recipe, heads: tuple[Head, ...]) -> None:
-    codec = make_codec(recipe.targets.codec, recipe.targets.codec_options)
+    targets = recipe.targets
+    check_choice_of_codec(targets.codec, targets.budget, targets.max_kl)
+    codec = codec_or_stand_in(recipe.targets.codec, recipe.targets.codec_options)
     for head in heads:
         codec.columns(head)
 

@@ -16,7 +16,7 @@ from limbeck.methods import mean_terms, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
-from limbeck.targets import as_stored, compressed, make_codec
+from limbeck.targets import as_stored, check_choice_of_codec, codec_or_stand_in, compressed
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
 from limbeck.train import check_batch_norm, check_weights, make_optimizer
@@ -151,7 +151,8 @@ def _stored(
 ) -> dict[str, Rows]:
     """Uniform rows as a transfer set would give them back."""
     settings = recipe.targets
-    codec = make_codec(settings.codec, settings.codec_options)
+    check_choice_of_codec(settings.codec, settings.budget, settings.max_kl)
+    codec = codec_or_stand_in(settings.codec, settings.codec_options)
     uniform = _uniform(answers, heads)
     rows: dict[str, Rows] = {}
     for head in heads:

@@ -108,6 +108,8 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
             temperature=settings.temperature,
             codec=settings.codec,
             codec_options=settings.codec_options,
+            budget=settings.budget,
+            max_kl=settings.max_kl,
             views=settings.views,
             processes=context.processes,
             progress=context.progress,

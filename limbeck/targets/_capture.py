@@ -17,6 +17,13 @@ from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
+from limbeck.targets._choose import (
+    AUTO,
+    check_choice_of_codec,
+    choose,
+    chosen_by,
+    codec_or_stand_in,
+)
 from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
@@ -47,6 +54,7 @@ from limbeck.targets._shards import (
 from limbeck.targets._state_file import forget_states, read_states, state_in, write_states
 from limbeck.targets._store import Store
 from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets._try_codecs import try_codecs
 from limbeck.targets.codecs import Codec, make_codec
 from limbeck.teachers import Teacher
 
@@ -79,6 +87,8 @@ def capture(
     temperature: float = 4.0,
     codec: str = "dense16",
     codec_options: Mapping[str, Any] | None = None,
+    budget: str | None = None,
+    max_kl: float | None = None,
     views: int = 1,
     batch_size: int = 512,
     processes: Processes = Processes(),
@@ -98,8 +108,11 @@ def capture(
             of real heads are kept as they are.
         temperature: T > 0. The higher, the more the small probabilities show; 1 is what the
             teacher says.
-        codec: A key of `CODECS`: "dense16", "dense32", "sqrt8", ..., "topk".
+        codec: A key of `CODECS`: "dense16", "dense32", "sqrt8", ..., "topk"; or "auto": some
+            thousand rows are tried, and the codec is chosen by `budget` and `max_kl`.
         codec_options: The codec's own: `{"k": 8}` for topk.
+        budget: For "auto": "16 B/row", or "20 MB" for all rows; what is stored, keys and all.
+        max_kl: For "auto": nats a row that may be lost, above 0.
         views: How many views of each sample, from view 0, the sample as it came.
         batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
         processes: Who else asks, into the same folder.
@@ -112,11 +125,16 @@ def capture(
         StorageError: The folder cannot be written, or another process does; what is whole stays.
     """
     folder = Path(folder)
-    settings = _settings(
-        teacher, samples, compress, temperature, make_codec(codec, codec_options or {}), views
-    )
+    check_choice_of_codec(codec, budget, max_kl)
     if batch_size < 1:
         raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
+    named = codec_or_stand_in(codec, codec_options or {})
+    settings = _settings(teacher, samples, compress, temperature, named, views)
+    if codec == AUTO:
+        settings = settings.model_copy(update={"chosen_by": chosen_by(budget, max_kl)})
+        settings = _with_earlier_choice(folder, settings) or _with_choice(
+            teacher, samples, settings, budget, max_kl, progress
+        )
     with storage_errors(folder):
         done = (folder / MANIFEST).exists()
     if done:
@@ -148,6 +166,47 @@ def capture(
             (folder / MANIFEST).unlink(missing_ok=True)
             raise
     return made
+
+
+def _with_earlier_choice(folder: Path, settings: Settings) -> Settings | None:
+    """The same settings with the codec that was chosen by the same bounds for what is there."""
+    with storage_errors(folder):
+        if (folder / MANIFEST).exists():
+            earlier = TransferSet(folder).manifest.settings
+        else:
+            shards = whole_shards(folder)
+            if not shards:
+                return None
+            earlier = shards[0].settings
+    if earlier.chosen_by != settings.chosen_by:
+        return None
+    return settings.model_copy(
+        update={"codec": earlier.codec, "codec_options": earlier.codec_options}
+    )
+
+
+def _with_choice(
+    teacher: Teacher,
+    samples: Samples,
+    settings: Settings,
+    budget: str | None,
+    max_kl: float | None,
+    progress: Progress,
+) -> Settings:
+    """The same settings with the codec that fits best."""
+    tried = try_codecs(
+        teacher,
+        samples,
+        compress=settings.compress,
+        temperature=settings.temperature,
+        views=settings.views,
+        progress=progress,
+    )
+    rows = len(np.unique(samples.keys)) * settings.views * tried[0].rows_per_sample
+    chosen = choose(tried, rows=rows, budget=budget, max_kl=max_kl)
+    for one in tried:
+        progress.say(f"{'took' if one is chosen else '    '} {one}")
+    return settings.model_copy(update={"codec": chosen.codec, "codec_options": chosen.options})
 
 
 def _ask_again(targets: TransferSet, teacher: Teacher, samples: Samples) -> None:

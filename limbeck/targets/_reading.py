@@ -118,7 +118,8 @@ def checked_blocks(
     settings = manifest.settings
     codec = make_codec(settings.codec, settings.codec_options)
     for shard in shards:
-        for block in read_blocks(shard):
+        for read in read_blocks(shard):
+            block = {name: part.copy() for name, part in read.items()}  # torch wants to own them
             for record in settings.heads:
                 if fault := codec.fault(arrays_of(block, record, codec), record.head):
                     raise damaged_shard(shard.path, f"head {record.name} holds {fault}")

@@ -29,7 +29,8 @@ SHARD_BYTES = 64 << 20
 """A shard that is larger is closed."""
 SHARD_SECONDS = 60.0
 """A shard that is older is closed: what a slow teacher said is soon safe."""
-_ZSTD_LEVEL = 3
+ZSTD_LEVEL = 3
+"""Of every column of every block."""
 
 
 class ShardWriter:
@@ -108,7 +109,7 @@ class ShardWriter:
 
     def _open_shard(self) -> None:
         self._opened = time.monotonic()
-        codec = pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
+        codec = pa.Codec("zstd", compression_level=ZSTD_LEVEL)
         with storage_errors(self._beside):
             self._file = pa.OSFile(str(self._beside), "wb")
             self._writer = pa.ipc.new_file(
