@@ -3,6 +3,7 @@
 from limbeck.data._arrays import samples as samples
 from limbeck.data._arrays import samples_and_heads as samples_and_heads
 from limbeck.data._data_set import DataSet as DataSet
+from limbeck.data._data_set import check_inputs as check_inputs
 from limbeck.data._data_set import check_split as check_split
 from limbeck.data._dataset_samples import DatasetSamples as DatasetSamples
 from limbeck.data._heads import infer_head as infer_head
