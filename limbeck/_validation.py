@@ -1,21 +1,23 @@
 """What pydantic finds wrong with a section of a recipe, in the words that the user typed."""
 
-from collections.abc import Sequence
-from typing import Annotated, Union, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from limbeck._errors import did_you_mean
 
+Fault = Mapping[str, Any]
+"""What pydantic says of one value: its `type`, `loc`, `msg` and `input`."""
 
-def first_fault(error: ValidationError) -> ErrorDetails:
+
+def first_fault(error: ValidationError) -> Fault:
     """The fault to speak of: a mistyped key before others, for it is why another is missing."""
     faults = error.errors()
     return next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
 
 
-def explain(fault: ErrorDetails, section: type[BaseModel]) -> str:
+def explain(fault: Fault, section: type[BaseModel]) -> str:
     """A fault as "key: what was expected, what came", with the nearest key if there is none such.
 
     Args:

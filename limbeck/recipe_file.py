@@ -9,11 +9,10 @@ from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from limbeck._errors import RecipeError, did_you_mean
 from limbeck._lookup import first_line
-from limbeck._validation import explain, first_fault
+from limbeck._validation import Fault, explain, first_fault
 from limbeck.recipe import Recipe
 
 
@@ -98,7 +97,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     section[keys[-1]] = value
 
 
-def _as_toml(fault: ErrorDetails) -> str:
+def _as_toml(fault: Fault) -> str:
     """How TOML writes a number or truth value that `--set` could only take as a string."""
     given = fault["input"]
     if not (isinstance(given, str) and fault["type"].endswith("_type")):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from limbeck._errors import DataError
+from limbeck.data._encoder import Encoder
 from limbeck.data._samples import ArraySamples, Samples
 from limbeck.data._tensors import first_not_finite, parts_of
 from limbeck.signals import Head, Inputs
@@ -25,6 +26,8 @@ class DataSet:
     """What a model must answer."""
     vocabulary: tuple[str, ...] = ()
     """The words or characters behind integer inputs, in order; empty for other inputs."""
+    encoder: Encoder | None = None
+    """What makes inputs of raw rows, for tables and texts; a run keeps it beside its students."""
 
     @property
     def head(self) -> Head:
