@@ -48,6 +48,22 @@ def calling(who: str, inputs: Inputs) -> Iterator[None]:
         ) from error
 
 
+def answers_of(
+    model: nn.Module, batch: Batch, heads: Sequence[Head], *, who: str
+) -> dict[str, Tensor]:
+    """What `model` says of a batch, by head; refused unless it fits the labels, row by row.
+
+    Raises:
+        ModelError: The model cannot be called with the batch, or does not answer a head.
+        ShapeError: Its answers do not fit the head, or the labels.
+    """
+    with calling(who, batch.inputs):
+        output = call(model, batch.inputs)
+    answers = read_outputs(output, heads, who=who.removeprefix("the "))
+    check_fit(answers, heads, batch, who=who)
+    return answers
+
+
 def shape_of(inputs: Inputs) -> str:
     """Shapes and types in words: "(64, 8, 8) float32"; by name, where there are several."""
     if isinstance(inputs, dict):

@@ -96,11 +96,14 @@ def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
         out.print(table)
     for note in findings.notes:
         out.print(escape(note))
+    for warning in findings.warnings:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     for fault in findings.faults:
         err.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True)
     if findings.faults:
         raise typer.Exit(2)
-    out.print("[green]Everything that was looked at is in order.[/green]")
+    but = " but for the warning" if findings.warnings else ""
+    out.print(f"[green]Everything that was looked at is in order{but}.[/green]")
 
 
 @app.command()

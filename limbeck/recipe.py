@@ -6,11 +6,20 @@ for how long. Students and their controls share `[train]`; the teacher has `[tea
 """
 
 import re
+from functools import update_wrapper
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from limbeck._errors import RecipeError
+from limbeck._errors import OptionError, RecipeError
+from limbeck._validation import explain, first_fault
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -28,6 +37,16 @@ class _Section(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            kind = type(self)
+            raise OptionError(f"{kind.__name__}: {explain(first_fault(error), kind)}") from None
+
+    # With BaseModel's mark on it a section within a section is not made, and refused, by itself.
+    update_wrapper(__init__, BaseModel.__init__)
 
 
 class Augment(_Section):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import limbeck
 from limbeck import cli
 from limbeck._errors import Interrupted
 from limbeck.cli import _Bars
+from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
 COMMANDS = ("run", "doctor", "report", "recipes", "targets")
@@ -225,6 +227,16 @@ def test_doctor_says_that_all_is_in_order(ask, tmp_path):
     code, said, _ = ask("doctor", small_file(tmp_path))
     assert code == 0
     assert "Everything that was looked at is in order." in said
+
+
+def test_doctor_shows_a_warning_and_ends_with_0(ask, tmp_path):
+    torch.manual_seed(7)
+    save_weights(MLP(64, [32], 10), tmp_path / "random.safetensors")
+    weights = f"teacher.weights={tmp_path / 'random.safetensors'}"
+    code, said, _ = ask("doctor", small_file(tmp_path), "--set", weights)
+    assert code == 0
+    assert "warning: The teacher is at chance level" in said
+    assert "Everything that was looked at is in order but for the warning." in said
 
 
 def test_doctor_ends_with_2_at_a_fault(ask, tmp_path):
