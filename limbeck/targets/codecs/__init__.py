@@ -14,12 +14,14 @@ from limbeck.targets.codecs._codec import State as State
 from limbeck.targets.codecs._dense import DenseCodec as DenseCodec
 from limbeck.targets.codecs._dense import dense16, dense32
 from limbeck.targets.codecs._square_root import SquareRoot as SquareRoot
+from limbeck.targets.codecs._threshold import Threshold as Threshold
 from limbeck.targets.codecs._topk import TopK as TopK
 
 CODECS: dict[str, Callable[..., Codec]] = {
     "dense16": dense16,
     "dense32": dense32,
     **{f"sqrt{bits}": partial(SquareRoot, bits) for bits in (4, 5, 6, 8, 10, 12)},
+    "threshold": Threshold,
     "topk": TopK,
 }
 """Every codec by name; called with its options."""
@@ -35,10 +37,11 @@ def make_codec(name: str, options: Mapping[str, Any]) -> Codec:
         raise OptionError(
             f'codec must be one of {", ".join(CODECS)}, got "{name}".{did_you_mean(name, CODECS)}'
         )
-    known = sorted(inspect.signature(CODECS[name]).parameters)
-    if sorted(options) != known:
+    known = inspect.signature(CODECS[name]).parameters
+    required = {option for option, how in known.items() if how.default is how.empty}
+    if not required <= set(options) <= set(known):
         raise OptionError(
-            f"codec {name} takes the options: {', '.join(known) or 'none'}; got "
+            f"codec {name} takes the options: {', '.join(sorted(known)) or 'none'}; got "
             f"{', '.join(sorted(options)) or 'none'}. Correct codec_options."
         )
     return CODECS[name](**options)
