@@ -7,6 +7,7 @@ python docs/make_pages.py
 import inspect
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> 
             for part in inspect.signature(function).parameters.values()
             if part.name not in skipped
         ]
-        first = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+        told = function.func if isinstance(function, partial) else function
+        first = inspect.cleandoc(told.__doc__ or "").partition("\n\n")[0]
         lines.append(f"| `{name}` | {' '.join(first.split())} | {', '.join(options)} |")
     return "\n".join(lines)
 

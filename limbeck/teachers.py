@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from limbeck._errors import ModelError, ShapeError
 from limbeck._lookup import check_choice
-from limbeck._outputs import OUTPUTS, Outputs, as_logits, call, check_outputs, read_outputs
+from limbeck._outputs import (
+    OUTPUTS,
+    Outputs,
+    as_logits,
+    call,
+    calling,
+    check_outputs,
+    read_outputs,
+)
 from limbeck._state import state_of
 from limbeck.signals import Head, Inputs
 
@@ -56,11 +64,13 @@ class Teacher:
         """What it says of a batch, by head: float32, `(batch, size)` or `(batch, rows, size)`.
 
         Raises:
-            ModelError: The model gives something that is not its heads' answers, a number that
-                is not finite, or probabilities for logits.
+            ModelError: The model raises; or it gives something that is not its heads' answers, a
+                number that is not finite, or probabilities for logits.
             ShapeError: It answers other classes, or more or fewer samples than it was asked.
         """
-        answers = read_outputs(self._call(inputs), self.heads, who="teacher")
+        with calling("the teacher", inputs):
+            said = self._call(inputs)
+        answers = read_outputs(said, self.heads, who="teacher")
         asked = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
         for name, rows in answers.items():
             if len(rows) != asked:

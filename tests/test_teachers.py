@@ -40,6 +40,19 @@ def test_a_callable_takes_and_gives_numpy_arrays():
     torch.testing.assert_close(said, X @ torch.ones(2, 3))
 
 
+def test_a_teacher_that_raises_at_some_sample_is_named_with_its_inputs():
+    def table(x):
+        return {0.0: [1.0, 2.0, 3.0]}[float(x[0, 0])]
+
+    with pytest.raises(ModelError) as error:
+        Teacher(table, HEADS).answer(torch.ones(4, 2))
+    assert str(error.value) == (
+        "the teacher cannot be called with the inputs (4, 2) float32: KeyError: 1.0. Give it a "
+        "model that takes them."
+    )
+    assert isinstance(error.value.__cause__, KeyError)
+
+
 def test_a_callable_takes_keywords_and_gives_a_dict_by_head():
     def table(a, b):
         return {"price": (a + b)[:, :1], "kind": [[1.0, 2.0, 3.0]] * len(a)}
