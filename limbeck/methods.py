@@ -136,9 +136,7 @@ def _towards_teacher(head: Head, temperature: float) -> TermLoss:
                     f"cannot be moved to {temperature}. Set distil.temperature to theirs, or "
                     "store them again."
                 )
-            return sparse_soft_targets(
-                student, teacher.ids, teacher.probabilities, teacher.tail, temperature=temperature
-            )
+            return sparse_soft_targets(student, teacher)
         if head.space == "real":
             return squared_error(student, teacher.values)
         loss = soft_targets if head.space == "categorical" else soft_binary_targets

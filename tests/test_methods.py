@@ -78,9 +78,7 @@ def test_sparse_rows_teach_by_the_sparse_loss():
         temperature=2.0,
     )
     means = terms_of(LABEL, ANSWER["label"], rows, torch.tensor([1, 0]))
-    want = losses.sparse_soft_targets(
-        ANSWER["label"], rows.ids, rows.probabilities, rows.tail, temperature=2.0
-    )
+    want = losses.sparse_soft_targets(ANSWER["label"], rows)
     torch.testing.assert_close(means["soft"], want.mean())
 
 
