@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck._errors import DataError, OptionError, TargetsError
-from limbeck._files import only_writer, storage_errors
+from limbeck._errors import DataError, OptionError, StorageError, TargetsError
+from limbeck._files import only_writer, storage_errors, write_along
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
@@ -41,7 +41,7 @@ from limbeck.targets._manifest import (
     TeacherRecord,
     write_manifest,
 )
-from limbeck.targets._shard_writer import ShardWriter, salvage
+from limbeck.targets._shard_writer import ShardWriter, remove_leftovers, salvage
 from limbeck.targets._shards import (
     RowsPerSample,
     Shard,
@@ -145,10 +145,14 @@ def capture(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     batch_size = min(batch_size, _affordable(samples, teacher.heads))
-    with only_writer(folder) if processes.index == 0 else nullcontext():
+    with ExitStack() as stack:
         if processes.index == 0:
+            let_fellows_in = stack.enter_context(only_writer(folder))
             _begin(teacher, samples, folder, settings, batch_size)
+            let_fellows_in()
         processes.wait()
+        if processes.index > 0:
+            stack.enter_context(write_along(folder))
         shards = whole_shards(folder)
         state = shards[0].settings.state if shards else state_in(folder)
         settings = settings.model_copy(update={"state": state})
@@ -156,7 +160,7 @@ def capture(
         _ask(teacher, samples, folder, settings, shards, batch_size, processes, progress)
         processes.wait()
         if processes.index == 0:
-            write_manifest(folder, manifest_of(whole_shards(folder)))
+            _finish(folder, settings)
         processes.wait()
     made = TransferSet(folder)
     if shards:
@@ -293,6 +297,17 @@ def _begin(
             for head in teacher.heads
         }
         write_states(folder, states)
+
+
+def _finish(folder: Path, settings: Settings) -> None:
+    shards = whole_shards(folder)
+    if fault := index_of(shards).fault(views=settings.views, data=settings.data):
+        raise StorageError(
+            f"files in {folder} were lost while it was written: {fault}. Run the same command "
+            "again: only what is missing is asked."
+        )
+    write_manifest(folder, manifest_of(shards))
+    remove_leftovers(folder)
 
 
 def _pieces(
