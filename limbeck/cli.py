@@ -43,7 +43,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Distil a large trained model into a small one, and prove what the teaching was worth.",
 )
-targets_app = typer.Typer(invoke_without_command=True, help="Look at a transfer set on disk.")
+targets_app = typer.Typer(
+    invoke_without_command=True, help="Make and look at a transfer set: what a teacher said."
+)
 app.add_typer(targets_app, name="targets")
 
 out = Console(highlight=False)
@@ -54,16 +56,14 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
 ]
+TargetsArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+]
 
 
 @app.command()
-def run(
-    recipe: RecipeArgument,
-    set_: SetOption = None,
-    out_: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
-    ] = None,
-) -> None:
+def run(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) -> None:
     """Teach, store the targets, train control and student, measure: from teacher to verdict.
 
     Run it again, and only what changed is done again; stopped anywhere, it goes on from there.
@@ -149,8 +149,31 @@ def recipes(
 
 
 @targets_app.command()
+def make(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) -> None:
+    """Train or load the teacher of a recipe, ask it once, and keep what it says.
+
+    Stopped anywhere, it goes on from there; `limbeck run` with the same --out goes on from it.
+    """
+    with interrupt_ends(_end):
+        from limbeck.pipeline import make_targets
+        from limbeck.recipe_file import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
+    folder = out_ or Path("runs") / loaded.name
+    with _Bars() as bars:
+        targets = make_targets(loaded, folder, progress=bars)
+    if _is_first_process():
+        card = targets.card
+        out.print(
+            f"targets: {targets.folder}: {card.rows} rows, {card.bytes / 1e6:.4g} MB, "
+            f"{card.bytes_per_row:.1f} bytes a row",
+            soft_wrap=True,
+        )
+
+
+@targets_app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
+    folder: TargetsArgument,
 ) -> None:
     """Say what a transfer set holds: of whom, of what, how faithful, and one row in words."""
     with interrupt_ends(_end):
@@ -164,7 +187,15 @@ def inspect(
 
 @targets_app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")],
+    folder: TargetsArgument,
+    live: Annotated[
+        int,
+        typer.Option("--live", metavar="N", min=0, help="Ask the teacher about N samples again."),
+    ] = 0,
+    run_: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="The run whose teacher that is [DIR/..]."),
+    ] = None,
 ) -> None:
     """Check every shard of a transfer set against its checksum, and decode every row."""
     with interrupt_ends(_end):
@@ -177,6 +208,16 @@ def verify(
         f"[green]whole:[/green] {len(found.manifest.shards)} shards, {card.rows} rows, "
         f"{card.bytes} bytes; every checksum holds, and every row can be read."
     )
+    if live:
+        with interrupt_ends(_end):
+            from limbeck.pipeline import compare_targets
+
+        near = compare_targets(folder, run_ or folder.resolve().parent, limit=live)
+        measured = "" if near.mean_kl is None else f", KL {near.mean_kl:.3g} nats a row"
+        out.print(
+            f"[green]live:[/green] the teacher says the same of {near.rows} rows: the largest "
+            f"difference is {near.difference:.3g}{measured}."
+        )
 
 
 @targets_app.command()
@@ -291,8 +332,10 @@ class _Bars:
 
     def advance(self, steps: int, **numbers: float) -> None:
         """Move the bar."""
-        shown = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-        self._bars.update(self._task, advance=steps, numbers=shown)
+        self._bars.advance(self._task, steps)
+        if numbers:  # a step that says nothing new leaves what was said
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            self._bars.update(self._task, numbers=shown)
 
     def say(self, message: str) -> None:
         """Print a line that stays."""

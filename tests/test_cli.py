@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import safetensors.torch
 import torch
 
 import limbeck
@@ -51,7 +52,8 @@ def test_help_lists_the_commands(ask, arguments):
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "targets inspect", "targets verify", "targets curve"]
+    "command",
+    [*COMMANDS, "targets make", "targets inspect", "targets verify", "targets curve"],
 )
 def test_every_command_has_help(ask, command):
     code, said, _ = ask(*command.split(), "--help")
@@ -206,6 +208,13 @@ def test_a_run_with_codec_auto_says_what_it_took(ask, tmp_path):
     assert 'codec = "auto" goes with a budget' in said
 
 
+def test_targets_inspect_says_how_rows_read_and_what_was_measured(ask, finished):
+    _, said, _ = ask("targets", "inspect", finished / "targets")
+    said = " ".join(said.split())
+    assert "every entry: any loss" in said
+    assert "measured on 600 rows" in said
+
+
 def test_targets_verify_says_that_all_is_whole(ask, finished):
     code, said, _ = ask("targets", "verify", finished / "targets")
     assert code == 0
@@ -221,6 +230,52 @@ def test_targets_verify_finds_a_flipped_bit(ask, finished, tmp_path):
     code, _, said = ask("targets", "verify", tmp_path / "targets")
     assert code == 2
     assert "is damaged: expected checksum" in said
+
+
+def test_targets_make_is_the_first_half_of_a_run(ask, tmp_path):
+    recipe, folder = small_file(tmp_path), tmp_path / "run"
+    sets = ["--set", "targets.codec=dense32", "--set", "seeds=1", "--out", folder]
+    code, said, _ = ask("targets", "make", recipe, *sets)
+    assert code == 0
+    assert f"{folder / 'targets'}: 600 rows" in said
+    assert not (folder / "report.json").exists()
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.arrow")}
+    made |= {path: path.stat().st_mtime_ns for path in folder.rglob("teacher*.safetensors")}
+    assert len(made) == 2
+    code, _, _ = ask("run", recipe, *sets)
+    assert code == 0
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    code, said, _ = ask("targets", "verify", folder / "targets")
+    assert code == 0
+
+
+def test_targets_verify_live_asks_the_teacher_of_the_run(ask, finished, tmp_path):
+    code, said, _ = ask("targets", "verify", finished / "targets", "--live", 20)
+    assert code == 0
+    assert "live: the teacher says the same of 20 rows" in said
+    shutil.copytree(finished / "targets", tmp_path / "moved")
+    code, said, _ = ask("targets", "verify", tmp_path / "moved", "--live", 3, "--run", finished)
+    assert code == 0
+    assert "of 3 rows" in said
+
+
+def test_targets_verify_live_refuses_another_teacher(ask, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    made = tmp_path / "run" / "teacher" / "teacher.safetensors"
+    weights = safetensors.torch.load_file(made)
+    name = next(iter(weights))
+    weights[name] = weights[name] + 1
+    safetensors.torch.save_file(weights, made)
+    code, _, said = ask("targets", "verify", tmp_path / "run" / "targets", "--live", 20)
+    assert code == 2
+    assert "teacher: expected" in said
+
+
+def test_targets_verify_live_without_the_run_says_what_is_missing(ask, finished, tmp_path):
+    shutil.copytree(finished / "targets", tmp_path / "alone")
+    code, _, said = ask("targets", "verify", tmp_path / "alone", "--live", 1)
+    assert code == 2
+    assert "recipe.toml" in said
 
 
 def test_doctor_says_that_all_is_in_order(ask, tmp_path):
@@ -316,12 +371,15 @@ def test_bars_name_the_work_and_go_when_it_is_done(monkeypatch, capsys):
     with _Bars() as bars:
         bars.start("first", 2)
         bars.advance(1, loss=0.123456)
+        bars.advance(0)
+        kept = bars._bars.tasks[0].fields["numbers"]
         bars.start("second", 3)
         bars.advance(3)
         bars.say("a line [that] stays")
         bars.warn("look")
         shown = [task.description for task in bars._bars.tasks]
     assert shown == ["second"]
+    assert kept == "loss 0.1235"
     said = capsys.readouterr().out
     assert "a line [that] stays" in said
     assert "warning:" in said

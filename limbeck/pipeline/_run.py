@@ -1,4 +1,4 @@
-"""`limbeck run`: teach, targets, control, distil, evaluate, report.
+"""`limbeck run`: teach, targets, control, distil, evaluate, report; and its first half alone.
 
 Each stage leaves a record with its fingerprint, what it depends on. Run again, and only stages
 whose fingerprint changed are done again; killed anywhere, a run goes on where it stopped.
@@ -20,6 +20,7 @@ from limbeck.pipeline._stages import (
     Pass,
     control_stage,
     distil_stage,
+    made_teacher,
     targets_stage,
     teach_from,
     teach_live,
@@ -28,8 +29,9 @@ from limbeck.pipeline._stages import (
 from limbeck.pipeline._summary import Trained, summarise
 from limbeck.pipeline._warnings import teacher_warnings
 from limbeck.recipe import Recipe
+from limbeck.recipe_file import load_recipe
 from limbeck.report import write_page
-from limbeck.targets import TransferSet
+from limbeck.targets import Faithfulness, TransferSet, compare
 from limbeck.tasks import load_task
 from limbeck.teachers import Teacher
 
@@ -48,10 +50,7 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
     Raises:
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
-    task = load_task(recipe.data)
-    context = Context(recipe, Path(out), task, progress)
-    check_parts(recipe, task, context.interface)
-    context.open_folder()
+    context = _open(recipe, Path(out), progress)
     teacher, teacher_record = teacher_stage(context)
     if recipe.distil.live:
         targets, targets_records = None, []
@@ -75,6 +74,56 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
         write_page(context.out)
     context.wait()
     return results.read_results(context.out)[0]
+
+
+def make_targets(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    progress: Progress = Silence(),  # noqa: B008  (holds nothing)
+) -> TransferSet:
+    """Do the first two stages of a recipe, teacher and targets; `run` goes on from there.
+
+    Args:
+        recipe: What to run.
+        out: The run's folder, as for `run`. The transfer set is made in `out/targets`.
+        progress: Who watches.
+
+    Raises:
+        LimbeckError: Something is not as it must be; the message names it, and the way out.
+    """
+    context = _open(recipe, Path(out), progress)
+    teacher, _ = teacher_stage(context)
+    return targets_stage(context, teacher)[0]
+
+
+def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faithfulness:
+    """Ask the teacher of a run about some samples again; nothing is trained or written.
+
+    Args:
+        folder: A transfer set's.
+        run: The folder of the run that made it.
+        limit: How many samples, 1 or more; they are spread evenly.
+
+    Raises:
+        TargetsError: The rows are of something else, or not what the teacher says now.
+        LimbeckError: The run holds no recipe, or no teacher.
+    """
+    recipe = load_recipe(str(Path(run) / "recipe.toml"))
+    context = Context(recipe, Path(run), load_task(recipe.data), Silence())
+    teacher, train = made_teacher(context), context.task.data.train
+    targets = TransferSet(folder)
+    targets.expect(teacher=teacher.fingerprint, heads=teacher.heads, transform=str(train.views))
+    return compare(targets, teacher, train, limit=limit)
+
+
+def _open(recipe: Recipe, out: Path, progress: Progress) -> Context:
+    """Look a recipe through, and make the run's folder."""
+    task = load_task(recipe.data)
+    context = Context(recipe, out, task, progress)
+    check_parts(recipe, task, context.interface)
+    context.open_folder()
+    return context
 
 
 def _evaluate(

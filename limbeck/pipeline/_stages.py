@@ -49,7 +49,7 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
         file_hash(weights) if weights is not None and weights.is_file() else None,
     ]
     name = fingerprint(depends)
-    made = context.out / "teacher" / "teacher.safetensors"
+    made = _teacher_file(context)
     record = context.records.find("teacher", name)
     if weights is not None:
         load_weights(model, weights)
@@ -89,6 +89,19 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
     for warning in chance_warnings(context.task, score):
         context.progress.warn(warning)
     return teacher, record
+
+
+def made_teacher(context: Context) -> Teacher:
+    """The teacher that was loaded, or trained, in this run; none is trained."""
+    settings = context.recipe.teacher
+    model = build(settings.model, settings.options, context.interface, seed=settings.seed)
+    load_weights(model, Path(settings.weights or _teacher_file(context)))
+    heads = context.task.data.heads
+    return Teacher(model, heads, outputs=settings.outputs, device=context.device)
+
+
+def _teacher_file(context: Context) -> Path:
+    return context.out / "teacher" / "teacher.safetensors"
 
 
 def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
