@@ -31,6 +31,7 @@ from limbeck.targets.codecs._flat import (
     uneven,
 )
 from limbeck.targets.codecs._mean_tail import MeanTail
+from limbeck.targets.codecs._pieces import joined, smaller, spans
 from limbeck.targets.codecs._sampling import rounded, select
 
 _MOST_CLASSES = 1 << 24
@@ -117,10 +118,9 @@ class Threshold:
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
         """`order`: classes by how often they are named; `tail`: where the mass below tau lies."""
         tail = MeanTail(head.size)
-        for piece in pieces:
-            for part in torch.split(piece, _rows_at_once(piece)):
-                p = part.exp()
-                tail.add(p, p >= self.tau)
+        for piece in smaller(pieces):
+            p = piece.exp()
+            tail.add(p, p >= self.tau)
         often = tail.named + tail.mass / self.tau
         return {
             "order": often.argsort(descending=True, stable=True).int(),
@@ -131,15 +131,8 @@ class Threshold:
         """Keep, draw, and round each level to either neighbour, by the row's own chance."""
         ranks = np.empty(head.size, dtype=np.int64)
         ranks[state["order"].numpy()] = np.arange(head.size)
-        step = _rows_at_once(values)
-        parts = [
-            self._encode(values[start : start + step], head, ranks, seeds[start : start + step])
-            for start in range(0, max(len(values), 1), step)
-        ]
-        return {
-            name: np.concatenate([part[name] for part in parts]).astype(column.dtype, copy=False)
-            for name, column in self.columns(head).items()
-        }
+        parts = [self._encode(values[span], head, ranks, seeds[span]) for span in spans(values)]
+        return joined(parts, self.columns(head))
 
     def _encode(
         self, log_p: Tensor, head: Head, ranks: Ints, seeds: Seeds
@@ -229,9 +222,3 @@ class Threshold:
 def _largest_normaliser(temperature: float, size: int) -> float:
     """What the logarithm of the sum of p^(1 / T) lies between, and 0: reached by even rows."""
     return (1 - 1 / temperature) * math.log(max(size, 2))
-
-
-def _rows_at_once(values: Tensor) -> int:
-    """As many rows as a processor's cache holds, or as keep a device busy."""
-    entries = 1 << 19 if values.device.type == "cpu" else 1 << 26
-    return max(1, entries // values.shape[-1])
