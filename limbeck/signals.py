@@ -130,8 +130,8 @@ class Sparse:
         if self.log_normalisers is None or temperature not in self.temperatures:
             known = ", ".join(f"{each:g}" for each in (self.temperature, *self.temperatures))
             raise TargetsError(
-                f"these rows were stored for temperature {known}, got {temperature:g}. Use one of "
-                "these, or store them with codec threshold and this one in its temperatures."
+                f"these rows name some classes at temperature {known}, and cannot be moved to "
+                f"{temperature:g}. Set distil.temperature to one of theirs, or store them again."
             )
         power = self.temperature / temperature
         sums = self.log_normalisers[..., self.temperatures.index(temperature)].exp()[..., None]

@@ -92,8 +92,8 @@ def test_sparse_rows_of_another_temperature_are_refused():
     with pytest.raises(TargetsError) as error:
         terms_of(LABEL, ANSWER["label"][:1], rows, torch.tensor([1]))
     assert str(error.value) == (
-        "the targets keep some classes at temperature 4.0, which cannot be moved to 2.0. Set "
-        "distil.temperature to theirs, or store them again."
+        "these rows name some classes at temperature 4, and cannot be moved to 2. Set "
+        "distil.temperature to one of theirs, or store them again."
     )
 
 

@@ -19,11 +19,16 @@ from limbeck.targets._shard_writer import ZSTD_LEVEL
 from limbeck.targets.codecs import Arrays, Codec, make_codec
 from limbeck.teachers import Teacher
 
+_SELECTED = ((31, 1e-2), (63, 3e-3), (127, 1e-3), (127, 3e-4), (255, 1e-4))
 CANDIDATES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dense16", {}),
     *((f"sqrt{bits}", {}) for bits in (4, 5, 6, 8, 10, 12)),
+    *(("selected", {"levels": q, "cost": cost}) for q, cost in _SELECTED),
+    *(("threshold", {"tau": tau}) for tau in (0.05, 0.02, 0.01)),
+    ("real16", {}),
+    ("real8", {}),
 )
-"""Codecs and options that are tried. None is biased."""
+"""Codecs and options that are tried: all that see the whole row."""
 _ROWS = 4096
 """Rows that are measured, at most; as many others are learned from."""
 _NUMBERS = 1 << 25

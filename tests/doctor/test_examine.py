@@ -342,7 +342,7 @@ def test_errors_of_the_data_pass_through():
         (["train.optimizer=Adamm"], "torch.optim has no optimiser 'Adamm'"),
         (
             ["targets.codec=topk", "targets.codec_options={k = 3}", "distil.temperature=2"],
-            "which cannot be moved to 2.0",
+            "and cannot be moved to 2",
         ),
     ],
 )

@@ -228,9 +228,9 @@ def test_rows_move_to_what_was_stored_only():
     rows = coded(Threshold(temperatures=(2.0,)), distributions(3, 50, 2.0), temperature=2.0)
     assert rows.moved(2.0) is rows
     assert rows.moved(4.0).temperature == 4.0
-    with pytest.raises(TargetsError, match=r"stored for temperature 2, 4, got 3\. Use one"):
+    with pytest.raises(TargetsError, match=r"at temperature 2, 4, and cannot be moved to 3\. Set"):
         rows.moved(3.0)
-    with pytest.raises(TargetsError, match=r"stored for temperature 1, got 2"):
+    with pytest.raises(TargetsError, match=r"at temperature 1, and cannot be moved to 2"):
         coded(Threshold(), distributions(3, 50, 2.0)).moved(2.0)
 
 
