@@ -20,7 +20,7 @@ from limbeck.targets._encoder import temperature_of
 from limbeck.targets._index import Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
 from limbeck.targets._reading import arrays_of, checked_blocks, in_memory, mapped
-from limbeck.targets._shards import Shard, index_of, open_shard
+from limbeck.targets._shards import Shard, index_of, manifest_of, open_shard
 from limbeck.targets._state_file import read_states
 from limbeck.targets.codecs import Arrays, make_codec
 
@@ -46,7 +46,7 @@ class TransferSet:
         self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
-        if tuple(shard.record for shard in self._shards) != self.manifest.shards:
+        if manifest_of(self._shards) != self.manifest:
             raise self._not_of_one_piece("its shards do not hold what the manifest says")
         settings = self.manifest.settings
         self._codec = make_codec(settings.codec, settings.codec_options)
