@@ -56,7 +56,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
 ]
-TargetsArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")]
+TargetsArgument = Annotated[str, typer.Argument(metavar="DIR", help="Its folder, or URL.")]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
 ]
@@ -209,7 +209,7 @@ def verify(
         with interrupt_ends(_end):
             from limbeck.pipeline import compare_targets
 
-        near = compare_targets(folder, run_ or folder.resolve().parent, limit=live)
+        near = compare_targets(folder, run_ or Path(folder).resolve().parent, limit=live)
         measured = "" if near.mean_kl is None else f", KL {near.mean_kl:.3g} nats a row"
         out.print(
             f"[green]live:[/green] the teacher says the same of {near.rows} rows: the largest "

@@ -149,6 +149,9 @@ class Targets(_Section):
     """The codec's own options: k for topk."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
+    folder: str | None = None
+    """Where they are stored: a folder, or an fsspec URL such as `s3://bucket/folder`. Left out,
+    `targets` in the run's folder."""
 
 
 class Student(_Section):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._errors import DataError, OptionError, TargetsError
-from limbeck._files import only_writer, storage_errors
+from limbeck._files import only_writer
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
@@ -34,6 +34,7 @@ from limbeck.targets._manifest import (
     TeacherRecord,
     write_manifest,
 )
+from limbeck.targets._remote import Place, place_of
 from limbeck.targets._shard_writer import ShardWriter, salvage
 from limbeck.targets._shards import (
     RowsPerSample,
@@ -44,7 +45,13 @@ from limbeck.targets._shards import (
     shard_schema,
     whole_shards,
 )
-from limbeck.targets._state_file import forget_states, read_states, state_in, write_states
+from limbeck.targets._state_file import (
+    read_states,
+    state_in,
+    state_path,
+    states_in,
+    write_states,
+)
 from limbeck.targets._store import Store
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets.codecs import Codec, make_codec
@@ -93,7 +100,8 @@ def capture(
     Args:
         teacher: Who is asked.
         samples: About what. Samples of the same content are asked and stored once.
-        folder: Where to; of this transfer set alone.
+        folder: Where to: a path, or an fsspec URL such as "s3://bucket/folder"; of this transfer
+            set alone.
         compress: "softmax" for logits, "normalised" for probabilities and other scores. Numbers
             of real heads are kept as they are.
         temperature: T > 0. The higher, the more the small probabilities show; 1 is what the
@@ -111,41 +119,44 @@ def capture(
         TargetsError: The folder holds rows of something else, or damaged ones.
         StorageError: The folder cannot be written, or another process does; what is whole stays.
     """
-    folder = Path(folder)
+    place = place_of(folder)
+    folder = place.folder
     settings = _settings(
         teacher, samples, compress, temperature, make_codec(codec, codec_options or {}), views
     )
     if batch_size < 1:
         raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
-    with storage_errors(folder):
-        done = (folder / MANIFEST).exists()
-    if done:
+    if place.open():
         finished = TransferSet(folder)
         _refuse_others(folder, settings, finished.manifest.settings)
         _ask_again(finished, teacher, samples)
         return finished
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    place.begin()
     batch_size = min(batch_size, _affordable(samples, teacher.heads))
     with only_writer(folder) if processes.index == 0 else nullcontext():
         if processes.index == 0:
-            _begin(teacher, samples, folder, settings, batch_size)
+            place.pull()
+            _begin(teacher, samples, place, settings, batch_size)
         processes.wait()
+        place.pull()
         shards = whole_shards(folder)
         state = shards[0].settings.state if shards else state_in(folder)
         settings = settings.model_copy(update={"state": state})
         processes.wait()  # nobody adds a shard before all have seen the same ones
-        _ask(teacher, samples, folder, settings, shards, batch_size, processes, progress)
+        _ask(teacher, samples, place, settings, shards, batch_size, processes, progress)
         processes.wait()
         if processes.index == 0:
+            place.pull()
             write_manifest(folder, manifest_of(whole_shards(folder)))
+            place.put(MANIFEST)
         processes.wait()
+    place.open()
     made = TransferSet(folder)
     if shards:
         try:
             _ask_again(made, teacher, samples)
         except TargetsError:
-            (folder / MANIFEST).unlink(missing_ok=True)
+            place.remove(MANIFEST)
             raise
     return made
 
@@ -218,22 +229,25 @@ def _has_rows(samples: Samples, head: Head) -> bool:
 
 
 def _begin(
-    teacher: Teacher, samples: Samples, folder: Path, settings: Settings, batch_size: int
+    teacher: Teacher, samples: Samples, place: Place, settings: Settings, batch_size: int
 ) -> None:
     """Keep what an interrupted capture left, or let the codec learn what it needs to store."""
+    folder = place.folder
     shards = whole_shards(folder)
     for shard in shards:
         _refuse_others(folder, settings, shard.settings)
     if schema := begun(folder, shards, settings):
         salvage(folder, schema, shards)
     else:
-        forget_states(folder)
+        for name in states_in(folder):
+            place.remove(name)  # what was learned for rows that were never stored
         codec = make_codec(settings.codec, settings.codec_options)
         states = {
             head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
             for head in teacher.heads
         }
-        write_states(folder, states)
+        if checksum := write_states(folder, states):
+            place.put(state_path(folder, checksum).name)
 
 
 def _pieces(
@@ -254,7 +268,7 @@ def _pieces(
 def _ask(
     teacher: Teacher,
     samples: Samples,
-    folder: Path,
+    place: Place,
     settings: Settings,
     shards: Sequence[Shard],
     batch_size: int,
@@ -275,7 +289,7 @@ def _ask(
                 answers = teacher.answer(samples.fetch(index, view).inputs)
                 if store is None:
                     rows = shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
-                    opened = _store(folder, settings, shards, rows, total, processes)
+                    opened = _store(place, settings, shards, rows, total, processes)
                     store = stack.enter_context(opened)
                 store.put(samples.keys[index.numpy()], view, answers)
                 asked += len(index)
@@ -285,18 +299,22 @@ def _ask(
 
 
 def _store(
-    folder: Path,
+    place: Place,
     settings: Settings,
     shards: Sequence[Shard],
     rows_per_sample: RowsPerSample,
     total: int,
     processes: Processes,
 ) -> Store:
-    states = read_states(folder, settings.state, [head.name for head in settings.heads])
+    states = read_states(place.folder, settings.state, [head.name for head in settings.heads])
     encoder = Encoder(settings, rows_per_sample, states, measure_all=total <= MEASURED_SAMPLES)
     number = 1 + max((shard.number for shard in shards), default=-1) + processes.index
     writer = ShardWriter(
-        folder, shard_schema(settings, rows_per_sample), number=number, step=processes.count
+        place.folder,
+        shard_schema(settings, rows_per_sample),
+        number=number,
+        step=processes.count,
+        closed=place.put,
     )
     return Store(encoder, writer)
 

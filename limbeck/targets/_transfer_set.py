@@ -20,6 +20,7 @@ from limbeck.targets._encoder import temperature_of
 from limbeck.targets._index import Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
 from limbeck.targets._reading import arrays_of, checked_blocks, in_memory, mapped
+from limbeck.targets._remote import brought_here
 from limbeck.targets._shards import Shard, index_of, open_shard
 from limbeck.targets._state_file import read_states
 from limbeck.targets.codecs import Arrays, make_codec
@@ -32,7 +33,8 @@ class TransferSet:
     """A transfer set on disk: checked whole when it is opened, its rows read when first used.
 
     Args:
-        folder: Where `capture` put it.
+        folder: Where `capture` put it: a path, or an fsspec URL such as "s3://bucket/folder", of
+            which what is not here yet is fetched.
         reading: "memory": stored rows are unpacked into memory, in their codes. "mapped": into a
             copy beside the shards, of which the system keeps in memory what is read.
 
@@ -42,7 +44,7 @@ class TransferSet:
 
     def __init__(self, folder: Path | str, *, reading: Reading = "memory") -> None:
         check_choice("reading", reading, READINGS)
-        self.folder = Path(folder)
+        self.folder = brought_here(folder)
         self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
