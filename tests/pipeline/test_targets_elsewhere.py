@@ -20,5 +20,5 @@ def test_two_runs_share_one_transfer_set(tmp_path, url, monkeypatch):
         assert run(recipe, tmp_path / name).targets.bytes == before.card.bytes
     assert TransferSet(folder).manifest == before
     other = small(tmp_path, "seeds=1", f'targets.folder="{folder}"', "targets.temperature=2")
-    with pytest.raises(TargetsError, match="temperature: expected 2.0, got 4.0"):
+    with pytest.raises(TargetsError, match=r"temperature: expected 2\.0, got 4\.0"):
         make_targets(other, tmp_path / "one")
