@@ -7,6 +7,7 @@ python docs/make_pages.py
 import inspect
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,26 @@ returns `(train, test)`, or a dict with "train" and maybe "validation" and "test
 
 To say anything else, several heads for example, return a `limbeck.data.DataSet`.
 
+## New rows
+
+A student of a table or of texts has an `encoder.json` beside its weights: columns with their means, deviations and categories,
+or a vocabulary, as the training rows had them. Two lines ask it about rows that are as raw as those of the file:
+
+```python
+import limbeck
+from pyarrow import csv
+
+rows = csv.read_csv("new-houses.csv")  # or a list of dicts, a dict of columns, a data frame
+encode = limbeck.data.load_encoder("runs/housing/students/small")
+print(limbeck.load("runs/housing/students/small")(encode(rows)) * encode.target_scale)
+```
+
+Texts are a list of strings, and a student of them is called with keywords: `student(**encode(["How far is the moon ?"])).logits`.
+Its classes are named in `student.json`. A teacher of your own gets the same inputs from `limbeck.data.load(...).encoder`, whose
+`save(folder)` writes the file. Images of 8-bit integers are given to a model as floats from 0 to 1, and all else as it is.
+
+## Sources
+
 This page is made by `docs/make_pages.py` from the sources' own descriptions.
 """
 
@@ -95,7 +116,8 @@ def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> 
             for part in inspect.signature(function).parameters.values()
             if part.name not in skipped
         ]
-        first = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+        told = function.func if isinstance(function, partial) else function
+        first = inspect.cleandoc(told.__doc__ or "").partition("\n\n")[0]
         lines.append(f"| `{name}` | {' '.join(first.split())} | {', '.join(options)} |")
     return "\n".join(lines)
 

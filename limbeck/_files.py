@@ -68,25 +68,49 @@ def _cannot_write(path: Path, error: OSError) -> StorageError:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> Iterator[Callable[[], None]]:
     """Keep every other process from doing the same with this folder; a killed one lets go of it.
+
+    Gives a function that lets in fellows, processes that `write_along`. As long as one of them
+    lives, nobody else becomes the only writer.
 
     Raises:
         StorageError: Another process is at it.
     """
+    with _open_folder(folder) as handle:
+        _lock(folder, handle, fcntl.LOCK_EX)
+        yield lambda: _lock(folder, handle, fcntl.LOCK_SH)
+
+
+@contextmanager
+def write_along(folder: Path) -> Iterator[None]:
+    """Write to a folder as the fellow of the process that is its `only_writer`.
+
+    Raises:
+        StorageError: That lets nobody in.
+    """
+    with _open_folder(folder) as handle:
+        _lock(folder, handle, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def _open_folder(folder: Path) -> Iterator[int]:
     with storage_errors(folder):
         handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StorageError(
-                f"another process is writing to {folder}. Wait for its end, or choose another "
-                "folder."
-            ) from error
-        yield
+        yield handle
     finally:
         os.close(handle)
+
+
+def _lock(folder: Path, handle: int, how: int) -> None:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StorageError(
+            f"another process is writing to {folder}. Wait for its end, or choose another folder."
+        ) from error
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

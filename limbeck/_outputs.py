@@ -17,6 +17,11 @@ Outputs = Literal["logits", "probabilities"]
 """What a model gives for classes: logits, or non-negative scores of any sum."""
 OUTPUTS: tuple[str, ...] = get_args(Outputs)
 
+_VOCABULARY = 1024
+"""A head of fewer classes is no vocabulary."""
+_PADDING = 512
+"""So many logits, or more, that stand for no token are no rounding up."""
+
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """What `model` returns for a batch; a Keras model is told whether it is in training."""
@@ -43,6 +48,22 @@ def calling(who: str, inputs: Inputs) -> Iterator[None]:
         ) from error
 
 
+def answers_of(
+    model: nn.Module, batch: Batch, heads: Sequence[Head], *, who: str
+) -> dict[str, Tensor]:
+    """What `model` says of a batch, by head; refused unless it fits the labels, row by row.
+
+    Raises:
+        ModelError: The model cannot be called with the batch, or does not answer a head.
+        ShapeError: Its answers do not fit the head, or the labels.
+    """
+    with calling(who, batch.inputs):
+        output = call(model, batch.inputs)
+    answers = read_outputs(output, heads, who=who.removeprefix("the "))
+    check_fit(answers, heads, batch, who=who)
+    return answers
+
+
 def shape_of(inputs: Inputs) -> str:
     """Shapes and types in words: "(64, 8, 8) float32"; by name, where there are several."""
     if isinstance(inputs, dict):
@@ -56,7 +77,8 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
     Args:
         output: A tuple or list that begins with a tensor for each head, or a dict by head name;
             where there is one head, also a tensor, or an output with `logits`.
-        heads: What was to be answered.
+        heads: What was to be answered. Logits by which a vocabulary is rounded up are left out:
+            they stand for no token, and get no mass.
         who: "teacher" or "student", for the message.
 
     Raises:
@@ -74,6 +96,8 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
             )
         if rows.dim() == 1 and head.size == 1:
             answers[head.name] = rows = rows[:, None]
+        if _is_padded_vocabulary(rows, head):
+            answers[head.name] = rows = rows[..., : head.size]
         if rows.dim() < 2 or rows.shape[-1] != head.size:
             what = "classes" if head.space in ("categorical", "binary") else "numbers"
             raise ShapeError(
@@ -82,6 +106,17 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
                 "own class list."
             )
     return answers
+
+
+def _is_padded_vocabulary(rows: Tensor, head: Head) -> bool:
+    """Whether a model answers for more tokens than there are, to round its output layer up.
+
+    So do many language models (Qwen2.5: 151,936 or 152,064 logits for 151,665 tokens). Elsewhere a
+    class too many is a mistake: which one is it?
+    """
+    width = rows.shape[-1]
+    per_token = head.space == "categorical" and rows.dim() == 3 and head.size >= _VOCABULARY
+    return per_token and head.size < width < head.size + _PADDING and width % 8 == 0
 
 
 def check_fit(

@@ -96,11 +96,14 @@ def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
         out.print(table)
     for note in findings.notes:
         out.print(escape(note))
+    for warning in findings.warnings:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     for fault in findings.faults:
         err.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True)
     if findings.faults:
         raise typer.Exit(2)
-    out.print("[green]Everything that was looked at is in order.[/green]")
+    but = " but for the warning" if findings.warnings else ""
+    out.print(f"[green]Everything that was looked at is in order{but}.[/green]")
 
 
 @app.command()
@@ -215,6 +218,27 @@ def verify(
             f"[green]live:[/green] the teacher says the same of {near.rows} rows: the largest "
             f"difference is {near.difference:.3g}{measured}."
         )
+
+
+@targets_app.command()
+def curve(
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    out_: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+    ] = None,
+) -> None:
+    """Try every codec on a recipe's teacher, and draw bytes a row against what is lost."""
+    with interrupt_ends(_end):
+        from limbeck.pipeline import draw_curve
+        from limbeck.recipe_file import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
+    with _Bars() as bars:
+        tried, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
+    for one in tried:
+        out.print(escape(str(one)), soft_wrap=True)
+    out.print(f"curve: {page}", soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck._errors import TrainingError
 from limbeck._lookup import check_choice
-from limbeck._outputs import OUTPUTS, as_logits, call, check_outputs, read_outputs
+from limbeck._outputs import OUTPUTS, as_logits, call, calling, check_outputs, read_outputs
 from limbeck.data import Samples
 from limbeck.metrics import (
     agreement,
@@ -86,7 +86,9 @@ def as_answerer(
     unheard = list(heads)
 
     def answer(inputs: Inputs) -> dict[str, Tensor]:
-        said = read_outputs(call(model, _beside(model, inputs)), heads, who="student")
+        with calling("the model", inputs):
+            output = call(model, _beside(model, inputs))
+        said = read_outputs(output, heads, who="student")
         while unheard:
             head = unheard.pop()
             check_outputs(said[head.name], head, outputs, who="the model")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from limbeck._errors import OptionError, TargetsError, did_you_mean
+from limbeck._errors import OptionError, did_you_mean
 from limbeck.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -130,15 +130,7 @@ def _towards_teacher(head: Head, temperature: float) -> TermLoss:
     def towards_teacher(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
         assert teacher is not None, "a soft term is only asked with a teacher's rows"
         if isinstance(teacher, Sparse):
-            if teacher.temperature != temperature:
-                raise TargetsError(
-                    f"the targets keep some classes at temperature {teacher.temperature}, which "
-                    f"cannot be moved to {temperature}. Set distil.temperature to theirs, or "
-                    "store them again."
-                )
-            return sparse_soft_targets(
-                student, teacher.ids, teacher.probabilities, teacher.tail, temperature=temperature
-            )
+            return sparse_soft_targets(student, teacher.moved(temperature))
         if head.space == "real":
             return squared_error(student, teacher.values)
         loss = soft_targets if head.space == "categorical" else soft_binary_targets

@@ -28,6 +28,10 @@ class Metric:
     score: Callable[[Tensor, Tensor], float]
     """From rows `(..., size)` and labels to the score in its own unit."""
 
+    def is_better(self, score: float, other: float) -> bool:
+        """Whether one score is better than another."""
+        return score > other if self.higher_is_better else score < other
+
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Fraction of rows `(..., classes)` whose largest logit is at the label `(...)`, 0..1."""

@@ -6,11 +6,20 @@ for how long. Students and their controls share `[train]`; the teacher has `[tea
 """
 
 import re
+from functools import update_wrapper
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from limbeck._errors import RecipeError
+from limbeck._errors import OptionError, RecipeError
+from limbeck._validation import explain, first_fault
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -28,6 +37,16 @@ class _Section(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            kind = type(self)
+            raise OptionError(f"{kind.__name__}: {explain(first_fault(error), kind)}") from None
+
+    # With BaseModel's mark on it a section within a section is not made, and refused, by itself.
+    update_wrapper(__init__, BaseModel.__init__)
 
 
 class Augment(_Section):
@@ -144,9 +163,14 @@ class Targets(_Section):
     temperature: Positive = 4.0
     """T: the higher, the more the small probabilities show. 1 is what the teacher says."""
     codec: str = "dense16"
-    """`dense32`, `dense16`; `sqrt4` to `sqrt12` for few classes; or `topk`."""
+    """`dense32`, `dense16`; `sqrt4` to `sqrt12` for few classes; `topk`; or `auto`: chosen by
+    `budget` and `max_kl`, on some thousand rows."""
     codec_options: dict[str, Any] = {}
     """The codec's own options: k for topk."""
+    budget: str | None = None
+    """For `auto`: `16 B/row`, or `20 MB` for all rows."""
+    max_kl: Positive | None = None
+    """For `auto`: nats of KL divergence that a row may lose."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
     folder: str | None = None

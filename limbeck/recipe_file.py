@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from limbeck._errors import RecipeError, did_you_mean
 from limbeck._lookup import first_line
+from limbeck._validation import Fault, explain, first_fault
 from limbeck.recipe import Recipe
 
 
@@ -68,7 +69,8 @@ def parse_recipe(raw: dict[str, Any], *, name: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {_explain(error)}") from None
+        fault = first_fault(error)
+        raise RecipeError(f"recipe {name}: {explain(fault, Recipe)}{_as_toml(fault)}") from None
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -95,29 +97,10 @@ def _override(raw: dict[str, Any], override: str) -> None:
     section[keys[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
-    """The first fault, in the words of the recipe, with the nearest known key."""
-    faults = error.errors()
-    # A mistyped key first: it is also why another one is missing.
-    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
-    path = [str(part) for part in fault["loc"] if not str(part).startswith("constrained-")]
-    dotted = ".".join(path)
-    if fault["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        meant = did_you_mean(path[-1], known)
-        return f"there is no key {dotted}.{meant} Known here: {', '.join(known)}."
-    if fault["type"] == "missing":
-        return f"{dotted} is missing."
-    message = fault["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if fault["type"] == "value_error":
-        return f"{dotted}: {message}."
-    return f"{dotted}: {message}, got {fault['input']!r}.{_as_toml(fault['input'])}"
-
-
-def _as_toml(given: Any) -> str:
+def _as_toml(fault: Fault) -> str:
     """How TOML writes a number or truth value that `--set` could only take as a string."""
-    if not isinstance(given, str):
+    given = fault["input"]
+    if not (isinstance(given, str) and fault["type"].endswith("_type")):
         return ""
     try:
         tomllib.loads(f"value = {given}")
@@ -127,19 +110,3 @@ def _as_toml(given: Any) -> str:
         with suppress(ValueError):
             return f" TOML writes it {float(given):.15g}."
     return ""
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    """The keys of the section that `path` leads to."""
-    section: type[BaseModel] = Recipe
-    steps = iter(path)
-    for step in steps:
-        annotation = section.model_fields[step].annotation
-        if get_origin(annotation) is dict:  # students.NAME
-            next(steps, None)
-            annotation = get_args(annotation)[1]
-        if get_origin(annotation) in (Annotated, Union):
-            annotation = get_args(annotation)[0]
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
-    return list(section.model_fields)

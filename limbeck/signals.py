@@ -4,12 +4,14 @@ A loss sees only these. It cannot tell a live teacher from a stored one, nor a t
 a table of answers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+from limbeck._errors import TargetsError
 
 Space = Literal["categorical", "binary", "real"]
 """How two answers of a head compare: logits over classes, one logit for each class, numbers."""
@@ -75,7 +77,7 @@ class Sparse:
     tail: Tensor
     """`(...)`: the probability of all classes that are not named."""
     temperature: float = 1.0
-    """The temperature T > 0 of the probabilities. A tail cannot be moved to another one."""
+    """The temperature T > 0 of the probabilities. A tail alone cannot be moved to another one."""
     tail_shape: Tensor | None = None
     """`(classes,)`, shared by all rows: log-weights, up to a constant, by which the tail spreads
     over the classes that are not named; None where nothing is known of that."""
@@ -83,35 +85,68 @@ class Sparse:
     """`(..., kept)` bool: entries drawn at random, whose value stands for others that were not:
     right on average, and not the class's own probability. None where there are none."""
 
+    own: Tensor | None = None
+    """`(..., kept)`: the logarithm of the own probability of each drawn entry, which another
+    temperature needs; None where it was not kept."""
+    temperatures: tuple[float, ...] = ()
+    """Other temperatures that the rows can be moved to."""
+    log_normalisers: Tensor | None = None
+    """`(..., temperatures)`: for each of these, the logarithm of the sum over all classes of what
+    their probabilities become there, before they are divided by that sum."""
+
     def of_samples(self, rows: int) -> "Sparse":
         """Rows `(samples * rows, ...)` as `(samples, rows, ...)`."""
-        return replace(
-            self,
-            ids=_grouped(self.ids, rows),
-            probabilities=_grouped(self.probabilities, rows),
-            tail=_grouped(self.tail, rows),
-            drawn=None if self.drawn is None else _grouped(self.drawn, rows),
-        )
+        return self._with_rows(lambda part: _grouped(part, rows))
 
     def select(self, index: Tensor) -> "Sparse":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
-        return replace(
-            self,
-            ids=self.ids[index],
-            probabilities=self.probabilities[index],
-            tail=self.tail[index],
-            drawn=None if self.drawn is None else self.drawn[index],
-        )
+        return self._with_rows(lambda part: part[index])
 
     def to(self, device: torch.device) -> "Sparse":
         """The same rows on `device`, ids in int64 and numbers in float32."""
+        moved = self._with_rows(lambda part: part.to(device))
         return replace(
-            self,
-            ids=self.ids.to(device).long(),
-            probabilities=self.probabilities.to(device).float(),
-            tail=self.tail.to(device).float(),
+            moved,
+            ids=moved.ids.long(),
+            probabilities=moved.probabilities.float(),
+            tail=moved.tail.float(),
             tail_shape=None if self.tail_shape is None else self.tail_shape.to(device),
-            drawn=None if self.drawn is None else self.drawn.to(device),
+        )
+
+    def moved(self, temperature: float) -> "Sparse":
+        r"""The same rows at another temperature, of those that were stored.
+
+        $p_i^{T_0 / T} / Z_T$ for each named class, with $Z_T$ the stored sum over all classes. A
+        drawn class was drawn with probability $p_i / v$, $v$ the value that it stands for, and then
+        stands for $v p_i^{T_0 / T - 1} / Z_T$: still right on average, but the further from $T_0$,
+        the more by chance. The shape of the tail is a guess: the power of the mean is not the mean
+        of the powers.
+
+        Raises:
+            TargetsError: The rows do not say what they are at this temperature.
+        """
+        if temperature == self.temperature:
+            return self
+        if self.log_normalisers is None or temperature not in self.temperatures:
+            known = ", ".join(f"{each:g}" for each in (self.temperature, *self.temperatures))
+            raise TargetsError(
+                f"these rows name some classes at temperature {known}, and cannot be moved to "
+                f"{temperature:g}. Set distil.temperature to one of theirs, or store them again."
+            )
+        power = self.temperature / temperature
+        sums = self.log_normalisers[..., self.temperatures.index(temperature)].exp()[..., None]
+        named = self.probabilities.pow(power)
+        if self.drawn is not None and self.own is not None:
+            stands_for = self.probabilities * (self.own * (power - 1)).exp()
+            named = torch.where(self.drawn, stands_for, named)
+        named = named / sums
+        return Sparse(
+            ids=self.ids,
+            probabilities=named,
+            tail=self.tail if self.drawn is not None else _rest(named),
+            temperature=temperature,
+            tail_shape=None if self.tail_shape is None else self.tail_shape * power,
+            drawn=self.drawn,
         )
 
     @property
@@ -124,8 +159,32 @@ class Sparse:
         if self.drawn is None:
             return self
         named = self.probabilities.masked_fill(self.drawn, 0.0)
-        tail = (1 - named.sum(dim=-1)).clamp_min(0.0)
-        return replace(self, probabilities=named, tail=tail, drawn=None)
+        return replace(self, probabilities=named, tail=_rest(named), drawn=None, own=None)
+
+    @property
+    def top(self) -> "Sparse":
+        """The named entries alone, as a list of the most probable says them.
+
+        What was drawn is in the tail, of which nothing is known but its mass.
+        """
+        return replace(self.density, tail_shape=None)
+
+    def _with_rows(self, change: Callable[[Tensor], Tensor]) -> "Sparse":
+        """Every part that has an entry for each row, changed."""
+        return replace(
+            self,
+            ids=change(self.ids),
+            probabilities=change(self.probabilities),
+            tail=change(self.tail),
+            drawn=None if self.drawn is None else change(self.drawn),
+            own=None if self.own is None else change(self.own),
+            log_normalisers=None if self.log_normalisers is None else change(self.log_normalisers),
+        )
+
+
+def _rest(named: Tensor) -> Tensor:
+    """What named probabilities leave of 1; nothing where their rounding made them more."""
+    return (1 - named.sum(dim=-1)).clamp_min(0.0)
 
 
 def _grouped(tensor: Tensor, rows: int) -> Tensor:

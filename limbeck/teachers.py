@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from limbeck._errors import ModelError, ShapeError
 from limbeck._lookup import check_choice
-from limbeck._outputs import OUTPUTS, Outputs, as_logits, call, check_outputs, read_outputs
+from limbeck._outputs import (
+    OUTPUTS,
+    Outputs,
+    as_logits,
+    call,
+    calling,
+    check_outputs,
+    read_outputs,
+)
 from limbeck._state import state_of
 from limbeck.signals import Head, Inputs
 
@@ -56,11 +64,13 @@ class Teacher:
         """What it says of a batch, by head: float32, `(batch, size)` or `(batch, rows, size)`.
 
         Raises:
-            ModelError: The model gives something that is not its heads' answers, a number that
-                is not finite, or probabilities for logits.
+            ModelError: The model raises; or it gives something that is not its heads' answers, a
+                number that is not finite, or probabilities for logits.
             ShapeError: It answers other classes, or more or fewer samples than it was asked.
         """
-        answers = read_outputs(self._call(inputs), self.heads, who="teacher")
+        with calling("the teacher", inputs):
+            said = self._call(inputs)
+        answers = read_outputs(said, self.heads, who="teacher")
         asked = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
         for name, rows in answers.items():
             if len(rows) != asked:
@@ -68,8 +78,8 @@ class Teacher:
                     f"the teacher was asked about {asked} samples, and gave {len(rows)} answers "
                     f"for head {name}. Its first axis must be the batch."
                 )
-            if not bool(torch.isfinite(rows).all()):
-                bad = int((~torch.isfinite(rows.flatten(1))).any(1).nonzero()[0])
+            if not bool((fits := self._fits(rows, name)).all()):
+                bad = int((~fits).flatten(1).any(1).nonzero()[0])
                 raise ModelError(
                     f"the teacher's answer for head {name} is not finite at sample {bad} of a "
                     "batch. Look at its weights and at that input."
@@ -79,6 +89,14 @@ class Teacher:
                 check_outputs(answers[head.name], head, self.outputs, who="the teacher")
             self._heard = True
         return {name: rows.float() for name, rows in answers.items()}
+
+    def _fits(self, rows: Tensor, name: str) -> Tensor:
+        """Where answers are finite. A class may have the logit -inf, if not all of a row do."""
+        finite = torch.isfinite(rows)
+        space = next(head.space for head in self.heads if head.name == name)
+        if self.outputs == "probabilities" or space != "categorical":
+            return finite
+        return finite | ((rows == -torch.inf) & finite.any(dim=-1, keepdim=True))
 
     def logits(self, inputs: Inputs) -> dict[str, Tensor]:
         """`answer` as logits: the logarithms of what it gives, where that is probabilities."""

@@ -153,6 +153,20 @@ def test_data_that_cannot_be_learned_from_are_refused(folder, capsys, task, rows
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_dataset_of_the_users_raises_is_named_by_class_and_sample(folder, capsys, workers):
+    """In worker processes the first sign of it may come in the midst of training."""
+    sets = [
+        f"data.source={MODELS}:torn",
+        f"data.options={{ only_ahead = {str(workers > 0).lower()} }}",
+    ]
+    sets += ["data.limit=1000", f"teacher.train.workers={workers}"]
+    arguments = [part for each in sets for part in ("--set", each)]
+    code, said = limbeck(capsys, "run", "small.toml", *arguments, "--out", "out")
+    assert code == 2, said
+    assert "the dataset Torn raised OSError at sample 41: page 41 is torn out." in said
+
+
 def idx(folder: Path, labels: list[int], *, spoil: str = "") -> None:
     """The four idx files of tiny images; test labels are all 0."""
     folder.mkdir()

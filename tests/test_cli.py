@@ -1,16 +1,20 @@
 """The command line: what it prints, and the code it ends with."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 import safetensors.torch
+import torch
 
 import limbeck
 from limbeck import cli
 from limbeck._errors import Interrupted
 from limbeck.cli import _Bars
+from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
 COMMANDS = ("run", "doctor", "report", "recipes", "targets")
@@ -48,7 +52,8 @@ def test_help_lists_the_commands(ask, arguments):
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "targets make", "targets inspect", "targets verify"]
+    "command",
+    [*COMMANDS, "targets make", "targets inspect", "targets verify", "targets curve"],
 )
 def test_every_command_has_help(ask, command):
     code, said, _ = ask(*command.split(), "--help")
@@ -168,6 +173,41 @@ def test_targets_inspect_says_what_is_stored(ask, finished):
     assert "dense16" in said
 
 
+def test_targets_curve_draws_what_each_codec_would_make_of_a_run(ask, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    arguments = ["targets", "curve", recipe, "--out", tmp_path / "run"]
+    code, said, _ = ask(*arguments, "--set", "targets.codec=auto", "--set", "targets.max_kl=1e-4")
+    assert code == 0
+    assert "B/row   KL" in said
+    drawn = json.loads((tmp_path / "run" / "curve.json").read_text())
+    (chosen,) = [one for one in drawn["codecs"] if one["chosen"]]
+    assert (
+        chosen["error"]
+        <= 1e-4
+        < min(
+            one["error"]
+            for one in drawn["codecs"]
+            if one["bytes_per_row"] < chosen["bytes_per_row"]
+        )
+    )
+    assert (tmp_path / "run" / "curve.html").stat().st_size > 1_000_000
+
+
+def test_a_run_with_codec_auto_says_what_it_took(ask, tmp_path):
+    arguments = ["run", small_file(tmp_path), "--out", tmp_path / "run", "--set", "seeds=1"]
+    code, said, _ = ask(
+        *arguments, "--set", "targets.codec=auto", "--set", "targets.budget=16 B/row"
+    )
+    assert code == 0
+    assert re.search(r"took +sqrt\d", said)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["targets"]["codec"].startswith("sqrt")
+    code, _, said = ask(*arguments, "--set", "targets.codec=auto", "--out", tmp_path / "other")
+    assert code == 2
+    assert 'codec = "auto" goes with a budget' in said
+
+
 def test_targets_inspect_says_how_rows_read_and_what_was_measured(ask, finished):
     _, said, _ = ask("targets", "inspect", finished / "targets")
     said = " ".join(said.split())
@@ -242,6 +282,16 @@ def test_doctor_says_that_all_is_in_order(ask, tmp_path):
     code, said, _ = ask("doctor", small_file(tmp_path))
     assert code == 0
     assert "Everything that was looked at is in order." in said
+
+
+def test_doctor_shows_a_warning_and_ends_with_0(ask, tmp_path):
+    torch.manual_seed(7)
+    save_weights(MLP(64, [32], 10), tmp_path / "random.safetensors")
+    weights = f"teacher.weights={tmp_path / 'random.safetensors'}"
+    code, said, _ = ask("doctor", small_file(tmp_path), "--set", weights)
+    assert code == 0
+    assert "warning: The teacher is at chance level" in said
+    assert "Everything that was looked at is in order but for the warning." in said
 
 
 def test_doctor_ends_with_2_at_a_fault(ask, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck._errors import TrainingError
+from limbeck._errors import ModelError, TrainingError
 from limbeck.data import ArraySamples
 from limbeck.evaluation import (
     Answers,
@@ -51,6 +51,16 @@ def test_rows_that_do_not_count_are_gone():
     got = asked(rows, [[0, 0], [1, 2]], mask)
     assert got.rows.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
     assert got.labels.tolist() == [0, 1, 2]
+
+
+def test_a_model_that_raises_at_some_sample_is_named_with_its_inputs():
+    class Fails(nn.Module):
+        def forward(self, inputs):
+            raise KeyError("no such token")
+
+    answer = as_answerer(Fails(), (HEAD,))
+    with pytest.raises(ModelError, match=r"the model cannot be called with the inputs .* KeyError"):
+        answer(torch.zeros(3, 2))
 
 
 def test_an_answer_that_is_not_finite_is_refused():

@@ -17,7 +17,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"__main__"},
     {"cli"},
     {"pipeline", "doctor", "api"},
-    {"train", "evaluation"},
+    {"train", "evaluation", "_chance"},
     {"targets", "tasks", "methods", "report", "verdict"},
     {"teachers", "models", "_format"},
     {"losses", "metrics", "data", "results", "recipe_file", "_checkpoint", "_outputs"},
@@ -32,6 +32,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "_progress",
         "_interrupt",
     },
+    {"_validation"},
     {"_errors"},
 ]
 DEPTH = {name: depth for depth, floor in enumerate(FLOORS) for name in floor}

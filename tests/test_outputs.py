@@ -59,6 +59,29 @@ def test_one_number_a_sample_needs_no_second_axis():
 
 
 @pytest.mark.parametrize(
+    ("tokens", "logits"), [(151_665, 152_064), (151_665, 151_936), (2000, 2048)]
+)
+def test_logits_that_round_a_vocabulary_up_are_left_out(tokens, logits):
+    head = Head(space="categorical", size=tokens)
+    rows = torch.arange(2.0 * logits).reshape(1, 2, logits)
+    assert read_outputs(rows, [head], who="teacher")["label"].equal(rows[..., :tokens])
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        (1000, (2, 1001)),  # a class of nothing, which may be the first one
+        (1024, (2, 3, 1025)),
+        (1000, (2, 3, 1008)),  # no vocabulary
+        (1024, (2, 3, 1536)),
+    ],
+)
+def test_other_classes_too_many_are_a_mistake(size, shape):
+    with pytest.raises(ShapeError, match=rf"must answer {size} classes for head label, got"):
+        read_outputs(torch.zeros(shape), [Head(space="categorical", size=size)], who="teacher")
+
+
+@pytest.mark.parametrize(
     ("output", "heads", "message"),
     [
         (

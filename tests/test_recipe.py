@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limbeck._errors import RecipeError
+from limbeck._errors import OptionError, RecipeError
 from limbeck.recipe import Augment, Data, Distil, Recipe, Student, Targets, Teacher, Train
 from limbeck.recipe_file import parse_recipe, to_toml
 
@@ -217,3 +217,40 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
 )
 def test_a_fault_is_told_in_the_recipes_own_words(raw, message):
     assert fault(raw) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "Train: epochs: input should be greater than or equal to 1, got 0."),
+        ({"epochs": 2.5}, "Train: epochs: input should be a valid integer, got 2.5."),
+        (
+            {"schedule": "cosin"},
+            "Train: schedule: input should be 'cosine', 'step' or 'constant', got 'cosin'.",
+        ),
+        (
+            {"keep": "best", "validate_every": 0},
+            'Train: keep = "best" needs validate_every of 1 or more.',
+        ),
+        (
+            {"warmup": "0.1", "epoch": 3},
+            "Train: there is no key epoch. Did you mean epochs? Known "
+            f"here: {', '.join(Train.model_fields)}.",
+        ),
+    ],
+)
+def test_a_section_made_in_python_is_refused_in_the_users_words(values, message):
+    with pytest.raises(OptionError) as error:
+        Train(**values)
+    assert str(error.value) == message
+
+
+def test_a_section_within_one_is_named_from_the_outside():
+    inner = {"source": "digits", "augment": {"shif": 1}}
+    with pytest.raises(OptionError) as error:
+        Recipe(**SMALLEST | {"data": inner})
+    assert str(error.value) == (
+        "Recipe: there is no key data.augment.shif. Did you mean shift? Known here: shift, flip."
+    )
+    with pytest.raises(RecipeError, match=r"^recipe mine: there is no key data\.augment\.shif\."):
+        parse_recipe(SMALLEST | {"data": inner}, name="mine")

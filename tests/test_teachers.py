@@ -40,6 +40,19 @@ def test_a_callable_takes_and_gives_numpy_arrays():
     torch.testing.assert_close(said, X @ torch.ones(2, 3))
 
 
+def test_a_teacher_that_raises_at_some_sample_is_named_with_its_inputs():
+    def table(x):
+        return {0.0: [1.0, 2.0, 3.0]}[float(x[0, 0])]
+
+    with pytest.raises(ModelError) as error:
+        Teacher(table, HEADS).answer(torch.ones(4, 2))
+    assert str(error.value) == (
+        "the teacher cannot be called with the inputs (4, 2) float32: KeyError: 1.0. Give it a "
+        "model that takes them."
+    )
+    assert isinstance(error.value.__cause__, KeyError)
+
+
 def test_a_callable_takes_keywords_and_gives_a_dict_by_head():
     def table(a, b):
         return {"price": (a + b)[:, :1], "kind": [[1.0, 2.0, 3.0]] * len(a)}
@@ -76,6 +89,23 @@ def test_an_answer_that_is_not_finite_is_refused_by_head_and_sample():
         "the teacher's answer for head label is not finite at sample 2 of a batch. Look at its "
         "weights and at that input."
     )
+
+
+def test_a_class_may_have_no_mass_but_not_every_class():
+    said = np.zeros((4, 5, 3), dtype=np.float32)
+    said[2, 1, :2] = -np.inf
+    assert Teacher(lambda x: said, HEADS).answer(X)["label"][2, 1].tolist() == [-np.inf] * 2 + [0]
+    for bad in (-np.inf, np.inf):
+        said[2, 1, 2] = bad
+        with pytest.raises(ModelError, match="not finite at sample 2"):
+            Teacher(lambda x: said, HEADS).answer(X)
+
+
+def test_scores_and_numbers_are_finite():
+    said = np.array([[1.0, -np.inf, 0.5]] * 4, dtype=np.float32)
+    for head, outputs in ((HEADS[0], "probabilities"), (Head(space="real", size=3), "logits")):
+        with pytest.raises(ModelError, match="not finite at sample 0"):
+            Teacher(lambda x: said, [head], outputs=outputs).answer(X)
 
 
 def test_another_number_of_classes_is_refused():

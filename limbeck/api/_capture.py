@@ -22,6 +22,8 @@ def capture(
     temperature: float = 4.0,
     codec: str = "dense16",
     codec_options: dict[str, Any] | None = None,
+    budget: str | None = None,
+    max_kl: float | None = None,
     views: int = 1,
     heads: Sequence[Head] = (),
     batch_size: int = 512,
@@ -40,8 +42,10 @@ def capture(
         outputs: "logits", which are put through a softmax, or "probabilities": non-negative
             scores, which are normalised to sum to 1. A `Teacher` knows its own.
         temperature: T > 0 that the targets are softened with.
-        codec: "dense32", "dense16", or "topk".
+        codec: "dense32", "dense16", "sqrt8", ...; or "auto": chosen by `budget` and `max_kl`.
         codec_options: The codec's own options: `{"k": 8}` for topk.
+        budget: For "auto": "16 B/row", or "20 MB" for all rows.
+        max_kl: For "auto": nats of KL divergence that a row may lose.
         views: How many views of each sample to ask for; 1 is the sample as it came.
         heads: What the teacher answers; told from the labels if left out. A `Teacher` knows its
             own.
@@ -64,6 +68,8 @@ def capture(
         temperature=temperature,
         codec=codec,
         codec_options=codec_options,
+        budget=budget,
+        max_kl=max_kl,
         views=views,
         batch_size=batch_size,
         progress=progress,

@@ -3,8 +3,13 @@
 from limbeck.data._arrays import samples as samples
 from limbeck.data._arrays import samples_and_heads as samples_and_heads
 from limbeck.data._data_set import DataSet as DataSet
+from limbeck.data._data_set import check_inputs as check_inputs
 from limbeck.data._data_set import check_split as check_split
 from limbeck.data._dataset_samples import DatasetSamples as DatasetSamples
+from limbeck.data._encoder import CharacterEncoder as CharacterEncoder
+from limbeck.data._encoder import TableEncoder as TableEncoder
+from limbeck.data._encoder import TextEncoder as TextEncoder
+from limbeck.data._encoder import load_encoder as load_encoder
 from limbeck.data._heads import infer_head as infer_head
 from limbeck.data._load import SOURCES as SOURCES
 from limbeck.data._load import load as load

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from limbeck._errors import DataError
-from limbeck.data._dataset_samples import DatasetSamples
+from limbeck.data._dataset_samples import DatasetSamples, item_of
 from limbeck.data._heads import infer_head
 from limbeck.data._samples import ArraySamples, Samples
 from limbeck.data._tensors import as_inputs, as_labels, as_tensor
@@ -81,7 +81,7 @@ def samples_and_heads(data: Any, *, head: str = "label") -> tuple[Samples, tuple
         raw = {head: data.tensors[1]}
     elif isinstance(data, Dataset) and raw:
         # An item says whether numbers were booleans, which the tidy labels no longer show.
-        item = data[0]
+        item = item_of(data, 0)
         first = item.get(head, item.get("label")) if isinstance(item, dict) else item[1]
         if as_tensor("labels", first).dtype == torch.bool:
             raw = {head: raw[head].bool()}

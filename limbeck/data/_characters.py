@@ -7,6 +7,7 @@ import torch
 
 from limbeck._errors import DataError, OptionError
 from limbeck.data._data_set import DataSet
+from limbeck.data._encoder import CharacterEncoder
 from limbeck.data._paths import need_file, need_path
 from limbeck.data._samples import ArraySamples
 from limbeck.data._split import Cut
@@ -56,7 +57,8 @@ def characters(
             {"label": ids[start + 1 : end + 1].reshape(-1, length)},
         )
     head = Head(space="categorical", size=len(vocabulary), classes=vocabulary)
-    return DataSet(**splits, heads=(head,), vocabulary=vocabulary)
+    encoder = CharacterEncoder(characters="".join(vocabulary))
+    return DataSet(**splits, heads=(head,), vocabulary=vocabulary, encoder=encoder)
 
 
 def _read(path: Path, encoding: str) -> str:

@@ -1,12 +1,12 @@
 """Columns of a table: their numbers, texts and categories, checked."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from limbeck._errors import DataError
 
@@ -68,7 +68,7 @@ def numbers_of(split: str, name: str, column: Any) -> NDArray[np.float64]:
     return np.asarray(numbers, dtype=np.float64)
 
 
-def texts_of(table: Any, name: str) -> list[str]:
+def texts_of(split: str, table: Any, name: str) -> list[str]:
     """`(rows,)`.
 
     Raises:
@@ -76,50 +76,76 @@ def texts_of(table: Any, name: str) -> list[str]:
     """
     column = column_of(table, name)
     if not is_text(column):
-        raise DataError(f"column {name!r} must hold text, got {column.type}. Set options.text.")
+        raise DataError(
+            f"column {name!r} of the {split} table must hold text, got {column.type}. Set "
+            "options.text, or mend the column."
+        )
     return list(column.to_pylist())
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """A column's input numbers, as its training rows say."""
+class _Column(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
-    values: Any
-    """The categories, or None for numbers."""
-    mean: float = 0.0
-    deviation: float = 1.0
 
-    @staticmethod
-    def of(train: Any, name: str) -> "Encoder":
-        column = column_of(train, name)
-        if is_text(column):
-            values = pc.unique(column).drop_null().sort()
-            if len(values) > MAX_CATEGORIES:
-                raise DataError(
-                    f"column {name!r} has {len(values)} different texts, more than the "
-                    f"{MAX_CATEGORIES} that a category may have. Leave it out with `features`, or "
-                    "name it as `text`."
-                )
-            return Encoder(name, values)
-        numbers = numbers_of("train", name, column)
-        known = numbers[~np.isnan(numbers)]
-        if len(known) == 0:
-            raise DataError(f"column {name!r} holds no value. Leave it out with `features`.")
-        return Encoder(name, None, float(known.mean()), float(known.std()) or 1.0)
+
+class Numbers(_Column):
+    """A column of numbers, standardised; a missing one is the mean."""
+
+    kind: Literal["numbers"] = "numbers"
+    mean: float
+    deviation: float
 
     def __call__(self, split: str, table: Any) -> NDArray[np.float32]:
-        """`(rows, numbers)`."""
+        """`(rows, 1)`."""
         column = column_of(table, self.name)
-        if self.values is None:
-            if is_text(column):
-                raise DataError(
-                    f"column {self.name!r} holds numbers in the train split and text in the "
-                    f"{split} split. Mend the files."
-                )
-            scaled = (numbers_of(split, self.name, column) - self.mean) / self.deviation
-            return np.nan_to_num(scaled, nan=0.0).astype(np.float32)[:, None]
-        ids = pc.index_in(column.cast(self.values.type), value_set=self.values, skip_nulls=True)
+        if is_text(column):
+            raise DataError(
+                f"column {self.name!r} holds numbers in the train split and text in the {split} "
+                "split. Mend the files."
+            )
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.float64())
+        scaled = (numbers_of(split, self.name, column) - self.mean) / self.deviation
+        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)[:, None]
+
+
+class Categories(_Column):
+    """A column of texts, as a 0 or 1 for each of its training rows' values."""
+
+    kind: Literal["categories"] = "categories"
+    values: tuple[str, ...]
+
+    def __call__(self, split: str, table: Any) -> NDArray[np.float32]:
+        """`(rows, values)`; all 0 for a value that is missing, or is none of them."""
+        column = column_of(table, self.name).cast(pa.string())
+        ids = pc.index_in(column, value_set=pa.array(self.values, pa.string()), skip_nulls=True)
         positions = ids.fill_null(-1).to_numpy(zero_copy_only=False)
         hits: NDArray[np.bool_] = positions[:, None] == np.arange(len(self.values))
         return hits.astype(np.float32)
+
+
+def learned_from(train: Any, name: str) -> Numbers | Categories:
+    """How a column of the training rows, and of any later ones, becomes numbers."""
+    column = column_of(train, name)
+    if is_text(column):
+        values = pc.unique(column).drop_null().sort()
+        if len(values) > MAX_CATEGORIES:
+            raise DataError(
+                f"column {name!r} has {len(values)} different texts, more than the "
+                f"{MAX_CATEGORIES} that a category may have. Leave it out with `features`, or "
+                "name it as `text`."
+            )
+        return Categories(name=name, values=tuple(values.to_pylist()))
+    numbers = numbers_of("train", name, column)
+    known = numbers[~np.isnan(numbers)]
+    if len(known) == 0:
+        raise DataError(f"column {name!r} holds no value. Leave it out with `features`.")
+    with np.errstate(over="ignore"):
+        mean, deviation = float(known.mean()), float(known.std()) or 1.0
+    if not np.isfinite((mean, deviation)).all():
+        raise DataError(
+            f"column {name!r} holds numbers up to {np.abs(known).max():.3g}, too large for a mean "
+            "and a deviation. Divide them, or leave it out with `features`."
+        )
+    return Numbers(name=name, mean=mean, deviation=deviation)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from limbeck._errors import DataError
+from limbeck.data._encoder import Encoder
 from limbeck.data._samples import ArraySamples, Samples
 from limbeck.data._tensors import first_not_finite, parts_of
-from limbeck.signals import Head
+from limbeck.signals import Head, Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class DataSet:
     """What a model must answer."""
     vocabulary: tuple[str, ...] = ()
     """The words or characters behind integer inputs, in order; empty for other inputs."""
+    encoder: Encoder | None = None
+    """What makes inputs of raw rows, for tables and texts; a run keeps it beside its students."""
 
     @property
     def head(self) -> Head:
@@ -54,13 +57,22 @@ def check_split(name: str, samples: Samples, heads: Sequence[Head], *, labels: b
             )
         _check_labels(name, samples.labels[head.name], head)
     if isinstance(samples, ArraySamples):
-        for part_name, part in parts_of(samples.inputs):
-            if (bad := first_not_finite(part)) is not None:
-                what = f"the input {part_name}" if part_name else "the input"
-                raise DataError(
-                    f"{what} of {name} sample {bad} holds a number that is not finite. "
-                    "Remove or fill in such samples."
-                )
+        check_inputs(name, samples.inputs)
+
+
+def check_inputs(name: str, inputs: Inputs) -> None:
+    """Refuse inputs that are not finite; `name` is what their split is called.
+
+    Raises:
+        DataError: It names the sample and the way out.
+    """
+    for part_name, part in parts_of(inputs):
+        if (bad := first_not_finite(part)) is not None:
+            what = f"the input {part_name}" if part_name else "the input"
+            raise DataError(
+                f"{what} of {name} sample {bad} holds a number that is not finite. "
+                "Remove or fill in such samples."
+            )
 
 
 def _check_labels(name: str, labels: Tensor, head: Head) -> None:

@@ -1,6 +1,6 @@
 """Samples of a map-style torch dataset, read when they are asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck._errors import DataError
+from limbeck._errors import DataError, LimbeckError
+from limbeck._lookup import first_line
 from limbeck.data._tensors import (
     Keys,
     as_inputs,
@@ -76,7 +77,9 @@ class DatasetSamples:
         return ({self._head: torch.cat(labels)} if labels else {}), keys
 
     def _collate(self, index: Tensor) -> tuple[Inputs, Tensor | None]:
-        items = [self._dataset[i] for i in self._positions[index].tolist()]
+        positions = self._positions[index].tolist()
+        items = [item_of(self._dataset, position) for position in positions]
+        self._check_one_form(items, positions)
         if isinstance(items[0], dict):
             columns = {name: stack(name, (item[name] for item in items)) for name in items[0]}
             labels = columns.pop(self._head if self._head in columns else "label", None)
@@ -91,6 +94,15 @@ class DatasetSamples:
                 "returns such items."
             )
         return inputs, None if labels is None else as_labels("labels", labels)
+
+    def _check_one_form(self, items: Sequence[Any], positions: Sequence[int]) -> None:
+        first, where = _form(items[0]), positions[0]
+        for item, position in zip(items, positions, strict=True):
+            if (form := _form(item)) != first:
+                raise DataError(
+                    f"items of the dataset {_name(self._dataset)} must be of one form, got {first} "
+                    f"at sample {where} and {form} at sample {position}. Mend its __getitem__."
+                )
 
     def _check_finite(self, inputs: Inputs, index: Tensor) -> None:
         for name, part in parts_of(inputs):
@@ -126,6 +138,8 @@ class DatasetSamples:
 
     def fetch(self, index: Tensor, view: int = 0) -> Batch:
         """These samples as one batch of one view."""
+        if len(index) == 0:  # what a process gets of a batch smaller than their number
+            return self.fetch(torch.zeros(1, dtype=torch.int64), view).slice(0, 0)
         raw, labels = self._collate(index)
         if view:
             raw = self._views.of(raw, content_keys(raw), view)
@@ -166,3 +180,27 @@ class DatasetSamples:
 
 def _listed(shapes: Mapping[str, torch.Size]) -> str:
     return ", ".join(f"{name} {tuple(shape)}".strip() for name, shape in shapes.items())
+
+
+def item_of(dataset: Any, position: int) -> Any:
+    """What a dataset gives at `position`; a `DataError` that names both, if it raises."""
+    try:
+        return dataset[position]
+    except LimbeckError:
+        raise
+    except Exception as failure:
+        raise DataError(
+            f"the dataset {_name(dataset)} raised {type(failure).__name__} at sample {position}: "
+            f"{first_line(failure)}. Mend its __getitem__, or leave that sample out."
+        ) from failure
+
+
+def _name(dataset: Any) -> str:
+    return type(dataset).__qualname__
+
+
+def _form(item: Any) -> str:
+    if isinstance(item, dict):
+        return f"a dict with the keys {', '.join(sorted(map(str, item)))}"
+    is_pair = isinstance(item, (tuple, list)) and len(item) == 2
+    return "(input, label)" if is_pair else type(item).__name__

@@ -14,20 +14,21 @@ from limbeck._errors import DataError, OptionError, did_you_mean
 from limbeck._lookup import check_choice, first_line
 from limbeck._shapes import check_positive
 from limbeck.data._columns import (
-    Encoder,
     Missing,
     column_of,
     is_text,
+    learned_from,
     numbers_of,
     refuse_infinite,
     refuse_missing,
     texts_of,
 )
 from limbeck.data._data_set import DataSet
+from limbeck.data._encoder import TableEncoder, TextEncoder
 from limbeck.data._samples import ArraySamples
 from limbeck.data._split import Cut
-from limbeck.data._text import build_vocabulary, encode_texts, longest
-from limbeck.signals import Head, Inputs
+from limbeck.data._text import build_vocabulary, longest
+from limbeck.signals import Head
 
 Task = Literal["", "classification", "regression"]
 
@@ -108,22 +109,31 @@ def encode_tables(train: Any, validation: Any, test: Any, cut: Cut, columns: Col
     )
     named = dict(zip(tables, splits, strict=True))
     labels = {name: _labels(name, table, head, values, columns) for name, table in named.items()}
-    vocabulary: tuple[str, ...] = ()
-    if columns.text:
-        texts = {name: texts_of(table, columns.text) for name, table in named.items()}
-        vocabulary = build_vocabulary(texts["train"], min_count=columns.min_count)
-        length = longest(texts["train"], max_length=columns.max_length)
-        encoded: dict[str, Inputs] = {
-            name: encode_texts(part, vocabulary, length=length) for name, part in texts.items()
-        }
-    else:
-        encoders = [Encoder.of(named["train"], name) for name in inputs]
-        encoded = {
-            name: torch.from_numpy(np.concatenate([e(name, table) for e in encoders], axis=1))
-            for name, table in named.items()
-        }
-    samples = {name: ArraySamples(encoded[name], {"label": labels[name]}) for name in named}
-    return DataSet(**samples, heads=(head,), vocabulary=vocabulary)
+    encoder = _learned_from(named["train"], inputs, columns)
+    samples = {
+        name: ArraySamples(encoder.encode(name, table), {"label": labels[name]})
+        for name, table in named.items()
+    }
+    vocabulary = encoder.vocabulary if isinstance(encoder, TextEncoder) else ()
+    return DataSet(**samples, heads=(head,), vocabulary=vocabulary, encoder=encoder)
+
+
+def _learned_from(
+    train: Any, inputs: Sequence[str], columns: Columns
+) -> TableEncoder | TextEncoder:
+    if not columns.text:
+        return TableEncoder(
+            columns=tuple(learned_from(train, name) for name in inputs),
+            missing=columns.missing,
+            target_scale=columns.target_scale,
+        )
+    texts = texts_of("train", train, columns.text)
+    return TextEncoder(
+        column=columns.text,
+        vocabulary=build_vocabulary(texts, min_count=columns.min_count),
+        length=longest(texts, max_length=columns.max_length),
+        target_scale=columns.target_scale,
+    )
 
 
 def _chosen(split: str, table: Any, inputs: Sequence[str], columns: Columns) -> Any:

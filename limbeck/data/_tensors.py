@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import DataError
+from limbeck._lookup import first_line
 from limbeck.signals import Inputs
 
 Keys = NDArray[np.uint64]
@@ -24,7 +25,12 @@ def as_tensor(what: str, value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value.detach()
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(
+            f"{what} must be one array of numbers: {first_line(error)}. Pad or cut its parts."
+        ) from None
     if array.dtype.kind not in "biuf":
         raise DataError(
             f"{what} must be numbers, got an array of {array.dtype}. Turn text into class ids "

@@ -12,10 +12,11 @@ from limbeck.doctor._forecast import Asking, look_ahead, median_seconds
 from limbeck.doctor._parts import Parts, look_at_parts
 from limbeck.doctor._proofs import look_at_proofs
 from limbeck.doctor._stored import look_at_stored_rows, transfer_set_size
+from limbeck.doctor._teacher import look_at_score
 from limbeck.doctor._terms import COLUMNS, look_at_terms
 from limbeck.recipe import Recipe
 from limbeck.signals import Dense, Rows
-from limbeck.tasks import load_task
+from limbeck.tasks import Task, load_task
 
 
 def examine(recipe: Recipe) -> Findings:
@@ -35,22 +36,25 @@ def examine(recipe: Recipe) -> Findings:
         OptionError: The metric or an option of the data does not exist.
     """
     found = Findings()
-    data = load_task(recipe.data).data
+    task = load_task(recipe.data)
     device = PartialState(cpu=only_cpu()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        parts = look_at_parts(recipe, data, device, found)
+        parts = look_at_parts(recipe, task.data, device, found)
         if parts is not None:
             # What raises here is a fault too, and ends the examination.
-            found.attempt(lambda: _look_at_learning(recipe, data, parts, device, found))
+            found.attempt(lambda: _look_at_learning(recipe, task, parts, device, found))
     return found
 
 
 def _look_at_learning(
-    recipe: Recipe, data: DataSet, parts: Parts, device: torch.device, found: Findings
+    recipe: Recipe, task: Task, parts: Parts, device: torch.device, found: Findings
 ) -> None:
+    data = task.data
     taught = _taught(recipe, data, parts, device, found)
     knows = recipe.teacher.weights is not None
+    if knows:
+        look_at_score(parts.teacher, task, found)
     rows = []
     for lesson in parts.lessons:
         rows += look_at_terms(lesson, taught, found, teacher_knows=knows)

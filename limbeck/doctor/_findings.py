@@ -1,4 +1,4 @@
-"""What was found: tables to read, notes to know, and faults to mend before the run."""
+"""What was found: tables to read, notes and warnings to know, and faults to mend before the run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +19,8 @@ class Findings:
     """What was measured."""
     notes: list[str] = field(default_factory=list)
     """What to keep in mind when reading them."""
+    warnings: list[str] = field(default_factory=list)
+    """What a run would do as it was told, and that is hardly what was meant."""
     faults: list[str] = field(default_factory=list)
     """What would go wrong, each with its way out; empty when all is in order."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck._errors import DataError
 from limbeck._outputs import shape_of
@@ -19,11 +19,12 @@ from limbeck.doctor._lessons import (
     make_teacher,
     one_batch,
 )
+from limbeck.doctor._splits import look_at_splits
 from limbeck.methods import Objective, objective, supervised
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
-from limbeck.targets import make_codec
+from limbeck.targets import check_choice_of_codec, codec_or_stand_in
 from limbeck.teachers import Teacher
 
 
@@ -57,6 +58,8 @@ def look_at_parts(
     lessons = _lessons(recipe, data.train, terms or (), interface, device, found)
     found.tables.append(_heads_table(data.heads, batch))
     found.tables.append(_models_table(recipe, teacher, answers, lessons))
+    asked = _asked(None if answers is None else teacher, lessons)
+    look_at_splits(data, asked, recipe.train.batch_size, device, found)
     _add_notes(recipe, batch, found)
     if terms is None or teacher is None or answers is None or found.faults:
         return None
@@ -83,7 +86,9 @@ def _check_labels(data: DataSet) -> None:
 
 
 def _check_codec(recipe: Recipe, heads: tuple[Head, ...]) -> None:
-    codec = make_codec(recipe.targets.codec, recipe.targets.codec_options)
+    targets = recipe.targets
+    check_choice_of_codec(targets.codec, targets.budget, targets.max_kl)
+    codec = codec_or_stand_in(recipe.targets.codec, recipe.targets.codec_options)
     for head in heads:
         codec.columns(head)
 
@@ -136,6 +141,13 @@ def _lessons(
     return [teacher for teacher in teachers if teacher is not None] + controls + able
 
 
+def _asked(teacher: Teacher | None, lessons: Sequence[Lesson]) -> dict[str, nn.Module]:
+    """Who is asked about other splits, of those who can answer; a control is its student."""
+    asked = {} if teacher is None else {"the teacher": teacher.model}
+    asked |= {one.name: one.learner.model for one in lessons if one.stage == "distil"}
+    return {name: model for name, model in asked.items() if isinstance(model, nn.Module)}
+
+
 def _heads_table(heads: Sequence[Head], batch: Batch) -> tuple[str, list[str], list[list[str]]]:
     columns = ["head", "space", "size", "inputs", "labels"]
     rows = [
@@ -157,9 +169,7 @@ def _models_table(
     rows = []
     if teacher is not None and answers is not None:
         parameters = (
-            f"{parameter_count(teacher.model):,}"
-            if isinstance(teacher.model, torch.nn.Module)
-            else "-"
+            f"{parameter_count(teacher.model):,}" if isinstance(teacher.model, nn.Module) else "-"
         )
         rows.append(["teacher", recipe.teacher.model, parameters, _shapes(answers)])
     for lesson in lessons:

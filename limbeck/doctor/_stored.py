@@ -9,7 +9,7 @@ from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Answers
 from limbeck.recipe import Targets
 from limbeck.signals import Head, Rows
-from limbeck.targets import as_stored, compressed, faithfulness, make_codec
+from limbeck.targets import as_stored, codec_or_stand_in, compressed, faithfulness
 
 LARGEST_KL = 0.01
 """Nats per row that a codec without bias may lose."""
@@ -40,7 +40,7 @@ def look_at_stored_rows(
         ModelError: The answers are not what `compress` takes.
         OptionError: The codec cannot hold them.
     """
-    codec = make_codec(settings.codec, settings.codec_options)
+    codec = codec_or_stand_in(settings.codec, settings.codec_options)
     rows: dict[str, Rows] = {}
     table, total_bytes, num_samples = [], 0, 1
     for head in heads:

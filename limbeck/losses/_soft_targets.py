@@ -6,6 +6,9 @@ from torch import Tensor
 
 from limbeck._shapes import check_positive, check_same_shape
 
+LOWEST = -1e30
+"""Below the logarithm of any probability but 0, and finite, so that it has a gradient."""
+
 
 def soft_targets(
     student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0
@@ -35,13 +38,34 @@ def soft_targets(
         >>> soft_targets(logits, logits)
         tensor([0.])
     """
-    check_positive(temperature=temperature)
-    check_same_shape(student_logits=student_logits, teacher_logits=teacher_logits)
-    student = F.log_softmax(at_least_float32(student_logits) / temperature, dim=-1)
-    teacher = F.log_softmax(at_least_float32(teacher_logits.detach()) / temperature, dim=-1)
+    student, teacher = log_probabilities(student_logits, teacher_logits, temperature=temperature)
+    return temperature**2 * relative_entropy(teacher, student)
+
+
+def soft_cross_entropy(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0
+) -> Tensor:
+    r"""Cross-entropy of the student's softened distribution under the teacher's.
+
+    Computes $-T^2 \sum_c p_c \log q_c$ with $p = softmax(t / T)$, $q = softmax(s / T)$:
+    `soft_targets` and $T^2$ times the teacher's own entropy, which no student can lower. The
+    gradient is the same.
+
+    Args:
+        student_logits: $s$, shape `(..., classes)`.
+        teacher_logits: $t$, shape `(..., classes)`. No gradient flows into it.
+        temperature: $T > 0$, as in `soft_targets`.
+
+    Returns:
+        One loss per row, in nats times $T^2$, shape `(...)`.
+
+    Raises:
+        OptionError: `temperature` is not above 0.
+        ShapeError: The two shapes differ.
+    """
+    student, teacher = log_probabilities(student_logits, teacher_logits, temperature=temperature)
     probability = teacher.exp()  # (..., classes)
-    gap = (teacher - student).masked_fill(probability == 0, 0.0)
-    return temperature**2 * (probability * gap).sum(dim=-1)
+    return -(temperature**2) * (probability * student.masked_fill(probability == 0, 0.0)).sum(-1)
 
 
 def soft_binary_targets(
@@ -73,6 +97,29 @@ def soft_binary_targets(
     gap_yes = F.logsigmoid(teacher) - F.logsigmoid(student)  # (..., classes)
     gap_no = F.logsigmoid(-teacher) - F.logsigmoid(-student)
     return temperature**2 * (yes * gap_yes + no * gap_no).sum(dim=-1)
+
+
+def log_probabilities(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Both sides' log-probabilities at T, `(..., classes)` each; the teacher's without gradient.
+
+    Raises:
+        OptionError: `temperature` is not above 0.
+        ShapeError: The two shapes differ.
+    """
+    check_positive(temperature=temperature)
+    check_same_shape(student_logits=student_logits, teacher_logits=teacher_logits)
+    student = F.log_softmax(at_least_float32(student_logits) / temperature, dim=-1)
+    teacher = F.log_softmax(at_least_float32(teacher_logits.detach()) / temperature, dim=-1)
+    return student, teacher
+
+
+def relative_entropy(log_probability: Tensor, log_other: Tensor) -> Tensor:
+    """KL divergence from one distribution to another, `(..., classes)` to `(...)`."""
+    probability = log_probability.exp()  # (..., classes)
+    gap = (log_probability - log_other).masked_fill(probability == 0, 0.0)
+    return (probability * gap).sum(dim=-1)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

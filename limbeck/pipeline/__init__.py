@@ -1,7 +1,8 @@
 """The run: its stages in order, their records, and what they are summed up to."""
 
+from limbeck.pipeline._curve import draw_curve as draw_curve
 from limbeck.pipeline._run import compare_targets as compare_targets
 from limbeck.pipeline._run import make_targets as make_targets
 from limbeck.pipeline._run import run as run
 
-__all__ = ["compare_targets", "make_targets", "run"]
+__all__ = ["compare_targets", "draw_curve", "make_targets", "run"]

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._errors import DataError, ModelError
-from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
+from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.methods import mean_terms, objective, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
-from limbeck.targets import as_stored, compressed, make_codec
+from limbeck.targets import as_stored, check_choice_of_codec, codec_or_stand_in, compressed
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
 from limbeck.train import check_batch_norm, check_weights, make_optimizer
@@ -40,7 +40,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 f"the train split has no labels for head {head.name}, which the control learns "
                 "from. Give it labels."
             )
-    answers = _ask_teacher(recipe, batch, interface, len(train))
+    answers = _ask_teacher(recipe, task, batch, interface)
     rows: Mapping[str, Rows] = (
         _uniform(answers, heads) if recipe.distil.live else _stored(answers, heads, recipe)
     )
@@ -60,31 +60,25 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         logits = _learner_says(model, student.outputs, heads, batch, who=who)
         for terms in (supervised(heads), soft):
             _check_gradient(mean_terms(terms, logits, rows, batch), who=who)
-        for split in ("validation", "test"):
-            _check_split(model, split, task, heads, who=who)
+        _check_splits(model, task, heads, who=who)
 
 
-def _check_split(
-    model: nn.Module, split: str, task: Task, heads: tuple[Head, ...], *, who: str
-) -> None:
+@torch.no_grad()
+def _check_splits(model: nn.Module, task: Task, heads: tuple[Head, ...], *, who: str) -> None:
     """Refuse samples of another split that the model cannot be called with, or labelled otherwise.
 
     They are read after training, when it is late to say so.
     """
-    samples = task.data.validation if split == "validation" else task.data.test
-    batch = samples.fetch(torch.arange(min(NUM_SAMPLES, len(samples))))
-    with torch.no_grad(), calling(f"{who}, on {split} samples,", batch.inputs):
-        said = read_outputs(call(model, batch.inputs), heads, who=who)
-    check_fit(said, heads, batch, who=f"{who}, on {split} samples,")
+    for split, samples in (("validation", task.data.validation), ("test", task.data.test)):
+        batch = samples.fetch(torch.arange(min(NUM_SAMPLES, len(samples))))
+        answers_of(model, batch, heads, who=f"{who}, on {split} samples,")
 
 
 def _learner_says(
     model: nn.Module, outputs: str, heads: tuple[Head, ...], batch: Batch, *, who: str
 ) -> dict[str, Tensor]:
     """The logits, or numbers, of a model that is to be trained; they keep their gradient."""
-    with calling(who, batch.inputs):
-        said = read_outputs(call(model, batch.inputs), heads, who=who.removeprefix("the "))
-    check_fit(said, heads, batch, who=who)
+    said = answers_of(model, batch, heads, who=who)
     for head in heads:
         rows = said[head.name]
         check_outputs(rows, head, outputs, who=who)
@@ -106,9 +100,9 @@ def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
 
 
 def _ask_teacher(
-    recipe: Recipe, batch: Batch, interface: Interface, num_samples: int
+    recipe: Recipe, task: Task, batch: Batch, interface: Interface
 ) -> dict[str, Tensor]:
-    settings = recipe.teacher
+    settings, num_samples = recipe.teacher, len(task.data.train)
     model = build(settings.model, settings.options, interface, seed=settings.seed)
     if settings.weights is None:
         check_weights(model, who="teacher")
@@ -134,6 +128,7 @@ def _ask_teacher(
                 compress=recipe.targets.compress,
                 temperature=recipe.targets.temperature,
             )
+    _check_splits(model, task, interface.heads, who="the teacher")
     return answers
 
 
@@ -151,7 +146,8 @@ def _stored(
 ) -> dict[str, Rows]:
     """Uniform rows as a transfer set would give them back."""
     settings = recipe.targets
-    codec = make_codec(settings.codec, settings.codec_options)
+    check_choice_of_codec(settings.codec, settings.budget, settings.max_kl)
+    codec = codec_or_stand_in(settings.codec, settings.codec_options)
     uniform = _uniform(answers, heads)
     rows: dict[str, Rows] = {}
     for head in heads:

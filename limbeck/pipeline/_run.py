@@ -199,4 +199,6 @@ def _save_students(context: Context, students: Sequence[Pass]) -> list[Path]:
             outputs=settings.outputs,
         )
         files += [folder / "student.safetensors", folder / "student.json"]
+        if (encoder := context.task.data.encoder) is not None:
+            files.append(encoder.save(folder))
     return files

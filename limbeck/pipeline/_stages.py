@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from torch import nn
 
+from limbeck._chance import chance_warnings
 from limbeck._files import file_hash, fingerprint
 from limbeck.methods import Objective, objective, supervised
 from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
-from limbeck.pipeline._warnings import chance_warnings
 from limbeck.signals import Batch, Dense, Rows
 from limbeck.targets import TransferSet, capture
 from limbeck.teachers import Teacher
@@ -123,6 +123,8 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
             temperature=settings.temperature,
             codec=settings.codec,
             codec_options=settings.codec_options,
+            budget=settings.budget,
+            max_kl=settings.max_kl,
             views=settings.views,
             processes=context.processes,
             progress=context.progress,

@@ -192,7 +192,7 @@ def _sizes(task: Task) -> dict[str, int]:
 def _targets(targets: TransferSet, recipe: Recipe) -> results.Targets:
     card = targets.card
     return results.Targets(
-        codec=recipe.targets.codec,
+        codec=targets.manifest.settings.codec,
         rows=card.rows,
         bytes=card.bytes,
         bytes_per_row=card.bytes_per_row,

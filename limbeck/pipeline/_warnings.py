@@ -1,15 +1,12 @@
 """What the user must know of a teacher before they believe its student."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from limbeck._chance import chance_warnings
 from limbeck.data import DataSet
-from limbeck.metrics import Metric
 from limbeck.tasks import Task
 
 
@@ -32,7 +29,7 @@ def teacher_warnings(
     warnings = chance_warnings(task, teacher_validation)
     for name, scores in control_validation.items():
         control = statistics.fmean(scores)
-        if not _better(teacher_validation, control, metric):
+        if not metric.is_better(teacher_validation, control):
             warnings.append(
                 f"The teacher is not better than student {name} without it: validation "
                 f"{metric.name} {teacher_validation:.4g} against {control:.4g} for the control. "
@@ -51,40 +48,3 @@ def teacher_warnings(
 def leaked_samples(data: DataSet) -> int:
     """How many test samples have the content of a training sample."""
     return int(np.isin(data.test.keys, data.train.keys).sum())
-
-
-def chance_warnings(task: Task, teacher_validation: float) -> list[str]:
-    """A warning about a teacher that is no better than an answer that does not look."""
-    metric = task.metric
-    chance = constant_score(task.data, metric)
-    margin = 0.0
-    if metric.name in ("accuracy", "exact_match"):  # shares of so many samples: two standard errors
-        margin = 2 * math.sqrt(chance * (1 - chance) / len(task.data.validation))
-    if _better(teacher_validation, chance + margin, metric):
-        return []
-    return [
-        f"The teacher is at chance level: validation {metric.name} {teacher_validation:.4g}, and "
-        f"{chance:.4g} for the best constant answer. It has nothing to teach; look at its "
-        "weights, its inputs and the order of its classes."
-    ]
-
-
-def constant_score(data: DataSet, metric: Metric) -> float:
-    """The validation score of the best answer that does not look: the training labels' mean."""
-    head = data.head
-    train, labels = data.train.labels[head.name], data.validation.labels[head.name]
-    if head.space == "categorical":
-        share = torch.bincount(train.flatten(), minlength=head.size).float() + 1e-6
-        row = (share / share.sum()).log()
-        return metric.score(_repeat(row, labels.numel()), labels.flatten())
-    mean = train.float().mean(0)
-    row = torch.logit(mean, eps=1e-6) if head.space == "binary" else mean
-    return metric.score(_repeat(row, len(labels)), labels)
-
-
-def _repeat(row: Tensor, rows: int) -> Tensor:
-    return row.expand(rows, -1)
-
-
-def _better(score: float, other: float, metric: Metric) -> bool:
-    return score > other if metric.higher_is_better else score < other

@@ -1,3 +1,5 @@
-"""The page of a run: one HTML file, made from the result files alone."""
+"""Pages of one HTML file each, made from result files alone."""
 
+from limbeck.report._codec_curve import CodecPoint as CodecPoint
+from limbeck.report._codec_curve import write_codec_curve as write_codec_curve
 from limbeck.report._page import write_page as write_page

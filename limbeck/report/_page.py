@@ -7,8 +7,8 @@ from typing import Any
 
 from limbeck import _format as form
 from limbeck._files import write_text
-from limbeck.report._palette import DARK, LIGHT, css_variables, dark_partners
 from limbeck.report._tables import ROLES, facts, gain_strip, model_rows
+from limbeck.report._template import render
 from limbeck.results import Details, Report, read_results
 
 _MAX_CARDS = 24
@@ -33,23 +33,12 @@ def write_page(folder: Path) -> Path:
 
 
 def _render(report: Report, details: Details) -> str:
-    # These take a second to import, and only a page needs them.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
+    # It takes a second to import plotly, and only a page needs it.
     from limbeck.report._plots import class_note, figures
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     plots = figures(report, details)
-    # The package's own style sheet, script and library are no data: they go in as they are.
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         name=report.recipe.get("name") or "unnamed run",
         report=report,
         details=details,
@@ -65,10 +54,6 @@ def _render(report: Report, details: Details) -> str:
         max_cards=_MAX_CARDS,
         recipe=_as_toml(report.recipe),
         versions={"limbeck": report.limbeck} | report.versions,
-        light=Markup(css_variables(LIGHT)),
-        dark=Markup(css_variables(DARK)),
-        dark_partners=dark_partners(),
-        plotly_js=Markup(get_plotlyjs()),
     )
 
 

@@ -3,6 +3,9 @@
 from limbeck.targets._aligned import AlignedTargets as AlignedTargets
 from limbeck.targets._capture import Processes as Processes
 from limbeck.targets._capture import capture as capture
+from limbeck.targets._choose import check_choice_of_codec as check_choice_of_codec
+from limbeck.targets._choose import choose as choose
+from limbeck.targets._choose import codec_or_stand_in as codec_or_stand_in
 from limbeck.targets._compare import compare as compare
 from limbeck.targets._compress import COMPRESSIONS as COMPRESSIONS
 from limbeck.targets._compress import compressed as compressed
@@ -14,6 +17,8 @@ from limbeck.targets._measure import Faithfulness as Faithfulness
 from limbeck.targets._measure import faithfulness as faithfulness
 from limbeck.targets._transfer_set import TransferSet as TransferSet
 from limbeck.targets._trial import as_stored as as_stored
+from limbeck.targets._try_codecs import Measured as Measured
+from limbeck.targets._try_codecs import try_codecs as try_codecs
 from limbeck.targets.codecs import CODECS as CODECS
 from limbeck.targets.codecs import Codec as Codec
 from limbeck.targets.codecs import make_codec as make_codec
@@ -26,14 +31,19 @@ __all__ = [
     "Codec",
     "Faithfulness",
     "Manifest",
+    "Measured",
     "Processes",
     "TransferSet",
     "as_stored",
     "capture",
+    "check_choice_of_codec",
+    "choose",
+    "codec_or_stand_in",
     "compare",
     "compressed",
     "data_fingerprint",
     "describe",
     "faithfulness",
     "make_codec",
+    "try_codecs",
 ]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck._errors import DataError, OptionError, TargetsError
-from limbeck._files import only_writer
+from limbeck._errors import DataError, OptionError, StorageError, TargetsError
+from limbeck._files import only_writer, storage_errors, write_along
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
+from limbeck.targets._choose import (
+    AUTO,
+    check_choice_of_codec,
+    choose,
+    chosen_by,
+    codec_or_stand_in,
+)
 from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
@@ -35,7 +42,7 @@ from limbeck.targets._manifest import (
     write_manifest,
 )
 from limbeck.targets._remote import Place, place_of
-from limbeck.targets._shard_writer import ShardWriter, salvage
+from limbeck.targets._shard_writer import ShardWriter, remove_leftovers, salvage
 from limbeck.targets._shards import (
     RowsPerSample,
     Shard,
@@ -54,6 +61,7 @@ from limbeck.targets._state_file import (
 )
 from limbeck.targets._store import Store
 from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets._try_codecs import try_codecs
 from limbeck.targets.codecs import Codec, make_codec
 from limbeck.teachers import Teacher
 
@@ -86,6 +94,8 @@ def capture(
     temperature: float = 4.0,
     codec: str = "dense16",
     codec_options: Mapping[str, Any] | None = None,
+    budget: str | None = None,
+    max_kl: float | None = None,
     views: int = 1,
     batch_size: int = 512,
     processes: Processes = Processes(),
@@ -106,8 +116,11 @@ def capture(
             of real heads are kept as they are.
         temperature: T > 0. The higher, the more the small probabilities show; 1 is what the
             teacher says.
-        codec: A key of `CODECS`: "dense16", "dense32", "sqrt8", ..., "topk".
+        codec: A key of `CODECS`: "dense16", "dense32", "sqrt8", ..., "topk"; or "auto": some
+            thousand rows are tried, and the codec is chosen by `budget` and `max_kl`.
         codec_options: The codec's own: `{"k": 8}` for topk.
+        budget: For "auto": "16 B/row", or "20 MB" for all rows; what is stored, keys and all.
+        max_kl: For "auto": nats a row that may be lost, above 0.
         views: How many views of each sample, from view 0, the sample as it came.
         batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
         processes: Who else asks, into the same folder.
@@ -121,23 +134,34 @@ def capture(
     """
     place = place_of(folder)
     folder = place.folder
-    settings = _settings(
-        teacher, samples, compress, temperature, make_codec(codec, codec_options or {}), views
-    )
+    check_choice_of_codec(codec, budget, max_kl)
     if batch_size < 1:
         raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
-    if place.open():
+    named = codec_or_stand_in(codec, codec_options or {})
+    settings = _settings(teacher, samples, compress, temperature, named, views)
+    done = place.open()
+    if codec == AUTO:
+        place.fetch()
+        settings = settings.model_copy(update={"chosen_by": chosen_by(budget, max_kl)})
+        settings = _with_earlier_choice(folder, settings) or _with_choice(
+            teacher, samples, settings, budget, max_kl, progress
+        )
+    if done:
         finished = TransferSet(folder)
         _refuse_others(folder, settings, finished.manifest.settings)
         _ask_again(finished, teacher, samples)
         return finished
     place.begin()
     batch_size = min(batch_size, _affordable(samples, teacher.heads))
-    with only_writer(folder) if processes.index == 0 else nullcontext():
+    with ExitStack() as stack:
         if processes.index == 0:
+            let_fellows_in = stack.enter_context(only_writer(folder))
             place.pull()
             _begin(teacher, samples, place, settings, batch_size)
+            let_fellows_in()
         processes.wait()
+        if processes.index > 0:
+            stack.enter_context(write_along(folder))
         place.pull()
         shards = whole_shards(folder)
         state = shards[0].settings.state if shards else state_in(folder)
@@ -147,7 +171,7 @@ def capture(
         processes.wait()
         if processes.index == 0:
             place.pull()
-            write_manifest(folder, manifest_of(whole_shards(folder)))
+            _finish(folder, settings)
             place.put(MANIFEST)
         processes.wait()
     place.open()
@@ -159,6 +183,47 @@ def capture(
             place.remove(MANIFEST)
             raise
     return made
+
+
+def _with_earlier_choice(folder: Path, settings: Settings) -> Settings | None:
+    """The same settings with the codec that was chosen by the same bounds for what is there."""
+    with storage_errors(folder):
+        if (folder / MANIFEST).exists():
+            earlier = TransferSet(folder).manifest.settings
+        else:
+            shards = whole_shards(folder)
+            if not shards:
+                return None
+            earlier = shards[0].settings
+    if earlier.chosen_by != settings.chosen_by:
+        return None
+    return settings.model_copy(
+        update={"codec": earlier.codec, "codec_options": earlier.codec_options}
+    )
+
+
+def _with_choice(
+    teacher: Teacher,
+    samples: Samples,
+    settings: Settings,
+    budget: str | None,
+    max_kl: float | None,
+    progress: Progress,
+) -> Settings:
+    """The same settings with the codec that fits best."""
+    tried = try_codecs(
+        teacher,
+        samples,
+        compress=settings.compress,
+        temperature=settings.temperature,
+        views=settings.views,
+        progress=progress,
+    )
+    rows = len(np.unique(samples.keys)) * settings.views * tried[0].rows_per_sample
+    chosen = choose(tried, rows=rows, budget=budget, max_kl=max_kl)
+    for one in tried:
+        progress.say(f"{'took' if one is chosen else '    '} {one}")
+    return settings.model_copy(update={"codec": chosen.codec, "codec_options": chosen.options})
 
 
 def _ask_again(targets: TransferSet, teacher: Teacher, samples: Samples) -> None:
@@ -248,6 +313,17 @@ def _begin(
         }
         if checksum := write_states(folder, states):
             place.put(state_path(folder, checksum).name)
+
+
+def _finish(folder: Path, settings: Settings) -> None:
+    shards = whole_shards(folder)
+    if fault := index_of(shards).fault(views=settings.views, data=settings.data):
+        raise StorageError(
+            f"files in {folder} were lost while it was written: {fault}. Run the same command "
+            "again: only what is missing is asked."
+        )
+    write_manifest(folder, manifest_of(shards))
+    remove_leftovers(folder)
 
 
 def _pieces(

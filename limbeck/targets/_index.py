@@ -1,6 +1,7 @@
 """Where the rows of a sample are: found by its content key, never by its position."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,12 @@ class KeyIndex:
             at = np.flatnonzero(views == view)
             order = at[np.argsort(keys[at])]
             self._by_view[int(view)] = (keys[order], order)
+
+    @classmethod
+    def joined(cls, keys: Sequence[Keys], views: Sequence[NDArray[np.int32]]) -> "KeyIndex":
+        """The index of several lots of rows, one after the other."""
+        none = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int32)
+        return cls(np.concatenate([none[0], *keys]), np.concatenate([none[1], *views]))
 
     def fault(self, *, views: int, data: str) -> str | None:
         """Why this is not one row for each of `views` views of the samples `data`, or None."""

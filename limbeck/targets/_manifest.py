@@ -78,6 +78,8 @@ class Settings(_Record):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     codec: str
     codec_options: dict[str, JsonValue]
+    chosen_by: str = ""
+    """The bounds that the codec was chosen by; empty if it was named."""
     state: Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")] = ""
     """Checksum of the file of what the codec learned of the heads; empty if it learned nothing."""
 

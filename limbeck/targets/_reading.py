@@ -9,7 +9,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck._errors import TargetsError
-from limbeck._files import file_hash, storage_errors, write_json
+from limbeck._files import file_hash, reading_errors, storage_errors, write_json
 from limbeck.targets._columns import Columns
 from limbeck.targets._manifest import HeadRecord, Manifest
 from limbeck.targets._shards import Shard, damaged_shard, parts_of, read_blocks
@@ -57,12 +57,21 @@ def mapped(
     copy = folder / f".unpacked-{fingerprint}"
     if not (copy / _CONTENTS).is_file():
         _unpack(shards, manifest, copy)
-    _check_copy(copy)
-    parts = {
-        name: np.asarray(np.memmap(copy / f"{number}.bin", dtype=column.dtype, mode="r"))
-        for number, (name, column, _) in enumerate(_parts(manifest))
-    }
-    return _columns(manifest, parts)
+    _check_copy(copy, [f"{number}.bin" for number, _ in enumerate(_parts(manifest))])
+    try:
+        parts = {
+            name: _mapped(copy / f"{number}.bin", column)
+            for number, (name, column, _) in enumerate(_parts(manifest))
+        }
+        return _columns(manifest, parts)
+    except (OSError, ValueError) as error:
+        raise _damaged(copy) from error
+
+
+def _mapped(path: Path, column: Column) -> NDArray[Any]:
+    if path.stat().st_size == 0:  # which cannot be mapped
+        return np.empty(0, dtype=column.dtype)
+    return np.asarray(np.memmap(path, dtype=column.dtype, mode="r"))
 
 
 def _parts(manifest: Manifest) -> Iterator[tuple[str, Column, int]]:
@@ -84,17 +93,21 @@ def _unpack(shards: Sequence[Shard], manifest: Manifest, copy: Path) -> None:
                         file.write(np.ascontiguousarray(block[name]).view(np.uint8).data)
             checksums = {path.name: file_hash(path) for path in paths}
             write_json(beside / _CONTENTS, checksums)
-            with suppress(FileExistsError, OSError):  # another process was faster
+            try:
                 beside.rename(copy)
+            except OSError:
+                if not copy.exists():  # else another process was faster
+                    raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _check_copy(copy: Path) -> None:
+def _check_copy(copy: Path, names: Sequence[str]) -> None:
     try:
-        checksums = json.loads((copy / _CONTENTS).read_bytes())
-        whole = all(file_hash(copy / name) == said for name, said in checksums.items())
-    except (OSError, ValueError, AttributeError) as error:
+        with reading_errors(copy):
+            said = json.loads((copy / _CONTENTS).read_bytes())
+            whole = said == {name: file_hash(copy / name) for name in names}
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError) as error:
         raise _damaged(copy) from error
     if not whole:
         raise _damaged(copy)
@@ -118,7 +131,8 @@ def checked_blocks(
     settings = manifest.settings
     codec = make_codec(settings.codec, settings.codec_options)
     for shard in shards:
-        for block in read_blocks(shard):
+        for read in read_blocks(shard):
+            block = {name: part.copy() for name, part in read.items()}  # torch wants to own them
             for record in settings.heads:
                 if fault := codec.fault(arrays_of(block, record, codec), record.head):
                     raise damaged_shard(shard.path, f"head {record.name} holds {fault}")

@@ -36,8 +36,11 @@ class Place(Protocol):
     def begin(self) -> None:
         """Find out whether it can be written to, before a teacher is asked for days."""
 
+    def fetch(self) -> None:
+        """Have here what the place holds, finished or not."""
+
     def pull(self) -> None:
-        """Have here what the place holds, whole or not finished, and nothing else."""
+        """Have here what the place holds, and nothing else; for its only writer."""
 
     def put(self, name: str) -> None:
         """Keep the file of this name, which is whole in `folder`."""
@@ -89,6 +92,8 @@ class _Local:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
 
+    def fetch(self) -> None: ...
+
     def pull(self) -> None: ...
 
     def put(self, name: str) -> None: ...
@@ -135,15 +140,18 @@ class _Mirror:
         with suppress(OSError):  # who may write may not always remove
             self._remote.rm_file(probe)
 
-    def pull(self) -> None:
+    def fetch(self) -> None:
         self._make_folder()
+        for name in sorted(self._names()):
+            self._fetch(name)
+
+    def pull(self) -> None:
+        self.fetch()
         there = self._names()
         for pattern in ("shard-*.arrow", "state-*.safetensors", UNFINISHED, MANIFEST):
             for path in self.folder.glob(pattern):
                 if path.name not in there:
                     self._forget(path.name)
-        for name in sorted(there):
-            self._fetch(name)
 
     def put(self, name: str) -> None:
         with self._at_remote("write", f"{self._url}/{name}"):

@@ -3,8 +3,8 @@
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from limbeck._errors import StorageError
 from limbeck._files import file_hash, storage_errors
 from limbeck.targets._columns import joined
+from limbeck.targets._index import KeyIndex
 from limbeck.targets._measure import Faithfulness
 from limbeck.targets._shards import (
     BLOCK_ROWS,
@@ -21,7 +23,6 @@ from limbeck.targets._shards import (
     Shard,
     block_of,
     columns_of,
-    index_of,
     whole_blocks,
 )
 
@@ -29,15 +30,16 @@ SHARD_BYTES = 64 << 20
 """A shard that is larger is closed."""
 SHARD_SECONDS = 60.0
 """A shard that is older is closed: what a slow teacher said is soon safe."""
-_ZSTD_LEVEL = 3
+ZSTD_LEVEL = 3
+"""Of every column of every block."""
 
 
 class ShardWriter:
     """Rows into one shard after the other; a context manager.
 
     At its end the open shard is closed, after an error or Ctrl-C too, so that what the teacher
-    has said is kept. Only when the disk fails is the open shard given up. What a killed process
-    leaves open is kept by `salvage`.
+    has said is kept. When the disk fails the shard stays open, like a killed process's: `salvage`
+    keeps its whole blocks when there is room again.
 
     Args:
         folder: Where shards go.
@@ -68,6 +70,7 @@ class ShardWriter:
         self._buffer: list[Mapping[str, NDArray[Any]]] = []
         self._faithfulness = Faithfulness()
         self._writer: Any = None
+        self._blocks = 0
         self._opened = 0.0
 
     def __enter__(self) -> "ShardWriter":
@@ -80,7 +83,7 @@ class ShardWriter:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if not isinstance(error, OSError):
+            if not isinstance(error, StorageError):
                 self._close_shard()
         finally:
             self._give_up()
@@ -98,7 +101,8 @@ class ShardWriter:
         self._faithfulness += faithfulness
         if self._faithfulness.rows >= BLOCK_ROWS:
             self._write_block()
-        large = self._beside.stat().st_size >= SHARD_BYTES
+        with storage_errors(self._beside):
+            large = self._beside.stat().st_size >= SHARD_BYTES
         if large or time.monotonic() - self._opened >= SHARD_SECONDS:
             self._close_shard()
 
@@ -108,7 +112,8 @@ class ShardWriter:
 
     def _open_shard(self) -> None:
         self._opened = time.monotonic()
-        codec = pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
+        codec = pa.Codec("zstd", compression_level=ZSTD_LEVEL)
+        self._blocks = 0
         with storage_errors(self._beside):
             self._file = pa.OSFile(str(self._beside), "wb")
             self._writer = pa.ipc.new_file(
@@ -124,6 +129,7 @@ class ShardWriter:
         batch, said = block_of(joined(buffer), self._schema, faithfulness)
         with storage_errors(self._beside):
             self._writer.write_batch(batch, custom_metadata=said)
+        self._blocks += 1
 
     def _close_shard(self) -> None:
         if self._writer is None:
@@ -138,12 +144,17 @@ class ShardWriter:
             name = f"shard-{self._number:05d}-{file_hash(self._beside)}.arrow"
             self.written += self._beside.stat().st_size
             self._beside.replace(self._folder / name)
+        self._blocks = 0
         self._closed(name)
         self._number += self._step
 
     def _give_up(self) -> None:
+        """Let go of the open shard, and remove it if it holds no whole block."""
         with suppress(OSError):
-            self._beside.unlink(missing_ok=True)
+            if self._file is not None:
+                self._file.close()
+            if self._blocks == 0:
+                self._beside.unlink(missing_ok=True)
 
 
 def salvage(folder: Path, schema: pa.Schema, shards: Sequence[Shard]) -> None:
@@ -155,14 +166,34 @@ def salvage(folder: Path, schema: pa.Schema, shards: Sequence[Shard]) -> None:
         shards: What is whole already; blocks that are in it too are not written twice.
     """
     leftovers = sorted(folder.glob(UNFINISHED))
-    known = index_of(shards)
+    keys, views = [shard.keys for shard in shards], [shard.views for shard in shards]
     number = 1 + max((shard.number for shard in shards), default=-1)
-    with ShardWriter(folder, schema, number=number) as writer:
+    with _without_more_leftovers(folder), ShardWriter(folder, schema, number=number) as writer:
         for path in leftovers:
+            known = KeyIndex.joined(keys, views)  # a salvage that was killed left blocks twice
             for batch, faithfulness in whole_blocks(path, schema):
                 columns = columns_of(batch)
                 if not known.contain(columns["key"], columns["view"]).any():
                     writer.add(columns, faithfulness)
-    for path in leftovers:
+                    keys.append(columns["key"])
+                    views.append(columns["view"])
+    remove_leftovers(folder)
+
+
+@contextmanager
+def _without_more_leftovers(folder: Path) -> Iterator[None]:
+    """A disk that is full is not filled with copies of what is there."""
+    before = set(folder.glob(UNFINISHED))
+    try:
+        yield
+    except StorageError:
+        for path in set(folder.glob(UNFINISHED)) - before:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the open shards of killed processes."""
+    for path in folder.glob(UNFINISHED):
         with storage_errors(path):
             path.unlink(missing_ok=True)

@@ -159,9 +159,7 @@ def whole_shards(folder: Path) -> list[Shard]:
 
 def index_of(shards: Sequence[Shard]) -> KeyIndex:
     """Where the rows of each sample are, among those of all shards."""
-    keys = [shard.keys for shard in shards] or [np.empty(0, dtype=np.uint64)]
-    views = [shard.views for shard in shards] or [np.empty(0, dtype=np.int32)]
-    return KeyIndex(np.concatenate(keys), np.concatenate(views))
+    return KeyIndex.joined([shard.keys for shard in shards], [shard.views for shard in shards])
 
 
 def begun(folder: Path, shards: Sequence[Shard], settings: Settings) -> pa.Schema | None:

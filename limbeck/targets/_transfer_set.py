@@ -172,8 +172,7 @@ class TransferSet:
         """
         for block in checked_blocks(self._shards, self.manifest):
             for record in self.manifest.settings.heads:
-                arrays = arrays_of(block, record, self._codec)
-                self._decode(record.head, {name: part.copy() for name, part in arrays.items()})
+                self._decode(record.head, arrays_of(block, record, self._codec))
         return self.card.rows
 
     def _decode(self, head: Head, arrays: Arrays) -> Rows:

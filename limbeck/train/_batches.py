@@ -1,7 +1,7 @@
 """From an epoch's order to what each process learns from, step by step."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from limbeck._errors import LimbeckError
 from limbeck.data import Samples
 from limbeck.recipe import Train
 from limbeck.signals import Batch
@@ -17,14 +18,20 @@ from limbeck.train._learner import Learner, Teach
 
 
 class _Batches:
-    """A dataset whose items are whole batches, for a DataLoader to read ahead."""
+    """A dataset whose items are whole batches, for a DataLoader to read ahead.
+
+    What reading raises is an item too: a worker's own way to raise adds a traceback to the words.
+    """
 
     def __init__(self, samples: Samples, view: int) -> None:
         self._samples = samples
         self._view = view
 
-    def __getitem__(self, index: Tensor) -> Batch:
-        return self._samples.fetch(index, self._view)
+    def __getitem__(self, index: Tensor) -> Batch | LimbeckError:
+        try:
+            return self._samples.fetch(index, self._view)
+        except LimbeckError as error:
+            return error
 
 
 def batches(
@@ -34,7 +41,7 @@ def batches(
     skip: int,
     settings: Train,
     accelerator: Accelerator,
-) -> DataLoader[Batch]:
+) -> Iterator[Batch]:
     """This process's part of each batch of an epoch, from batch number `skip` on.
 
     Args:
@@ -44,15 +51,22 @@ def batches(
         skip: How many batches are over already.
         settings: With `batch_size` and `workers`.
         accelerator: It knows which process this is.
+
+    Raises:
+        DataError: A sample cannot be read, or a worker ended.
     """
     share = slice(accelerator.process_index, None, accelerator.num_processes)
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         _Batches(samples, view),  # type: ignore[arg-type]
         batch_size=None,
         sampler=[part[share] for part in torch.split(index, settings.batch_size)[skip:]],
         num_workers=settings.workers,
         collate_fn=_as_it_is,
     )
+    for batch in loader:
+        if isinstance(batch, LimbeckError):
+            raise batch
+        yield batch
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -182,6 +182,12 @@ def test_items_without_labels_can_be_asked_about():
     assert made.fetch(torch.tensor([0])).labels == {}
 
 
+def test_a_batch_of_no_samples_has_the_shapes_of_one():
+    of_arrays, of_dataset = (made.fetch(torch.arange(0)) for made in both())
+    assert of_dataset.inputs.shape == of_arrays.inputs.shape == (0, 4, 5)
+    assert of_dataset.labels["label"].shape == of_dataset.index.shape == (0,)
+
+
 # --- samples() and heads
 
 
@@ -322,6 +328,51 @@ def test_a_dataset_that_holds_nan_is_refused_by_item():
     items = [(np.zeros(3), 0), (np.array([0, np.nan, 1]), 0)]
     with pytest.raises(DataError, match="the input of item 1 of the dataset holds a number"):
         check_split("train", DatasetSamples(Items(items)), [infer_head(LABELS)])
+
+
+class Failing(Items):
+    """A dataset with one item that cannot be read."""
+
+    def __getitem__(self, position):
+        if position == 3:
+            raise KeyError("no picture of it.\nLook elsewhere")
+        return super().__getitem__(position)
+
+
+@pytest.mark.parametrize("index", [torch.arange(9), torch.tensor([3])])
+def test_what_a_dataset_raises_is_said_with_its_class_and_the_sample(index):
+    made = DatasetSamples(Failing([(x, 0) for x in IMAGES]))
+    with pytest.raises(DataError) as error:
+        made.fetch(index)
+    assert str(error.value) == (
+        "the dataset Failing raised KeyError at sample 3: 'no picture of it.\\nLook elsewhere'. "
+        "Mend its __getitem__, or leave that sample out."
+    )
+    assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_the_sample_is_numbered_as_the_dataset_does_in_a_subset_too():
+    made = DatasetSamples(Failing([(x, 0) for x in IMAGES])).subset(torch.tensor([5, 3]))
+    with pytest.raises(DataError, match="at sample 3:"):
+        made.fetch(torch.tensor([1]))
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"ids": [1], "label": 0}, "a dict with the keys ids, label, topic at sample 0 and a dict"),
+        ((np.zeros(1), 0), r"topic at sample 0 and \(input, label\) at sample 1\. Mend its"),
+        (None, "NoneType at sample 1"),
+    ],
+)
+def test_items_of_two_forms_are_refused_by_sample(odd, message):
+    with pytest.raises(DataError, match=message):
+        _ = DatasetSamples(Items([{"ids": [1], "label": 0, "topic": 1}, odd])).labels
+
+
+def test_an_item_whose_parts_have_several_shapes_is_refused():
+    with pytest.raises(DataError, match=r"inputs must be one array of numbers: .* Pad or cut"):
+        _ = DatasetSamples(Items([([[1.0], [1.0, 2.0]], 0)])).labels
 
 
 CLASSES = Head(space="categorical", size=3)

@@ -284,7 +284,11 @@ def test_a_missing_target_is_never_made_up(tmp_path, target):
         ({"target": "kid"}, DataError, r"no column 'kid'\. Did you mean kind\? It has size, count"),
         ({"target": "kind", "features": ["siz"]}, DataError, r"'siz'\. Did you mean size\?"),
         ({"target": "kind", "text": "colors"}, DataError, "no column 'colors'"),
-        ({"target": "kind", "text": "size"}, DataError, "'size' must hold text, got double"),
+        (
+            {"target": "kind", "text": "size"},
+            DataError,
+            "'size' of the train table must hold text, got double",
+        ),
         ({"target": "kind", "features": ["kind", "size"]}, OptionError, "kind is a target and"),
         ({"target": "kind", "text": "colour", "features": ["size"]}, OptionError, "got both"),
         ({"target": []}, OptionError, "target must name a column"),
@@ -365,6 +369,12 @@ def test_a_column_without_a_value_has_no_mean(tmp_path):
     parquet.write_table(pa.table({"x": empty, "y": ["a", "b"] * 20}), path)
     with pytest.raises(DataError, match="column 'x' holds no value"):
         load("table", path=path, options={"target": "y", "missing": "mean"})
+
+
+def test_numbers_too_large_to_be_standardised_are_refused(tmp_path):
+    path = write(tmp_path, {"size": [1e308, 1.7e308] * 20, "price": [0.5] * 40})
+    with pytest.raises(DataError, match=r"column 'size' holds numbers up to 1\.7e.308, too large"):
+        load("table", path=path, options={"target": "price"})
 
 
 def test_a_table_of_targets_alone_is_refused(tmp_path):

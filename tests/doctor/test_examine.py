@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+import limbeck
 from limbeck._errors import DataError
-from limbeck.data import SOURCES, ArraySamples, DataSet
+from limbeck.data import SOURCES, ArraySamples, Cut, DataSet, load
 from limbeck.doctor import examine
 from limbeck.losses import soft_targets
 from limbeck.methods import METHODS, Term, soft_target_method
@@ -84,6 +85,7 @@ def test_every_table_has_as_many_cells_in_a_row_as_columns():
     assert [title for title, _, _ in found.tables] == [
         "Heads and one batch",
         "Models",
+        "One batch of each split",
         "Stored rows against the live teacher",
         "Loss terms",
         "The losses prove themselves",
@@ -102,6 +104,14 @@ def test_shapes_and_parameters_are_those_of_the_recipe():
     ]
     parameters = {row[0]: row[2] for row in table(found, "Models")}
     assert parameters == {"teacher": "1,210", "student small": "1,210"}  # 64*16+16 + 16*10+10
+
+
+def test_a_batch_of_each_split_is_shown():
+    assert table(look(), "One batch of each split") == [
+        ["train", "150", "(64, 8, 8) float32", "label (64,) int64"],
+        ["validation", "251", "(64, 8, 8) float32", "label (64,) int64"],
+        ["test", "540", "(64, 8, 8) float32", "label (64,) int64"],
+    ]
 
 
 def test_a_batch_holds_labelled_samples_and_others():
@@ -215,6 +225,47 @@ def test_a_loaded_teacher_is_not_trained(tmp_path):
     assert any("untrained" in note for note in look().notes)
 
 
+def taught_teacher(folder):
+    """A teacher that knows the digits, and its validation score by a formula of the test's own."""
+    torch.manual_seed(7)
+    teacher = MLP(64, [16], 10)
+    data = load("digits", validation=0.2, test=0.3)
+    limbeck.supervise(teacher, data, limbeck.Train(epochs=15, learning_rate=1e-2))
+    save_weights(teacher, folder / "teacher.safetensors")
+    batch = data.validation.fetch(torch.arange(len(data.validation)))
+    right = (teacher(batch.inputs).argmax(-1) == batch.labels["label"]).float().mean()
+    return folder / "teacher.safetensors", float(right)
+
+
+def test_a_loaded_teacher_is_scored_on_validation_samples(tmp_path):
+    weights, right = taught_teacher(tmp_path)
+    found = look(f"teacher.weights={weights}")
+    assert right > 0.8
+    assert f"The loaded teacher's validation accuracy is {right:.4g}, on 251 of 251 samples." in (
+        found.notes
+    )
+    assert found.warnings == []
+
+
+def test_a_loaded_teacher_is_asked_about_a_part_of_many_validation_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr("limbeck.doctor._teacher.MOST_SAMPLES", 40)
+    found = look(f"teacher.weights={taught_teacher(tmp_path)[0]}")
+    assert any(note.endswith("on 40 of 251 samples.") for note in found.notes)
+
+
+def test_a_loaded_teacher_at_chance_level_is_warned_of_and_is_no_fault(tmp_path):
+    found = look(f"teacher.weights={saved_teacher(tmp_path)}")
+    [warning] = found.warnings
+    assert warning.startswith("The teacher is at chance level: validation accuracy 0.")
+    assert found.faults == []
+
+
+def test_a_teacher_that_is_still_to_be_trained_is_not_scored():
+    found = look()
+    assert found.warnings == []
+    assert not any("loaded teacher" in note for note in found.notes)
+
+
 def test_topk_is_proved_with_its_classes_and_with_all():
     found = look("targets.codec=topk", "targets.codec_options={k = 3}")
     assert found.faults == []
@@ -291,7 +342,7 @@ def test_errors_of_the_data_pass_through():
         (["train.optimizer=Adamm"], "torch.optim has no optimiser 'Adamm'"),
         (
             ["targets.codec=topk", "targets.codec_options={k = 3}", "distil.temperature=2"],
-            "which cannot be moved to 2.0",
+            "and cannot be moved to 2",
         ),
     ],
 )
@@ -302,7 +353,11 @@ def test_what_contradicts_itself_or_does_not_exist_is_a_fault(overrides, text):
 def test_faults_of_several_parts_are_found_at_once():
     found = look("distil.method=none", "targets.codec=none", "students.small.model=none")
     assert len(found.faults) == 3
-    assert {title for title, _, _ in found.tables} == {"Heads and one batch", "Models"}
+    assert {title for title, _, _ in found.tables} == {
+        "Heads and one batch",
+        "Models",
+        "One batch of each split",
+    }
 
 
 @pytest.mark.parametrize("who", ["teacher", "students.small"])
@@ -481,6 +536,54 @@ def test_training_samples_without_labels_are_a_fault(monkeypatch):
     monkeypatch.setitem(SOURCES, "own", unlabelled)
     fault = only_fault(look("data.source=own", "data.labelled=1.0"))
     assert "the train split has no labels for head label" in fault
+
+
+class Bare:
+    """Samples of the user's own, which are not looked through when they are loaded."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __len__(self):
+        return len(self.inner)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def subset(self, index):
+        return Bare(self.inner.subset(index))
+
+
+def own_splits(monkeypatch, **changed):
+    data = SOURCES["digits"](None, Cut(test=0.3, validation=0.2))
+    monkeypatch.setitem(SOURCES, "own", lambda path, cut: replace(data, **changed))
+    return ("data.source=own", "data.labelled=1.0")
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_samples_of_another_shape_in_another_split_are_a_fault_of_everyone(monkeypatch, split):
+    labels = torch.arange(9)
+    narrow = ArraySamples(torch.zeros(9, 8, 7), {"label": labels})
+    faults = look(*own_splits(monkeypatch, **{split: narrow})).faults
+    assert [fault.partition(" cannot")[0] for fault in faults] == [
+        f"the teacher, on {split} samples,",
+        f"student small, on {split} samples,",
+    ]
+
+
+def test_labels_of_another_shape_in_another_split_are_a_fault(monkeypatch):
+    rows = ArraySamples(torch.zeros(9, 8, 8), {"label": torch.zeros(9, 2, dtype=torch.long)})
+    faults = look(*own_splits(monkeypatch, test=rows)).faults
+    assert any("student small, on test samples, must answer (9, 2, 10)" in it for it in faults)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_number_that_is_not_finite_in_any_split_is_a_fault(monkeypatch, split):
+    inputs = torch.zeros(9, 8, 8)
+    inputs[4, 0, 0] = torch.inf
+    spoilt = Bare(ArraySamples(inputs, {"label": torch.arange(9)}))
+    faults = look("data.limit=9", *own_splits(monkeypatch, **{split: spoilt})).faults
+    assert any(f"the input of {split} sample " in fault for fault in faults)
 
 
 def test_a_pickle_of_weights_is_refused(tmp_path: Path):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, get_worker_info
 
 
 def probable() -> nn.Module:
@@ -57,6 +58,11 @@ def second_axis() -> nn.Module:
 def one_answer() -> nn.Module:
     """Answers once for the whole batch."""
     return _Answering(lambda rows: rows.mean(0, keepdim=True))
+
+
+def any_width(classes: int = 10) -> nn.Module:
+    """Takes samples of any shape."""
+    return nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(4), nn.Linear(4, classes))
 
 
 class _Answering(nn.Module):
@@ -114,3 +120,33 @@ def narrower_test() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     numbers = torch.randn(100, 6, generator=torch.Generator().manual_seed(5))
     labels = torch.arange(100) % 3
     return (numbers[:80], labels[:80]), (numbers[80:, :5], labels[80:])
+
+
+class Torn(Dataset[tuple[Tensor, int]]):
+    def __init__(self, only_ahead: bool) -> None:
+        self.only_ahead = only_ahead
+
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        if position == 41 and (get_worker_info() is not None or not self.only_ahead):
+            raise OSError("page 41 is torn out")
+        return torch.full((4,), float(position)), position % 3
+
+
+def torn(only_ahead: bool = False) -> dict[str, Dataset[tuple[Tensor, int]]]:
+    """Data of which one sample cannot be read; `only_ahead`: by a worker process."""
+    test = [(torch.full((4,), -1.0 - position), position % 3) for position in range(30)]
+    return {"train": Torn(only_ahead), "validation": Listed(test), "test": Listed(test)}
+
+
+class Listed(Dataset[tuple[Tensor, int]]):
+    def __init__(self, items: list[tuple[Tensor, int]]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        return self.items[position]

@@ -1,5 +1,7 @@
 """What cannot be trained is refused before anything is."""
 
+import re
+
 import pytest
 
 import limbeck
@@ -31,7 +33,11 @@ def test_a_model_that_cannot_learn_is_refused_before_anything_is_trained(
 
 def test_test_samples_of_another_shape_are_refused_before_anything_is_trained(tmp_path):
     own = ("data.source=tests.pipeline.models:narrower_test", "data.limit=60")
-    said = r"student small, on test samples, cannot be called with the inputs \(8, 5\) float32"
-    with pytest.raises(ModelError, match=said):
+    said = "{}, on test samples, cannot be called with the inputs (8, 5) float32"
+    with pytest.raises(ModelError, match=re.escape(said.format("the teacher"))):
+        limbeck.run(small(tmp_path, *own), tmp_path / "run")
+    wide = "tests.pipeline.models:any_width"
+    own += (f"teacher.model={wide}", "teacher.options={ classes = 3 }")
+    with pytest.raises(ModelError, match=re.escape(said.format("student small"))):
         limbeck.run(small(tmp_path, *own), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from limbeck.report import write_page
+from limbeck.report import write_codec_curve, write_page
 from limbeck.results import write_results
 from tests.conftest import missing
 from tests.report import examples
+from tests.report.test_codec_curve import POINTS
 
 _FLAGS = [
     "--no-sandbox",
@@ -27,6 +28,7 @@ _PLOTS = {
     "language_model": 5,
     "hostile": 7,
     "bare": 0,
+    "codecs": 1,
 }
 
 
@@ -80,6 +82,8 @@ class _Visit:
 
 
 def _written(folder: Path, name: str) -> Path:
+    if name == "codecs":
+        return write_codec_curve(folder, POINTS, title="mine", rows="Of twelve rows. " * 9)
     write_results(folder, *getattr(examples, name)())
     return write_page(folder)
 

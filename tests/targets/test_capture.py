@@ -444,9 +444,7 @@ def test_refuses_no_samples(teacher, samples, tmp_path):
         capture(teacher, samples.subset(torch.arange(0)), tmp_path)
 
 
-def test_a_full_disk_at_the_sync_leaves_nothing_half_written(
-    teacher, samples, tmp_path, monkeypatch
-):
+def test_a_full_disk_at_the_sync_keeps_what_is_whole(teacher, ask, samples, tmp_path, monkeypatch):
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -454,8 +452,10 @@ def test_a_full_disk_at_the_sync_leaves_nothing_half_written(
         patch.setattr(os, "fsync", full)
         with pytest.raises(StorageError, match=r"no room left\. Free some space"):
             capture(teacher, samples, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    assert capture(teacher, samples, tmp_path).card.rows == 40
+    assert list(tmp_path.glob("shard-*")) == []
+    assert capture(teacher, samples, tmp_path).verify() == 40
+    assert ask.samples == 40 + ASKED_AGAIN
+    assert leftovers(tmp_path) == []
 
 
 def test_a_disk_that_fills_while_arrow_writes_keeps_what_is_whole(samples, make, tmp_path):

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import Dataset, get_worker_info
 
-from limbeck._errors import LimbeckError, ModelError, OptionError, TrainingError
-from limbeck.data import ArraySamples
+from limbeck._errors import DataError, LimbeckError, ModelError, OptionError, TrainingError
+from limbeck.data import ArraySamples, DatasetSamples
 from limbeck.methods import supervised
 from limbeck.signals import Dense, Head
 from limbeck.train import Order, fit, generator_seed
@@ -268,6 +269,27 @@ def test_workers_that_read_ahead_give_the_same_weights():
     train(here, epochs=2)
     train(ahead, epochs=2, workers=1)
     assert same_weights(here, ahead)
+
+
+class FailsInWorkers(Dataset):
+    """Reads sample 7 in the main process alone, as a file that is gone by the time would."""
+
+    def __len__(self):
+        return len(INPUTS)
+
+    def __getitem__(self, position):
+        if position == 7 and get_worker_info() is not None:
+            raise FileNotFoundError("seven.png")
+        return INPUTS[position], int(LABELS[position])
+
+
+def test_what_a_dataset_raises_in_a_worker_is_said_in_one_line():
+    with pytest.raises(DataError) as error:
+        train(model(), samples=DatasetSamples(FailsInWorkers()), workers=2)
+    assert str(error.value) == (
+        "the dataset FailsInWorkers raised FileNotFoundError at sample 7: seven.png. Mend its "
+        "__getitem__, or leave that sample out."
+    )
 
 
 # ---- what models answer -------------------------------------------------------------------------

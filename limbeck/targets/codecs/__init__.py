@@ -12,14 +12,23 @@ from limbeck.targets.codecs._codec import Column as Column
 from limbeck.targets.codecs._codec import Seeds as Seeds
 from limbeck.targets.codecs._codec import State as State
 from limbeck.targets.codecs._dense import DenseCodec as DenseCodec
-from limbeck.targets.codecs._dense import dense16, dense32
+from limbeck.targets.codecs._dense import dense16, dense32, real16
+from limbeck.targets.codecs._real8 import Real8 as Real8
+from limbeck.targets.codecs._selected import Selected as Selected
 from limbeck.targets.codecs._square_root import SquareRoot as SquareRoot
+from limbeck.targets.codecs._square_root import sqrt_of
+from limbeck.targets.codecs._threshold import Threshold as Threshold
 from limbeck.targets.codecs._topk import TopK as TopK
 
 CODECS: dict[str, Callable[..., Codec]] = {
     "dense16": dense16,
     "dense32": dense32,
-    **{f"sqrt{bits}": partial(SquareRoot, bits) for bits in (4, 5, 6, 8, 10, 12)},
+    "real16": real16,
+    "real8": Real8,
+    "selected": Selected,
+    "sqrt": partial(SquareRoot, name="sqrt"),
+    **{f"sqrt{bits}": partial(sqrt_of, bits) for bits in (4, 5, 6, 8, 10, 12)},
+    "threshold": Threshold,
     "topk": TopK,
 }
 """Every codec by name; called with its options."""
@@ -35,10 +44,12 @@ def make_codec(name: str, options: Mapping[str, Any]) -> Codec:
         raise OptionError(
             f'codec must be one of {", ".join(CODECS)}, got "{name}".{did_you_mean(name, CODECS)}'
         )
-    known = sorted(inspect.signature(CODECS[name]).parameters)
-    if sorted(options) != known:
+    known = dict(inspect.signature(CODECS[name]).parameters)
+    known.pop("name", None)
+    required = {option for option, how in known.items() if how.default is how.empty}
+    if not required <= set(options) <= set(known):
         raise OptionError(
-            f"codec {name} takes the options: {', '.join(known) or 'none'}; got "
+            f"codec {name} takes the options: {', '.join(sorted(known)) or 'none'}; got "
             f"{', '.join(sorted(options)) or 'none'}. Correct codec_options."
         )
     return CODECS[name](**options)

@@ -1,7 +1,7 @@
 """Every number of a row in floating point."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck._errors import OptionError
-from limbeck.signals import Dense, Head
+from limbeck.signals import Dense, Head, Space
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 
 
@@ -25,6 +25,8 @@ class DenseCodec:
     relative: float
     absolute: float
     biased: bool = False
+    spaces: tuple[Space, ...] = ("categorical", "binary", "real")
+    """Of the heads that it is for."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -33,6 +35,11 @@ class DenseCodec:
 
     def columns(self, head: Head) -> dict[str, Column]:
         """`values`, one for each entry."""
+        if head.space not in self.spaces:
+            raise OptionError(
+                f"codec {self.name} is for numbers, got head {head.name}, which is {head.space}. "
+                "Use codec dense16."
+            )
         return {"values": Column(self.dtype, head.size)}
 
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
@@ -41,8 +48,9 @@ class DenseCodec:
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round to the nearest; numbers that are too large are refused."""
-        exact = values.cpu().numpy()
         largest = float(np.finfo(self.dtype).max)
+        # A class without mass has a log-probability of -inf: the lowest number means the same.
+        exact = values.masked_fill(values == -torch.inf, -largest).cpu().numpy()
         if exact.size and float(np.abs(exact).max()) > largest:
             raise OptionError(
                 f"codec {self.name} holds numbers up to {largest:g}, got "
@@ -63,6 +71,11 @@ class DenseCodec:
 def dense16() -> DenseCodec:
     """Float16: relative error at most 2^-11, absolute 2^-25 below 2^-14."""
     return DenseCodec("dense16", np.dtype(np.float16), relative=2**-11, absolute=2**-25)
+
+
+def real16() -> DenseCodec:
+    """`dense16` for numbers and embeddings, which have no probabilities to save on."""
+    return replace(dense16(), name="real16", spaces=("real",))
 
 
 def dense32() -> DenseCodec:

@@ -1,9 +1,12 @@
-"""Probabilities on a uniform grid of their square roots, bit-packed: for few classes.
+"""Probabilities on a uniform grid of their square roots: for few classes.
 
 A distribution moved by d in its square roots moves by about 2 |d|^2 in KL divergence, wherever it
 is (Fisher-Rao; Cencov, 1982): a uniform grid of square roots spends the error evenly. A binary
 class is a distribution of two, (p, 1 - p), whose square roots lie on a circle: its grid is one of
 the angle.
+
+Each level takes a whole byte, however few there are: the blocks of a transfer set are compressed,
+and levels that lie across bytes compress worse.
 """
 
 import math
@@ -17,56 +20,49 @@ from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
-from limbeck.targets.codecs._bits import pack, packed_width, unpack
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 
 
 @dataclass(frozen=True)
 class SquareRoot:
-    """Each probability as the nearest of 2^bits levels of its square root.
+    """Each probability as the nearest of Q + 1 levels of its square root.
 
-    Error: about classes / (6 Q^2) nats of KL divergence a row, Q = 2^bits - 1, where all classes
-    are probable; less where most are not. A class of level 0 is given the mean of what is rounded
-    to it, 1 / (12 Q^2), so that no probability becomes 0; rows are then divided by their sum. A
-    binary class errs by at most pi / (4 Q) in its angle arcsin(sqrt(p)).
+    Error: about classes / (6 Q^2) nats of KL divergence a row where all classes are probable; less
+    where most are not. A class of level 0 is given the mean of what is rounded to it, 1 / (12 Q^2),
+    so that no probability becomes 0; rows are then divided by their sum. A binary class errs by at
+    most pi / (4 Q) in its angle arcsin(sqrt(p)).
     """
 
-    bits: int
-    """Bits of a level: 2 (three levels and 0) up to 16 (nearly exact). There may be Q^2 classes."""
+    levels: int = 31
+    """Q: the largest level, 3 up to 65535 (nearly exact). There may be Q^2 classes."""
+    name: str = field(default="sqrt", kw_only=True)
     biased: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if type(self.bits) is not int or not 2 <= self.bits <= 16:
-            raise OptionError(f"codec sqrt takes 2 to 16 bits, got {self.bits!r}.")
-
-    @property
-    def name(self) -> str:
-        """`sqrt` and the bits."""
-        return f"sqrt{self.bits}"
+        if type(self.levels) is not int or not 3 <= self.levels <= 65535:
+            raise OptionError(
+                f"levels of codec sqrt must be a whole number from 3 to 65535, got {self.levels!r}."
+            )
 
     @property
     def options(self) -> dict[str, Any]:
-        """None: the name says it."""
-        return {}
-
-    @property
-    def levels(self) -> int:
-        """Q: the largest level."""
-        return (1 << self.bits) - 1
+        """`levels`; none where the name says them."""
+        return {"levels": self.levels} if self.name == "sqrt" else {}
 
     def columns(self, head: Head) -> dict[str, Column]:
-        """`levels`, packed."""
+        """`levels`, one for each class."""
         if head.space not in ("categorical", "binary"):
             raise OptionError(
                 f"codec {self.name} is for probabilities, got head {head.name}, which is "
-                f"{head.space}. Use codec dense16."
+                f"{head.space}. Use codec real16."
             )
         if head.space == "categorical" and head.size > self.levels**2:
             raise OptionError(
                 f"codec {self.name} is for at most {self.levels**2} classes, got the {head.size} "
-                f"of head {head.name}: most would share the lowest level. Use more bits, or topk."
+                f"of head {head.name}: most would share the lowest level. Use more levels, or "
+                "selected or threshold."
             )
-        return {"levels": Column(np.dtype(np.uint8), packed_width(head.size, self.bits))}
+        return {"levels": Column(np.min_scalar_type(self.levels), head.size)}
 
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
         """Nothing."""
@@ -78,24 +74,38 @@ class SquareRoot:
             roots = torch.asin((values.double().sigmoid()).sqrt()) / (math.pi / 2)
         else:
             roots = (values.double().log_softmax(-1) / 2).exp()
-        levels = (roots * self.levels).round()
-        return {"levels": pack(levels, self.bits).cpu().numpy()}
+        levels = (roots * self.levels).round().cpu().numpy()
+        return {"levels": levels.astype(np.min_scalar_type(self.levels))}
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
-        """Rows of which no class is probable, which no distribution rounds to."""
-        if head.space == "binary":
-            return None
-        levels = unpack(torch.from_numpy(arrays["levels"]), self.bits, head.size)
-        return None if bool((levels > 0).any(-1).all()) else "a row without a probable class"
+        """Levels beyond Q, and rows of which no class is probable."""
+        levels = arrays["levels"]
+        if levels.max(initial=0) > self.levels:
+            return f"level {levels.max()}, of {self.levels}"
+        if head.space == "categorical" and not (levels > 0).any(axis=-1).all():
+            return "a row without a probable class"
+        return None
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Dense:
         """`Dense` rows in float32."""
-        levels = unpack(torch.from_numpy(arrays["levels"]), self.bits, head.size).double()
+        levels = torch.from_numpy(arrays["levels"])
         if head.space == "binary":
-            # The ends are certainties, of which the log-odds are infinite: their cells' middles.
-            angles = levels.clamp(0.25, self.levels - 0.25) / self.levels * (math.pi / 2)
-            values = 2 * (angles.sin().log() - angles.cos().log())
+            values = self._log_odds()[levels.int()]
         else:
-            weights = torch.where(levels == 0, 1 / 12, levels.square())
-            values = weights.log() - weights.sum(-1, keepdim=True).log()
-        return Dense(values=values.float(), temperature=temperature)
+            # Of a sum near 1, whose logarithm then loses no places.
+            weights = levels.float().mul_(1 / self.levels).square_()
+            weights.clamp_min_(1 / (12 * self.levels**2))
+            values = weights.log().sub_(weights.sum(dim=-1, keepdim=True).log_())
+        return Dense(values=values, temperature=temperature)
+
+    def _log_odds(self) -> Tensor:
+        """Of every level."""
+        # The ends are certainties, of which the log-odds are infinite: their cells' middles.
+        levels = torch.arange(self.levels + 1).double().clamp(0.25, self.levels - 0.25)
+        angles = levels / self.levels * (math.pi / 2)
+        return (2 * (angles.sin().log() - angles.cos().log())).float()
+
+
+def sqrt_of(bits: int) -> SquareRoot:
+    """As many levels as these bits count, by a name of its own: `sqrt8`."""
+    return SquareRoot((1 << bits) - 1, name=f"sqrt{bits}")

@@ -24,12 +24,12 @@ def encoded(codec, values, head):
 
 
 def coded(bits, values, head, temperature=1.0):
-    codec = SquareRoot(bits)
+    codec = SquareRoot(2**bits - 1)
     arrays = encoded(codec, values, head)
     (column,) = codec.columns(head).values()
-    assert arrays["levels"].dtype == column.dtype == np.uint8
+    assert arrays["levels"].dtype == column.dtype == (np.uint8 if bits <= 8 else np.uint16)
     assert arrays["levels"].shape == (len(values), column.width)
-    assert column.width == math.ceil(head.size * bits / 8)
+    assert column.width == head.size
     assert codec.fault(arrays, head) is None
     back = codec.decode(arrays, head, {}, temperature)
     assert isinstance(back, Dense)
@@ -120,28 +120,37 @@ def test_logits_are_read_as_the_distribution_they_are():
 
 
 def test_a_row_without_a_probable_class_is_a_fault():
-    codec = SquareRoot(5)
+    codec = SquareRoot(31)
     arrays = encoded(codec, distributions(3, 4, 1.0), classes(4))
     arrays["levels"][1] = 0
     assert codec.fault(arrays, classes(4)) == "a row without a probable class"
 
 
+def test_levels_beyond_the_largest_are_a_fault():
+    levels = np.array([[32, 0]], dtype=np.uint8)
+    assert SquareRoot(31).fault({"levels": levels}, classes(2)) == "level 32, of 31"
+    assert SquareRoot(31).fault({"levels": levels}, Head(space="binary", size=2)) is not None
+
+
 def test_numbers_and_too_many_classes_are_refused():
-    with pytest.raises(OptionError, match=r"sqrt5 is for probabilities, got head label.* dense16"):
-        SquareRoot(5).columns(Head(space="real", size=3))
+    with pytest.raises(OptionError, match=r"sqrt5 is for probabilities, got head label.* real16"):
+        make_codec("sqrt5", {}).columns(Head(space="real", size=3))
     with pytest.raises(OptionError, match=r"sqrt4 is for at most 225 classes, got the 226 of"):
-        SquareRoot(4).columns(classes(226))
+        make_codec("sqrt4", {}).columns(classes(226))
     uniform = torch.full((1, 225), -math.log(225))
     torch.testing.assert_close(coded(4, uniform, classes(225)), uniform.double())
 
 
-@pytest.mark.parametrize("bits", [1, 17, 2.5, "8", True])
-def test_the_bits_are_a_whole_number(bits):
-    with pytest.raises(OptionError, match="sqrt takes 2 to 16 bits"):
-        SquareRoot(bits)
+@pytest.mark.parametrize("levels", [2, 65536, 2.5, "8", True])
+def test_the_levels_are_a_whole_number(levels):
+    with pytest.raises(OptionError, match="levels of codec sqrt must be a whole number from 3"):
+        make_codec("sqrt", {"levels": levels})
 
 
-def test_the_name_says_the_bits():
-    assert make_codec("sqrt8", {}) == SquareRoot(8)
-    assert SquareRoot(8).name == "sqrt8"
-    assert SquareRoot(8).options == {}
+def test_a_name_may_say_the_levels_or_an_option():
+    assert make_codec("sqrt8", {}) == SquareRoot(255, name="sqrt8")
+    assert make_codec("sqrt8", {}).options == {}
+    assert make_codec("sqrt", {"levels": 25}) == SquareRoot(25)
+    assert make_codec("sqrt", {}).options == {"levels": 31}
+    with pytest.raises(OptionError, match=r"sqrt takes the options: levels; got name"):
+        make_codec("sqrt", {"name": "sqrt8"})

@@ -1,0 +1,190 @@
+"""The other divergences, from `Sparse` rows.
+
+Each is its dense loss, on what both sides say of the same outcomes: the named classes and one for
+all others, or every class where the rows say how their tail spreads. With all others as one it is
+never above the dense loss of the rows that were stored, for merging outcomes only loses
+differences; `decoupled_soft_targets`, which divides by what is left beside the label, may be.
+
+None of them is linear in the teacher's probabilities, so drawn entries are refused: take
+`rows.density`. With a `tail_shape` they hold what the dense losses hold, and `by_chunks` bounds it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limbeck._shapes import check_leading_shape
+from limbeck.losses._decoupled import decoupled_soft_targets
+from limbeck.losses._divergences import (
+    jensen_shannon,
+    reverse_kl,
+    skew_kl,
+    skew_reverse_kl,
+    total_variation,
+)
+from limbeck.losses._others import named_and_others
+from limbeck.losses._rows import Reading, Spread, read_density
+from limbeck.losses._soft_targets import at_least_float32
+from limbeck.signals import Sparse
+
+
+def sparse_reverse_kl(student_logits: Tensor, rows: Sparse) -> Tensor:
+    """`reverse_kl` of what the rows say, at their temperature.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+
+    Returns:
+        One loss per row, in nats times T², shape `(...)`.
+
+    Raises:
+        OptionError: Entries were drawn, or the rows' temperature is not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    student, teacher = _outcomes(student_logits, rows)
+    return rows.temperature**2 * reverse_kl(student, teacher)
+
+
+def sparse_jensen_shannon(
+    student_logits: Tensor, rows: Sparse, *, teacher_share: float = 0.5
+) -> Tensor:
+    """`jensen_shannon` of what the rows say, at their temperature.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+        teacher_share: Above 0 and below 1, as in `jensen_shannon`.
+
+    Returns:
+        One loss per row, in nats times T², shape `(...)`.
+
+    Raises:
+        OptionError: An option is out of its range, entries were drawn, or the rows' temperature is
+            not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    student, teacher = _outcomes(student_logits, rows)
+    return rows.temperature**2 * jensen_shannon(student, teacher, teacher_share=teacher_share)
+
+
+def sparse_skew_kl(student_logits: Tensor, rows: Sparse, *, skew: float = 0.1) -> Tensor:
+    """`skew_kl` of what the rows say, at their temperature.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+        skew: From 0 to below 1, as in `skew_kl`.
+
+    Returns:
+        One loss per row, in nats times T², shape `(...)`.
+
+    Raises:
+        OptionError: An option is out of its range, entries were drawn, or the rows' temperature is
+            not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    student, teacher = _outcomes(student_logits, rows)
+    return rows.temperature**2 * skew_kl(student, teacher, skew=skew)
+
+
+def sparse_skew_reverse_kl(student_logits: Tensor, rows: Sparse, *, skew: float = 0.1) -> Tensor:
+    """`skew_reverse_kl` of what the rows say, at their temperature.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+        skew: From 0 to below 1, as in `skew_reverse_kl`.
+
+    Returns:
+        One loss per row, in nats times T², shape `(...)`.
+
+    Raises:
+        OptionError: An option is out of its range, entries were drawn, or the rows' temperature is
+            not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    student, teacher = _outcomes(student_logits, rows)
+    return rows.temperature**2 * skew_reverse_kl(student, teacher, skew=skew)
+
+
+def sparse_total_variation(student_logits: Tensor, rows: Sparse) -> Tensor:
+    """`total_variation` of what the rows say, at their temperature.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+
+    Returns:
+        One loss per row, shape `(...)`.
+
+    Raises:
+        OptionError: Entries were drawn, or the rows' temperature is not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    student, teacher = _outcomes(student_logits, rows)
+    return rows.temperature**2 * total_variation(student, teacher)
+
+
+def sparse_decoupled_soft_targets(
+    student_logits: Tensor,
+    rows: Sparse,
+    labels: Tensor,
+    *,
+    target_weight: float = 1.0,
+    others_weight: float = 8.0,
+) -> Tensor:
+    """`decoupled_soft_targets` of what the rows say, at their temperature.
+
+    A label that is not named is in the bucket of all others where the rows have no `tail_shape`:
+    then the bucket stands in its place.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+        labels: In 0..classes - 1, shape `(...)`, int64.
+        target_weight: 0 or more, as in `decoupled_soft_targets`.
+        others_weight: 0 or more, as in `decoupled_soft_targets`.
+
+    Returns:
+        One loss per row, in nats times T², shape `(...)`.
+
+    Raises:
+        OptionError: Entries were drawn, or the rows' temperature is not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    check_leading_shape(last="classes", student_logits=student_logits, labels=labels)
+    student, teacher = _outcomes(student_logits, rows)
+    if rows.tail_shape is None:
+        named = (rows.ids == labels[..., None]) & (rows.probabilities > 0)  # (..., kept)
+        others = rows.ids.shape[-1]  # the last outcome
+        labels = named.int().argmax(dim=-1).masked_fill(~named.any(dim=-1), others)
+    return rows.temperature**2 * decoupled_soft_targets(
+        student,
+        teacher,
+        labels,
+        target_weight=target_weight,
+        others_weight=others_weight,
+        temperature=1.0,
+    )
+
+
+def _outcomes(student_logits: Tensor, rows: Sparse) -> tuple[Tensor, Tensor]:
+    """The student's logits at T, and the teacher's log-probabilities, of the same outcomes.
+
+    Returns:
+        `(..., kept + 1)` each, or `(..., classes)` where the rows have a `tail_shape`.
+    """
+    said = read_density(student_logits, rows)
+    if said.spread is not None:
+        return at_least_float32(student_logits) / rows.temperature, _every_class(said, said.spread)
+    student, _ = named_and_others(student_logits, said.ids, None, temperature=rows.temperature)
+    return student, torch.cat([said.named, said.tail[..., None]], dim=-1).log()
+
+
+def _every_class(said: Reading, spread: Spread) -> Tensor:
+    """The teacher's log-probabilities, `(..., classes)`."""
+    of_tail = said.tail.log() - spread.share.log().to(said.tail.dtype)  # (...)
+    every = of_tail[..., None] + spread.log_weights.to(said.tail.dtype)
+    # Padding is named one class after the last.
+    return F.pad(every, (0, 1)).scatter_(-1, said.ids, said.named.log())[..., :-1]

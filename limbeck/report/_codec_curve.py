@@ -1,0 +1,141 @@
+"""The page of a choice of codec: what each one costs in bytes, and what it loses."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import log10
+from pathlib import Path
+
+from limbeck._files import write_json, write_text
+from limbeck.report._palette import LIGHT
+from limbeck.report._template import render
+
+_COLOURS = {
+    "dense": "control",
+    "sqrt": "teacher",
+    "selected": "student",
+    "threshold": "helped",
+    "principal": "hurt",
+    "real": "warning",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecPoint:
+    """One codec on some rows."""
+
+    codec: str
+    """With its options, as one would write them."""
+    bytes_per_row: float
+    """On disk, compressed, with a row's share of keys and of what the codec learned."""
+    error: float
+    """What it loses of a row, above 0 unless it loses nothing; see `error_name`."""
+    chosen: bool = False
+    """Whether it is the one that was taken."""
+
+
+def write_codec_curve(
+    folder: Path,
+    points: Sequence[CodecPoint],
+    *,
+    title: str,
+    rows: str,
+    error_name: str = "KL to the teacher, nats a row",
+) -> Path:
+    """Write `curve.json`, and from it `curve.html`: bytes of a row against what it loses.
+
+    Args:
+        folder: Where to.
+        points: One for each codec.
+        title: Of the page.
+        rows: What was measured, in a sentence.
+        error_name: What the points' `error` is.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    ordered = sorted(points, key=lambda point: point.bytes_per_row)
+    said = {"title": title, "rows": rows, "error": error_name}
+    write_json(folder / "curve.json", said | {"codecs": [asdict(point) for point in ordered]})
+    path = folder / "curve.html"
+    write_text(path, _render(ordered, title, rows, error_name))
+    return path
+
+
+def _render(points: Sequence[CodecPoint], title: str, rows: str, error_name: str) -> str:
+    best = frontier(points)
+    return render(
+        "curve.html.j2",
+        title=title,
+        rows=rows,
+        error_name=error_name,
+        points=[asdict(point) | {"best": point in best} for point in points],
+        figures={"curve": _plot(points, best, error_name)},
+    )
+
+
+def frontier(points: Sequence[CodecPoint]) -> list[CodecPoint]:
+    """The points that no other beats in both: each loses less than all smaller ones."""
+    found: list[CodecPoint] = []
+    for point in sorted(points, key=lambda point: (point.bytes_per_row, point.error)):
+        if not found or point.error < found[-1].error:
+            found.append(point)
+    return found
+
+
+def _plot(
+    points: Sequence[CodecPoint], best: Sequence[CodecPoint], error_name: str
+) -> dict[str, object]:
+    import plotly.graph_objects as go
+
+    from limbeck.report._style import axis, figure, text
+
+    lossy = [point for point in points if point.error > 0]
+    on_line = [point for point in best if point.error > 0]
+    x = [log10(point.bytes_per_row) for point in points]
+    # Room at the right for names; a third of a decade would hold "sqrt8".
+    plot = figure(
+        height=520,
+        x=axis("bytes a row, on disk", type="log", range=[min(x) - 0.12, max(x) + 0.3]),
+        y=axis(error_name, type="log", exponentformat="power", dtick=1),
+    )
+    plot.add_trace(
+        go.Scatter(
+            x=[point.bytes_per_row for point in on_line],
+            y=[point.error for point in on_line],
+            mode="lines",
+            line={"color": LIGHT["neutral"], "width": 1.5},
+            hoverinfo="skip",
+        )
+    )
+    plot.add_trace(
+        go.Scatter(
+            x=[point.bytes_per_row for point in lossy],
+            y=[point.error for point in lossy],
+            mode="markers+text",
+            text=[text(point.codec) if point in on_line else "" for point in lossy],
+            textposition="middle right",
+            textfont={"size": 12, "color": LIGHT["muted"]},
+            cliponaxis=False,
+            marker={
+                "color": [LIGHT[_colour(point.codec)] for point in lossy],
+                "size": [14 if point.chosen else 10 for point in lossy],
+                "symbol": ["star" if point.chosen else "circle" for point in lossy],
+            },
+            hovertext=[
+                f"<b>{text(point.codec)}</b><br>{point.bytes_per_row:.2f} B a row"
+                f"<br>{point.error:.3g}"
+                for point in lossy
+            ],
+            hoverinfo="text",
+        )
+    )
+    drawn: dict[str, object] = json.loads(plot.to_json())
+    return drawn
+
+
+def _colour(codec: str) -> str:
+    return next((role for start, role in _COLOURS.items() if codec.startswith(start)), "muted")

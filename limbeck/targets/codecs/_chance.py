@@ -1,0 +1,29 @@
+"""Random numbers that belong to a row, wherever and with whatever other rows it is encoded.
+
+SplitMix64 read by counter: the n-th number of a seed is a hash of seed + n gamma. It passes
+BigCrush, and needs no state (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+Generators", OOPSLA 2014, figure 17; the mixing constants are Stafford's variant 13).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+
+
+def uniform(seeds: NDArray[np.uint64], numbers: NDArray[np.int64] | int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), a multiple of 2^-53 each.
+
+    Args:
+        seeds: `(...)`.
+        numbers: Which number of its seed each is, 0 or more, `(...)` or the same for all.
+    """
+    steps = np.atleast_1d(numbers).astype(np.uint64) + np.uint64(1)
+    mixed = seeds + steps * _GAMMA  # modulo 2^64, as all here
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
+    mixed ^= mixed >> np.uint64(31)
+    parts: NDArray[np.float64] = (mixed >> np.uint64(11)) * 2.0**-53
+    return parts

@@ -1,0 +1,96 @@
+"""Rows of different lengths: their numbers in one flat array, class ids in planes of one byte.
+
+A plane holds one byte of each id, so that the high ones, which hardly vary, compress to little.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck.targets.codecs._codec import Arrays, Column
+
+Ints = NDArray[np.int64]
+
+
+def places(counts: Ints, first: Ints | int, width: int) -> Ints:
+    """Where the flat numbers of each row go in rows of `width`, from its place `first` on.
+
+    Args:
+        counts: How many numbers each row has, `(rows,)`.
+        first: The place of each row's first number, `(rows,)` or the same for all.
+        width: At least `first + counts`.
+
+    Returns:
+        `(numbers,)` places in the flattened `(rows, width)`.
+    """
+    rows = np.arange(len(counts)) * width + first
+    shift = rows - (np.cumsum(counts) - counts)  # (rows,)
+    flat: Ints = np.arange(int(counts.sum())) + np.repeat(shift, counts)
+    return flat
+
+
+def rows_of(counts: Ints) -> Ints:
+    """The row of each flat number, `(numbers,)`."""
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def steps(ids: Ints, counts: Ints) -> Ints:
+    """How far each id is beyond the one before it in its row, less 1; the first as it is.
+
+    Args:
+        ids: `(numbers,)`, rising within each row.
+        counts: How many of them each row has, `(rows,)`.
+    """
+    gaps: Ints = np.diff(ids, prepend=0) - 1
+    first = (np.cumsum(counts) - counts)[counts > 0]
+    gaps[first] = ids[first]
+    return gaps
+
+
+def summed(gaps: NDArray[Any], counts: Ints) -> Ints:
+    """The ids of these steps."""
+    sums: Ints = np.cumsum(gaps, dtype=np.int64)
+    sums += np.arange(1, len(gaps) + 1)
+    ends = np.cumsum(counts)
+    before = np.concatenate([[0], sums])[ends - counts] + 1  # (rows,)
+    sums -= np.repeat(before, counts)
+    return sums
+
+
+def plane_names(name: str, size: int) -> list[str]:
+    """The parts that ids below `size` are stored in, the low byte first."""
+    return [f"{name}_{place}" for place in range(max(1, (int(size - 1).bit_length() + 7) // 8))]
+
+
+def plane_columns(name: str, size: int, counted_by: str | None) -> dict[str, Column]:
+    """Those parts: one byte of one id each."""
+    column = Column(np.dtype(np.uint8), counted_by=counted_by)
+    return dict.fromkeys(plane_names(name, size), column)
+
+
+def split(ids: Ints, name: str, size: int) -> dict[str, NDArray[np.uint8]]:
+    """Whole numbers in 0..size - 1 as planes, each of their shape."""
+    names = plane_names(name, size)
+    return {plane: (ids >> 8 * place).astype(np.uint8) for place, plane in enumerate(names)}
+
+
+def join(arrays: Arrays, name: str, size: int) -> NDArray[Any]:
+    """The numbers of planes, in an unsigned type that holds them."""
+    low, *higher = (arrays[plane] for plane in plane_names(name, size))
+    if not higher:
+        return low
+    numbers: NDArray[Any] = low.astype(np.uint16 if len(higher) == 1 else np.uint32)
+    for place, plane in enumerate(higher, start=1):
+        np.bitwise_or(numbers, np.left_shift(plane, 8 * place, dtype=numbers.dtype), out=numbers)
+    return numbers
+
+
+def uneven(arrays: Arrays, columns: dict[str, Column]) -> str | None:
+    """A part whose length is not what the part that counts it says; None if there is none."""
+    for name, column in columns.items():
+        if column.counted_by is not None:
+            counted = int(arrays[column.counted_by].sum(dtype=np.int64))
+            if len(arrays[name]) != counted:
+                return f"{len(arrays[name])} numbers in {name}, counted as {counted}"
+    return None

@@ -1,0 +1,86 @@
+"""Which classes of a row to name, and at what value, so that each is right on average.
+
+Every class with p >= tau is kept; any other is drawn with probability p / tau and then stands for
+tau. This is threshold sampling (Duffield, Lund and Thorup, 2005,
+https://doi.org/10.1109/TIT.2005.846400), of all ways to name as many classes on average without
+bias the one of least total variance. The draws of a row are systematic (Madow, 1949), evenly
+spaced along its sum of p / tau, which keeps their number, and so the row's mass, from varying.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck.targets.codecs._flat import Ints
+
+Floats = NDArray[np.float64]
+_BLOCK = 128
+
+
+class Named(NamedTuple):
+    """Some classes of some rows, in order of row and class; each part is `(named,)`."""
+
+    rows: Ints
+    classes: Ints
+    p: Floats
+
+
+def select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
+    """The classes that are kept, and those that are drawn.
+
+    A row is looked at as blocks: the few that hold a class to keep, or a draw, are looked into.
+
+    Args:
+        log_p: Log-probabilities, `(rows, classes)`.
+        tau: The threshold, above 0.
+        starts: Where the draws of each row begin, in [0, 1), `(rows,)`; the next are 1 apart.
+    """
+    p = _blocks(log_p)  # (rows, blocks, _BLOCK)
+    rest = p.sum(dim=-1)
+    row, block = (p.amax(dim=-1) >= tau).nonzero(as_tuple=True)  # (found,) each
+    inside = p[row, block]  # (found, _BLOCK)
+    rest[row, block] = inside.masked_fill(inside >= tau, 0.0).sum(dim=-1)
+    kept = _named(row, block, inside, inside >= tau)
+
+    # In float64: of 152,000 classes, most are below the last place of a sum in float32.
+    sums = torch.nn.functional.pad((rest.double() / tau).cumsum(dim=-1), (1, 0))
+    sums += torch.from_numpy(starts).to(p.device)[:, None]  # (rows, blocks + 1)
+    row, block = (sums.floor().diff(dim=-1) > 0).nonzero(as_tuple=True)
+    inside = p[row, block]
+    before = sums[row, block][:, None]
+    passed = (inside.masked_fill(inside >= tau, 0.0).double() / tau).cumsum(dim=-1) + before
+    return kept, _named(row, block, inside, passed.floor().diff(dim=-1, prepend=before.floor()) > 0)
+
+
+def _blocks(log_p: Tensor) -> Tensor:
+    """The probabilities, with classes of probability 0 that fill the last block."""
+    rows, classes = log_p.shape
+    blocks = -(-classes // _BLOCK)
+    p = log_p.new_zeros(rows, blocks * _BLOCK)
+    p[:, :classes] = log_p.exp()
+    return p.view(rows, blocks, _BLOCK)
+
+
+def _named(row: Tensor, block: Tensor, inside: Tensor, mask: Tensor) -> Named:
+    """The classes that a mask over some blocks, `(found, _BLOCK)`, is true for."""
+    found, place = mask.nonzero(as_tuple=True)
+    classes = block[found] * _BLOCK + place
+    p = inside[found, place].double()
+    return Named(row[found].cpu().numpy(), classes.cpu().numpy(), p.cpu().numpy())
+
+
+def rounded(p: Floats, levels: int, chance: Floats) -> Ints:
+    """One of the two levels l around each p, so that (l / levels)^2 is p on average.
+
+    Args:
+        p: Probabilities from 1 / levels^2, up to rounding: none becomes 0.
+        levels: The largest level.
+        chance: Numbers in [0, 1), of the shape of p.
+    """
+    below = np.floor(np.sqrt(p) * levels).clip(min(1, levels - 1), levels - 1)
+    share = (p * levels**2 - below**2) / (2 * below + 1)  # of the way to the level above
+    level: Ints = (below + (chance < share)).astype(np.int64)
+    return level

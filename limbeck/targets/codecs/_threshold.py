@@ -1,0 +1,224 @@
+"""Threshold sampling: the probable classes of a row, and a few others drawn so that it stays right.
+
+Nothing is dropped: each class is p on average, and so is the gradient of a cross-entropy. A row is
+read three ways (`Sparse`): as it is, for losses that are linear in the teacher's probabilities;
+its `density`, in which what was drawn is a tail of the data set's mean shape; its `top` alone.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck._errors import OptionError
+from limbeck.signals import Head, Sparse
+from limbeck.targets.codecs._chance import uniform
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._flat import (
+    Ints,
+    join,
+    places,
+    plane_columns,
+    rows_of,
+    split,
+    steps,
+    summed,
+    uneven,
+)
+from limbeck.targets.codecs._mean_tail import MeanTail
+from limbeck.targets.codecs._pieces import joined, smaller, spans
+from limbeck.targets.codecs._sampling import rounded, select
+
+_MOST_CLASSES = 1 << 24
+"""A class must fit beside a row and a level in the 64 bits that they are sorted by."""
+_OWN_STEP = 1 / 12
+"""Nats between two levels of a drawn class's own probability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """All classes of at least `tau`, and others drawn with probability p / tau at value `tau`.
+
+    Error: none on average, of any class: what is read is p up to chance that the row's seed
+    decides. Its variance is at most p (tau - p) for a class below `tau`; above, where the level
+    is drawn between the two nearest on a grid of square roots, about p / Q^2.
+    """
+
+    tau: float = 0.02
+    """From 0, excluded (every class is kept, at its level), up to 1 (all are drawn)."""
+    levels: int = 63
+    """Q: the largest level; at least 1 / sqrt(tau), that no kept class becomes 0, up to 65535."""
+    temperatures: Sequence[float] = ()
+    """Other temperatures that rows can be read at, as multiples of the one they are stored at; a
+    row then takes 2 bytes for each, and one for each class drawn. Chance grows with the distance:
+    what was drawn rarely stands for much there. To learn at one temperature, store at that one."""
+    name: str = field(default="threshold", init=False)
+    biased: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if type(self.tau) not in (float, int) or not 0 < self.tau <= 1:
+            raise OptionError(
+                f"tau of codec threshold must be above 0 and at most 1, got {self.tau!r}."
+            )
+        least = math.ceil(1 / math.sqrt(self.tau))
+        if type(self.levels) is not int or not least <= self.levels <= 65535:
+            raise OptionError(
+                f"levels of codec threshold must be a whole number from {least}, at which a class "
+                f"of tau {self.tau:g} has one, to 65535, got {self.levels!r}."
+            )
+        if not all(
+            type(each) in (float, int) and 0 < each < math.inf and each != 1
+            for each in self.temperatures
+        ) or len(set(self.temperatures)) < len(self.temperatures):
+            raise OptionError(
+                "temperatures of codec threshold must be numbers above 0, each once and other than "
+                f"1, which needs no mention, got {self.temperatures!r}."
+            )
+        object.__setattr__(self, "temperatures", tuple(self.temperatures))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """`tau`, `levels` and `temperatures`."""
+        return {
+            "tau": self.tau,
+            "levels": self.levels,
+            "temperatures": list(self.temperatures),
+        }
+
+    def columns(self, head: Head) -> dict[str, Column]:
+        """The classes kept and those drawn, each as the steps between their ranks in `order`."""
+        if head.space != "categorical":
+            raise OptionError(
+                f"codec threshold is for categorical heads, got head {head.name}, which is "
+                f"{head.space}. Use codec real16."
+            )
+        if head.size > _MOST_CLASSES:
+            raise OptionError(
+                f"codec threshold is for at most {_MOST_CLASSES} classes, got the {head.size} of "
+                f"head {head.name}."
+            )
+        count = Column(np.min_scalar_type(math.ceil(1 / self.tau) + 1))
+        columns = {
+            "kept": count,
+            "drawn": count,
+            "kept_levels": Column(np.min_scalar_type(self.levels), counted_by="kept"),
+            **plane_columns("kept_steps", head.size, "kept"),
+            **plane_columns("drawn_steps", head.size, "drawn"),
+        }
+        if self.temperatures:
+            columns["drawn_levels"] = Column(np.dtype(np.uint8), counted_by="drawn")
+            columns["log_normalisers"] = Column(np.dtype(np.uint16), len(self.temperatures))
+        return columns
+
+    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+        """`order`: classes by how often they are named; `tail`: where the mass below tau lies."""
+        tail = MeanTail(head.size)
+        for piece in smaller(pieces):
+            p = piece.exp()
+            tail.add(p, p >= self.tau)
+        often = tail.named + tail.mass / self.tau
+        return {
+            "order": often.argsort(descending=True, stable=True).int(),
+            "tail": tail.shape(),
+        }
+
+    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+        """Keep, draw, and round each level to either neighbour, by the row's own chance."""
+        ranks = np.empty(head.size, dtype=np.int64)
+        ranks[state["order"].numpy()] = np.arange(head.size)
+        parts = [self._encode(values[span], head, ranks, seeds[span]) for span in spans(values)]
+        return joined(parts, self.columns(head))
+
+    def _encode(
+        self, log_p: Tensor, head: Head, ranks: Ints, seeds: Seeds
+    ) -> dict[str, NDArray[Any]]:
+        kept, drawn = select(log_p, self.tau, uniform(seeds, 0))
+        levels = rounded(kept.p, self.levels, uniform(seeds[kept.rows], kept.classes + 1))
+        own = (np.log(self.tau / drawn.p) / _OWN_STEP).round().clip(0, 255).astype(np.int64)
+        parts: dict[str, NDArray[Any]] = {"log_normalisers": self._normalisers(log_p)}
+        for name, named, numbers in (("kept", kept, levels), ("drawn", drawn, own)):
+            key = np.sort(named.rows << 40 | ranks[named.classes] << 16 | numbers)
+            counts = np.bincount(named.rows, minlength=len(seeds))
+            parts[name] = counts[:, None]
+            parts[f"{name}_levels"] = key & 0xFFFF
+            parts |= split(steps(key >> 16 & 0xFFFFFF, counts), f"{name}_steps", head.size)
+        return parts
+
+    def _normalisers(self, log_p: Tensor) -> NDArray[np.float64]:
+        """The logarithm of the sum of p^(1 / T), as a part in 65535 of the most that it can be."""
+        parts = [
+            torch.logsumexp(log_p / each, dim=-1) / _largest_normaliser(each, log_p.shape[-1])
+            for each in self.temperatures
+        ]
+        if not parts:
+            return np.empty((len(log_p), 0))
+        whole: NDArray[np.float64] = (torch.stack(parts, dim=-1) * 65535).round().cpu().numpy()
+        return whole.clip(0, 65535)
+
+    def fault(self, arrays: Arrays, head: Head) -> str | None:
+        """Classes that the head does not have or that a row names twice, and levels beyond Q."""
+        columns = self.columns(head)
+        if fault := uneven(arrays, columns):
+            return fault
+        named = []
+        for name in ("kept", "drawn"):
+            counts = arrays[name][:, 0].astype(np.int64)
+            ranks = summed(join(arrays, f"{name}_steps", head.size), counts)
+            if len(ranks) and ranks.max() >= head.size:
+                return f"the class of rank {ranks.max()} of a head of {head.size} classes"
+            named.append(rows_of(counts) << 40 | ranks)
+        both = np.concatenate(named)
+        if len(np.unique(both)) < len(both):
+            return "a class that one row names twice"
+        levels = arrays["kept_levels"]
+        if len(levels) and not 1 <= levels.min() <= levels.max() <= self.levels:
+            return f"levels {levels.min()} to {levels.max()}, not 1 to {self.levels}"
+        return None
+
+    def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
+        """`Sparse` rows without a tail, which those drawn stand for; padded to the longest."""
+        kept, drawn = (arrays[name][:, 0].astype(np.int64) for name in ("kept", "drawn"))
+        shape = len(kept), max(int((kept + drawn).max(initial=0)), 1)
+        order = state["order"].numpy()
+        values = ((np.arange(self.levels + 1) / self.levels) ** 2).astype(np.float32)
+        kept_at = places(kept, 0, shape[1])
+        drawn_at = places(drawn, kept, shape[1])
+        ids = np.zeros(shape, dtype=np.int32)
+        probabilities = np.zeros(shape, dtype=np.float32)
+        is_drawn = np.zeros(shape, dtype=np.bool_)
+        for name, counts, at in (("kept", kept, kept_at), ("drawn", drawn, drawn_at)):
+            ids.ravel()[at] = order.take(summed(join(arrays, f"{name}_steps", head.size), counts))
+        probabilities.ravel()[kept_at] = values.take(arrays["kept_levels"])
+        probabilities.ravel()[drawn_at] = self.tau
+        is_drawn.ravel()[drawn_at] = True
+        rows = Sparse(
+            ids=torch.from_numpy(ids),
+            probabilities=torch.from_numpy(probabilities),
+            tail=torch.zeros(len(ids)),
+            temperature=temperature,
+            tail_shape=state["tail"],
+            drawn=torch.from_numpy(is_drawn),
+        )
+        if not self.temperatures:
+            return rows
+        own = np.zeros(shape, dtype=np.float32)
+        own.ravel()[drawn_at] = math.log(self.tau) - _OWN_STEP * arrays["drawn_levels"]
+        largest = [_largest_normaliser(each, head.size) / 65535 for each in self.temperatures]
+        return replace(
+            rows,
+            own=torch.from_numpy(own),
+            temperatures=tuple(each * temperature for each in self.temperatures),
+            log_normalisers=torch.from_numpy(
+                arrays["log_normalisers"] * np.array(largest, dtype=np.float32)
+            ),
+        )
+
+
+def _largest_normaliser(temperature: float, size: int) -> float:
+    """What the logarithm of the sum of p^(1 / T) lies between, and 0: reached by even rows."""
+    return (1 - 1 / temperature) * math.log(max(size, 2))

@@ -1,0 +1,37 @@
+import json
+
+from limbeck.report import CodecPoint, write_codec_curve
+from limbeck.report._codec_curve import frontier
+
+
+def point(codec, size, error, chosen=False):
+    return CodecPoint(codec=codec, bytes_per_row=size, error=error, chosen=chosen)
+
+
+POINTS = [
+    point("dense16", 20.0, 0.0),
+    point("sqrt8", 10.0, 1e-5),
+    point("sqrt5", 6.0, 1e-3, chosen=True),
+    point("selected (cost = 0.001)", 8.0, 2e-3),
+    point("<script>alert(1)</script>", 7.0, 5e-3),
+]
+
+
+def test_the_frontier_is_what_no_other_beats_in_both():
+    names = [one.codec for one in frontier(POINTS)]
+    assert names == ["sqrt5", "sqrt8", "dense16"]
+
+
+def test_of_two_equal_sizes_the_more_faithful_is_on_the_frontier():
+    assert frontier([point("a", 5.0, 0.2), point("b", 5.0, 0.1)]) == [point("b", 5.0, 0.1)]
+
+
+def test_the_page_is_made_of_its_file(tmp_path):
+    page = write_codec_curve(tmp_path, POINTS, title="<b>mine</b>", rows="Of 12 rows.")
+    said = json.loads((tmp_path / "curve.json").read_text())
+    assert [one["bytes_per_row"] for one in said["codecs"]] == [6.0, 7.0, 8.0, 10.0, 20.0]
+    text = page.read_text()
+    assert "&lt;b&gt;mine&lt;/b&gt;" in text
+    assert "<script>alert(1)" not in text
+    assert text.count("on the line") == 2  # the third of them was chosen
+    assert "Of 12 rows." in text
