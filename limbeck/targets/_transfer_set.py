@@ -1,11 +1,13 @@
 """The transfer set: what the teacher said, read back by the content of the samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import TargetsError
@@ -170,10 +172,25 @@ class TransferSet:
         Raises:
             TargetsError: A row holds what cannot be.
         """
-        for block in checked_blocks(self._shards, self.manifest):
-            for record in self.manifest.settings.heads:
-                self._decode(record.head, arrays_of(block, record, self._codec))
+        for _ in self.blocks():
+            pass
         return self.card.rows
+
+    def blocks(self) -> Iterator[tuple[Keys, NDArray[np.int32], dict[str, Rows]]]:
+        """All rows, a block of some thousand at a time, in the order in which they are stored.
+
+        Returns:
+            Content keys, `(samples,)`; which view of it each is; and the rows by head.
+
+        Raises:
+            TargetsError: A row holds what cannot be.
+        """
+        for block in checked_blocks(self._shards, self.manifest):
+            rows = {
+                record.name: self._decode(record.head, arrays_of(block, record, self._codec))
+                for record in self.manifest.settings.heads
+            }
+            yield block["key"], block["view"], rows
 
     def _decode(self, head: Head, arrays: Arrays) -> Rows:
         state = self.states[head.name]
@@ -191,7 +208,8 @@ class TransferSet:
 
     def _open(self, file: str, size: int) -> Shard:
         shard = open_shard(self.folder / file, expected_bytes=size)
-        of_one = (shard.settings, shard.rows_per_sample)
+        merged = {name: getattr(self.manifest.settings, name) for name in ("data", "chosen_by")}
+        of_one = (shard.settings.model_copy(update=merged), shard.rows_per_sample)
         if of_one != (self.manifest.settings, self.manifest.rows_per_sample):
             raise self._not_of_one_piece(f"{file} is of another transfer set")
         return shard
