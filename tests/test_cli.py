@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -53,7 +54,15 @@ def test_help_lists_the_commands(ask, arguments):
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "targets make", "targets inspect", "targets verify", "targets curve"],
+    [
+        *COMMANDS,
+        "targets make",
+        "targets merge",
+        "targets convert",
+        "targets inspect",
+        "targets verify",
+        "targets curve",
+    ],
 )
 def test_every_command_has_help(ask, command):
     code, said, _ = ask(*command.split(), "--help")
@@ -276,6 +285,36 @@ def test_targets_verify_live_without_the_run_says_what_is_missing(ask, finished,
     code, _, said = ask("targets", "verify", tmp_path / "alone", "--live", 1)
     assert code == 2
     assert "recipe.toml" in said
+
+
+def test_targets_convert_and_merge_make_transfer_sets(ask, finished, tmp_path):
+    options = ["--codec", "topk", "--options", "k=3"]
+    code, said, _ = ask("targets", "convert", finished / "targets", tmp_path / "k", *options)
+    assert code == 0
+    assert f"{tmp_path / 'k'}: 600 rows" in said
+    code, said, _ = ask("targets", "merge", tmp_path / "m", tmp_path / "k", tmp_path / "k")
+    assert code == 0
+    assert f"{tmp_path / 'm'}: 600 rows" in said
+    code, said, _ = ask("targets", "inspect", tmp_path / "m")
+    assert "topk (k = 3)" in said
+    assert "converted from" in said
+
+
+def test_targets_convert_writes_parquet(ask, finished, tmp_path):
+    file = tmp_path / "rows.parquet"
+    assert ask("targets", "convert", finished / "targets", "--parquet", file)[0] == 0
+    assert len(pd.read_parquet(file)) == 600
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [([], "--parquet FILE"), (["{new}", "--options", "k"], "--options takes KEY=VALUE, got 'k'")],
+)
+def test_targets_convert_says_what_it_takes(ask, finished, tmp_path, more, named):
+    more = [each.format(new=tmp_path / "new") for each in more]
+    code, _, said = ask("targets", "convert", finished / "targets", *more)
+    assert code == 2
+    assert named in said
 
 
 def test_doctor_says_that_all_is_in_order(ask, tmp_path):

@@ -9,12 +9,15 @@ from limbeck.targets._choose import codec_or_stand_in as codec_or_stand_in
 from limbeck.targets._compare import compare as compare
 from limbeck.targets._compress import COMPRESSIONS as COMPRESSIONS
 from limbeck.targets._compress import compressed as compressed
+from limbeck.targets._convert import convert as convert
 from limbeck.targets._describe import describe as describe
 from limbeck.targets._index import data_fingerprint as data_fingerprint
 from limbeck.targets._manifest import Card as Card
 from limbeck.targets._manifest import Manifest as Manifest
 from limbeck.targets._measure import Faithfulness as Faithfulness
 from limbeck.targets._measure import faithfulness as faithfulness
+from limbeck.targets._merge import merge as merge
+from limbeck.targets._parquet import to_parquet as to_parquet
 from limbeck.targets._transfer_set import TransferSet as TransferSet
 from limbeck.targets._trial import as_stored as as_stored
 from limbeck.targets._try_codecs import Measured as Measured
@@ -41,9 +44,12 @@ __all__ = [
     "codec_or_stand_in",
     "compare",
     "compressed",
+    "convert",
     "data_fingerprint",
     "describe",
     "faithfulness",
     "make_codec",
+    "merge",
+    "to_parquet",
     "try_codecs",
 ]

@@ -1,11 +1,13 @@
 """The transfer set: what the teacher said, read back by the content of the samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import TargetsError
@@ -20,6 +22,7 @@ from limbeck.targets._encoder import temperature_of
 from limbeck.targets._index import Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
 from limbeck.targets._reading import arrays_of, checked_blocks, in_memory, mapped
+from limbeck.targets._remote import brought_here
 from limbeck.targets._shards import Shard, index_of, manifest_of, open_shard
 from limbeck.targets._state_file import read_states
 from limbeck.targets.codecs import Arrays, make_codec
@@ -32,7 +35,8 @@ class TransferSet:
     """A transfer set on disk: checked whole when it is opened, its rows read when first used.
 
     Args:
-        folder: Where `capture` put it.
+        folder: Where `capture` put it: a path, or an fsspec URL such as "s3://bucket/folder", of
+            which what is not here yet is fetched.
         reading: "memory": stored rows are unpacked into memory, in their codes. "mapped": into a
             copy beside the shards, of which the system keeps in memory what is read.
 
@@ -42,7 +46,7 @@ class TransferSet:
 
     def __init__(self, folder: Path | str, *, reading: Reading = "memory") -> None:
         check_choice("reading", reading, READINGS)
-        self.folder = Path(folder)
+        self.folder = brought_here(folder)
         self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
@@ -168,10 +172,25 @@ class TransferSet:
         Raises:
             TargetsError: A row holds what cannot be.
         """
-        for block in checked_blocks(self._shards, self.manifest):
-            for record in self.manifest.settings.heads:
-                self._decode(record.head, arrays_of(block, record, self._codec))
+        for _ in self.blocks():
+            pass
         return self.card.rows
+
+    def blocks(self) -> Iterator[tuple[Keys, NDArray[np.int32], dict[str, Rows]]]:
+        """All rows, a block of some thousand at a time, in the order in which they are stored.
+
+        Returns:
+            Content keys, `(samples,)`; which view of it each is; and the rows by head.
+
+        Raises:
+            TargetsError: A row holds what cannot be.
+        """
+        for block in checked_blocks(self._shards, self.manifest):
+            rows = {
+                record.name: self._decode(record.head, arrays_of(block, record, self._codec))
+                for record in self.manifest.settings.heads
+            }
+            yield block["key"], block["view"], rows
 
     def _decode(self, head: Head, arrays: Arrays) -> Rows:
         state = self.states[head.name]
@@ -189,7 +208,8 @@ class TransferSet:
 
     def _open(self, file: str, size: int) -> Shard:
         shard = open_shard(self.folder / file, expected_bytes=size)
-        of_one = (shard.settings, shard.rows_per_sample)
+        merged = {name: getattr(self.manifest.settings, name) for name in ("data", "chosen_by")}
+        of_one = (shard.settings.model_copy(update=merged), shard.rows_per_sample)
         if of_one != (self.manifest.settings, self.manifest.rows_per_sample):
             raise self._not_of_one_piece(f"{file} is of another transfer set")
         return shard
