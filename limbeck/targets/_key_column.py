@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import default_collate
 
 from limbeck._errors import DataError, TargetsError
-from limbeck.data import Keys, content_keys
+from limbeck.data import Keys
 from limbeck.data import samples as as_samples
 from limbeck.targets._batch import as_tensors
 from limbeck.targets._targets import Targets
@@ -58,26 +58,18 @@ def add_keys(dataset: Any, columns: Sequence[str], *, column: str = KEY) -> Any:
     keys: list[Keys] = []
     shape: dict[str, torch.Size] = {}
     for start in range(0, len(dataset), _BLOCK):
-        block = _inputs(inputs[start : start + _BLOCK])
+        block = inputs[start : start + _BLOCK]
+        if not all(isinstance(part, torch.Tensor) for part in block.values()):
+            raise _ragged(columns)
         shapes = {name: part.shape[1:] for name, part in block.items()}
         if (shape := shape or shapes) != shapes:
             raise _ragged(columns)
-        keys.append(content_keys(block))
+        keys.append(as_samples(block).keys)
     every = np.concatenate(keys) if keys else np.empty(0, dtype=np.uint64)
     return dataset.add_column(column, every.view(np.int64))
 
 
-def _inputs(block: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The tensors of a block of samples, as `limbeck.data.samples` has them."""
-    if not all(isinstance(part, torch.Tensor) for part in block.values()):
-        raise _ragged(block)
-    raw = as_samples(dict(block)).fetch
-    inputs = raw(torch.arange(len(next(iter(block.values()))))).inputs
-    assert isinstance(inputs, dict), "inputs of several names are a dict"
-    return inputs
-
-
-def _ragged(columns: Any) -> DataError:
+def _ragged(columns: Sequence[str]) -> DataError:
     return DataError(
         f"the columns {', '.join(columns)} must hold numbers, in one shape in all samples. Pad "
         'texts to one length (padding="max_length") before the teacher is asked.'

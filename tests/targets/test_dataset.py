@@ -110,7 +110,7 @@ def test_a_list_of_places_is_a_batch_and_one_place_an_item(targets, labelled, of
     assert [each for batch in whole for each in of_batch(batch)] == list(range(0, 40, 3))
     assert len(dataset) == len(list(dataset)) == 40
     for beyond in (40, -41, [0, 40]):
-        with pytest.raises(IndexError, match="expected places among 40 samples, got -?4"):
+        with pytest.raises(IndexError, match=r"expected places among 40 samples, got -?4"):
             dataset[beyond]
 
 
