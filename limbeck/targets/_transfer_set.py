@@ -62,6 +62,10 @@ class TransferSet:
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes where it lies, and not what is in it."""
+        return _open_again, (self.folder.absolute(), self._reading, self.fingerprint)
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits of everything in it: settings, samples and rows."""
@@ -86,6 +90,11 @@ class TransferSet:
     def views(self) -> int:
         """How many views of each sample there are, from view 0."""
         return self.manifest.settings.views
+
+    @property
+    def keys(self) -> Keys:
+        """`(samples,)`: the content key of every sample that it has rows of."""
+        return np.concatenate([shard.keys[shard.views == 0] for shard in self._shards])
 
     def expect(
         self,
@@ -219,3 +228,13 @@ class TransferSet:
             f"the transfer set in {self.folder} is not of one piece: {why}. Delete the folder and "
             "capture it again."
         )
+
+
+def _open_again(folder: Path, reading: Reading, expected: str) -> TransferSet:
+    targets = TransferSet(folder, reading=reading)
+    if targets.fingerprint != expected:
+        raise TargetsError(
+            f"the transfer set in {folder} was replaced while it was read: expected {expected}, "
+            f"got {targets.fingerprint}. Open it again."
+        )
+    return targets

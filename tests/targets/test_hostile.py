@@ -3,26 +3,20 @@
 import json
 import math
 import resource
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 import torch
-import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
 
 import limbeck.targets._state_file as state_file
 import limbeck.targets._transfer_set as transfer_set
-from limbeck._errors import LimbeckError, TargetsError
-from limbeck.signals import Head
-from limbeck.targets import CODECS, Faithfulness, TransferSet, capture, data_fingerprint
-from limbeck.targets._manifest import HeadRecord, Settings, TeacherRecord, manifest_text
-from limbeck.targets._shards import block_of, manifest_of, open_shard, parts_of, shard_schema
+from limbeck._errors import TargetsError
+from limbeck.targets import TransferSet
+from limbeck.targets._manifest import manifest_text
+from limbeck.targets._shards import open_shard
 
 quickly = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -117,17 +111,21 @@ def test_whatever_a_manifest_says_it_is_refused_or_true(stored, only_inside, dat
     said = json.loads(whole)
     said.pop("checksum")
     true = TransferSet(stored).manifest
+    refused = None
     try:
         text = with_checksum(changed(said, data.draw))
         path.write_text(text, encoding="utf-8", errors="surrogatepass")
         with little_memory():
             opened = TransferSet(stored)
             opened.read(torch.arange(3))
-            assert opened.manifest == true
     except TargetsError as error:
-        assert "manifest.json" in str(error) or "not of one piece" in str(error)
+        refused = str(error)
     finally:
         path.write_text(whole)
+    if refused is None:
+        assert opened.manifest == true
+    else:
+        assert "manifest.json" in refused or "not of one piece" in refused
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"a":' * 50_000, "[" * 10**6, "9" * 10**6])
