@@ -50,9 +50,10 @@ class TransferSet:
         self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
-        if manifest_of(self._shards) != self.manifest:
-            raise self._not_of_one_piece("its shards do not hold what the manifest says")
         settings = self.manifest.settings
+        true = manifest_of(self._shards).model_copy(update={"settings": settings})
+        if true != self.manifest:
+            raise self._not_of_one_piece("its shards do not hold what the manifest says")
         self._codec = make_codec(settings.codec, settings.codec_options)
         self.states = read_states(
             self.folder, settings.state, [record.name for record in settings.heads]
