@@ -1,5 +1,7 @@
 """How near decoded rows come to the teacher's, in float64, over any number of rows."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,12 +13,13 @@ class Fidelity:
     """Means over all rows it was given, a chunk at a time.
 
     With p the teacher's row and t the decoded one: KL(p || t), ||t - p||^2, ||t - p||_1, and how
-    often both have their largest entry at one class. A row whose t is not above 0 where p is has
-    no KL; such rows are counted, and make the mean infinite.
+    often both have their largest entry at one class. Where t is not above 0 and p is, the row's KL
+    is infinite, and so is the mean; such rows are counted, and left out of `finite_kl`.
     """
 
     def __init__(self) -> None:
         self.rows = 0
+        self._finite = 0
         self._sums: dict[str, float] = {}
 
     def add(self, probabilities: np.ndarray, decoded: Rows) -> None:
@@ -26,19 +29,26 @@ class Fidelity:
         got = densify(decoded, wanted.shape[-1])
         self.rows += len(wanted)
         gap = got - wanted
-        self._count("kl", _kl(wanted, got))
+        kl = _kl(wanted, got)
+        finite = torch.isfinite(kl)
+        self._finite += int(finite.sum())
+        self._count("kl", kl)
+        self._count("finite_kl", kl[finite])
         self._count("squared_error", gap.square().sum(dim=-1))
         self._count("l1", gap.abs().sum(dim=-1))
         self._count("agreement", (got.argmax(dim=-1) == wanted.argmax(dim=-1)).double())
-        self._count("infinite_kl", ((wanted > 0) & (got <= 0)).any(dim=-1).double())
 
     def _count(self, name: str, values: Tensor) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + float(values.sum())
 
     @property
     def means(self) -> dict[str, float]:
-        """By name: kl (nats), squared_error, l1, agreement, and infinite_kl, a part of the rows."""
-        return {name: total / self.rows for name, total in self._sums.items()}
+        """By name: kl and finite_kl (nats), squared_error, l1, agreement, and infinite_kl: the part
+        of the rows whose KL is infinite. Without a row of finite KL, finite_kl is infinite."""
+        found = {name: total / self.rows for name, total in self._sums.items()}
+        found["finite_kl"] = self._sums["finite_kl"] / self._finite if self._finite else math.inf
+        found["infinite_kl"] = 1 - self._finite / self.rows
+        return found
 
 
 def densify(rows: Rows, classes: int) -> Tensor:

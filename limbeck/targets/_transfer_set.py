@@ -23,7 +23,7 @@ from limbeck.targets._index import Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
 from limbeck.targets._reading import arrays_of, checked_blocks, in_memory, mapped
 from limbeck.targets._remote import brought_here
-from limbeck.targets._shards import Shard, index_of, open_shard
+from limbeck.targets._shards import Shard, index_of, manifest_of, open_shard
 from limbeck.targets._state_file import read_states
 from limbeck.targets.codecs import Arrays, make_codec
 
@@ -50,7 +50,7 @@ class TransferSet:
         self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
-        if tuple(shard.record for shard in self._shards) != self.manifest.shards:
+        if manifest_of(self._shards) != self.manifest:
             raise self._not_of_one_piece("its shards do not hold what the manifest says")
         settings = self.manifest.settings
         self._codec = make_codec(settings.codec, settings.codec_options)
@@ -61,6 +61,10 @@ class TransferSet:
         self._index = index_of(self._shards)
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes where it lies, and not what is in it."""
+        return _open_again, (self.folder.absolute(), self._reading, self.fingerprint)
 
     @property
     def fingerprint(self) -> str:
@@ -86,6 +90,11 @@ class TransferSet:
     def views(self) -> int:
         """How many views of each sample there are, from view 0."""
         return self.manifest.settings.views
+
+    @property
+    def keys(self) -> Keys:
+        """`(samples,)`: the content key of every sample that it has rows of."""
+        return np.concatenate([shard.keys[shard.views == 0] for shard in self._shards])
 
     def expect(
         self,
@@ -219,3 +228,13 @@ class TransferSet:
             f"the transfer set in {self.folder} is not of one piece: {why}. Delete the folder and "
             "capture it again."
         )
+
+
+def _open_again(folder: Path, reading: Reading, expected: str) -> TransferSet:
+    targets = TransferSet(folder, reading=reading)
+    if targets.fingerprint != expected:
+        raise TargetsError(
+            f"the transfer set in {folder} was replaced while it was read: expected {expected}, "
+            f"got {targets.fingerprint}. Open it again."
+        )
+    return targets

@@ -181,7 +181,7 @@ class Threshold:
         return None
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
-        """`Sparse` rows without a tail, which those drawn stand for; padded to the longest."""
+        """`Sparse` rows whose drawn entries stand for the tail; padded to the longest."""
         kept, drawn = (arrays[name][:, 0].astype(np.int64) for name in ("kept", "drawn"))
         shape = len(kept), max(int((kept + drawn).max(initial=0)), 1)
         order = state["order"].numpy()
@@ -199,7 +199,7 @@ class Threshold:
         rows = Sparse(
             ids=torch.from_numpy(ids),
             probabilities=torch.from_numpy(probabilities),
-            tail=torch.zeros(len(ids)),
+            tail=torch.full((len(ids),), self.tau / 4),  # between nothing and tau
             temperature=temperature,
             tail_shape=state["tail"],
             drawn=torch.from_numpy(is_drawn),
