@@ -264,6 +264,47 @@ def convert(
         _print_made(made)
 
 
+@targets_app.command("import")
+def import_(
+    layout: Annotated[str, typer.Argument(help="distillkit, megatron or tinyvit.")],
+    path: Annotated[Path, typer.Argument(help="Where the other tool's cache lies.")],
+    out_: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or its URL.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="PACKAGE.MODULE:FUNCTION",
+            help="Gives the inputs that were asked about, in the order of the cache.",
+        ),
+    ],
+    classes: Annotated[int, typer.Option(help="Of the head, or the size of the vocabulary.")],
+    head: Annotated[str, typer.Option(help="The head's name.")] = "label",
+    teacher: Annotated[str, typer.Option(help="Whose rows they are, for people.")] = "unknown",
+    options: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the layout.")
+    ] = None,
+) -> None:
+    """Make a transfer set of what another tool cached."""
+    with interrupt_ends(_end):
+        from limbeck._errors import DataError
+        from limbeck._lookup import call_function, import_function
+        from limbeck.data import samples
+        from limbeck.targets.importers import import_set
+
+    function = import_function("--data", data, DataError)
+    _print_made(
+        import_set(
+            layout,
+            path,
+            out_,
+            samples=samples(call_function("--data", data, function, {}, DataError)),
+            classes=classes,
+            head=head,
+            teacher=teacher,
+            options=_options_of(options or []),
+        )
+    )
+
+
 @targets_app.command()
 def curve(
     recipe: RecipeArgument,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
@@ -298,6 +299,25 @@ def test_targets_convert_and_merge_make_transfer_sets(ask, finished, tmp_path):
     code, said, _ = ask("targets", "inspect", tmp_path / "m")
     assert "topk (k = 3)" in said
     assert "converted from" in said
+
+
+def test_targets_import_makes_a_transfer_set(ask, tmp_path, monkeypatch):
+    folder = tmp_path / "logits_top2_epoch0"
+    folder.mkdir()
+    (folder / "rank0-keys.txt").write_text("0\n1\n")
+    row = np.array([3, 1], "<i2").tobytes() + np.array([0.5, 0.25], "<f2").tobytes()
+    (folder / "rank0-values.bin").write_bytes((b"seed" + row) * 2)
+    source = "import numpy\ndef inputs():\n return numpy.arange(12.0).reshape(2, 6)\n"
+    (tmp_path / "what_was_asked.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    data = ["--data", "what_was_asked:inputs", "--classes", "4"]
+    code, said, _ = ask("targets", "import", "tinyvit", folder, tmp_path / "set", *data)
+    assert code == 0
+    assert f"{tmp_path / 'set'}: 2 rows" in said
+    code, said, _ = ask("targets", "inspect", tmp_path / "set")
+    assert "class 3: 0.500, class 1: 0.250, all others: 0.250" in said
+    assert "tinyvit; biased" in said
 
 
 def test_targets_convert_writes_parquet(ask, finished, tmp_path):

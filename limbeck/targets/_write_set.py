@@ -1,6 +1,7 @@
 """Write a transfer set of rows that no teacher has to be asked for: they are read elsewhere."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from limbeck._errors import TargetsError
@@ -22,7 +23,7 @@ def write_set(
     states: States,
     stored: Iterable[Stored],
 ) -> TransferSet:
-    """Write rows as a new transfer set; what an interrupted call of the same left is begun anew.
+    """Write rows as a new transfer set; what a killed call of the same left is begun anew.
 
     Args:
         out: A folder that is new, or its URL.
@@ -44,9 +45,12 @@ def write_set(
             place.put(state_path(place.folder, checksum).name)
         settings = settings.model_copy(update={"state": checksum})
         schema = shard_schema(settings, rows_per_sample)
-        with ShardWriter(place.folder, schema, number=0, closed=place.put) as writer:
-            for columns, faithfulness in stored:
-                writer.add(columns, faithfulness)
+        with ExitStack() as undo:
+            undo.callback(_clear, place, settings)  # half of it is of no use to anybody
+            with ShardWriter(place.folder, schema, number=0, closed=place.put) as writer:
+                for columns, faithfulness in stored:
+                    writer.add(columns, faithfulness)
+            undo.pop_all()
         write_manifest(place.folder, manifest_of(whole_shards(place.folder)))
         place.put(MANIFEST)
     return TransferSet(out)
