@@ -18,6 +18,8 @@ from pathlib import Path
 from _results import bar, write
 
 ROOT = Path(__file__).parents[1]
+TORCH = ("torch", "nvidia", "triton", "cuda")
+"""How the folders of torch and of what it brings for GPUs begin."""
 
 
 def size_mib(folder: Path) -> float:
@@ -45,6 +47,8 @@ def main() -> None:
             reverse=True,
         )[:5]
         total = size_mib(packages)
+        of_torch = [path for path in packages.iterdir() if path.name.startswith(TORCH)]
+        beside = total - sum(map(size_mib, of_torch))
         demo = []
         for _ in range(3):
             shutil.rmtree(clone / "runs", ignore_errors=True)
@@ -60,6 +64,7 @@ def main() -> None:
         }
     )
     rows.append({"what": "limbeck itself (MiB)", "value": own})
+    rows.append({"what": "clean clone to first verdict, set-up too (s)", "value": set_up + demo[0]})
     rows.append(
         {
             "what": "make demo, main job (s)",
@@ -75,6 +80,7 @@ def main() -> None:
         [
             bar("make demo, main job, s", statistics.median(demo), "<", 60),
             bar("limbeck --help, s", statistics.median(help_), "<", 0.5),
+            bar("lean core beside torch, MiB (a bar of our own)", beside, "<", 1024),
         ],
     )
 

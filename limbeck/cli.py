@@ -35,7 +35,13 @@ with interrupt_ends(_end):
     )
     from rich.table import Table
 
-    from limbeck._errors import Interrupted, LimbeckError, RecipeError, did_you_mean
+    from limbeck._errors import (
+        Interrupted,
+        LimbeckError,
+        OptionError,
+        RecipeError,
+        did_you_mean,
+    )
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -56,7 +62,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
 ]
-TargetsArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A transfer set's folder.")]
+TargetsArgument = Annotated[str, typer.Argument(metavar="DIR", help="Its folder, or URL.")]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
 ]
@@ -163,12 +169,7 @@ def make(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None)
     with _Bars() as bars:
         targets = make_targets(loaded, folder, progress=bars)
     if _is_first_process():
-        card = targets.card
-        out.print(
-            f"targets: {targets.folder}: {card.rows} rows, {card.bytes / 1e6:.4g} MB, "
-            f"{card.bytes_per_row:.1f} bytes a row",
-            soft_wrap=True,
-        )
+        _print_made(targets)
 
 
 @targets_app.command()
@@ -212,12 +213,96 @@ def verify(
         with interrupt_ends(_end):
             from limbeck.pipeline import compare_targets
 
-        near = compare_targets(folder, run_ or folder.resolve().parent, limit=live)
+        near = compare_targets(folder, run_ or Path(folder).resolve().parent, limit=live)
         measured = "" if near.mean_kl is None else f", KL {near.mean_kl:.3g} nats a row"
         out.print(
             f"[green]live:[/green] the teacher says the same of {near.rows} rows: the largest "
             f"difference is {near.difference:.3g}{measured}."
         )
+
+
+@targets_app.command()
+def merge(
+    out_: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or its URL.")],
+    folders: Annotated[list[str], typer.Argument(metavar="DIR...", help="What to merge.")],
+) -> None:
+    """Make one transfer set of several that differ in their samples only."""
+    with interrupt_ends(_end):
+        from limbeck.targets import merge as merge_sets
+
+    _print_made(merge_sets(out_, folders))
+
+
+@targets_app.command()
+def convert(
+    folder: TargetsArgument,
+    out_: Annotated[
+        str | None, typer.Argument(metavar="[OUT]", help="A new folder, or its URL.")
+    ] = None,
+    codec: Annotated[str, typer.Option(help="The codec of the new transfer set.")] = "dense16",
+    options: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the codec.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write decoded rows there instead.")
+    ] = None,
+) -> None:
+    """Store the rows of a transfer set in another codec, or decoded as Parquet."""
+    with interrupt_ends(_end):
+        from limbeck.targets import convert as convert_set
+        from limbeck.targets import to_parquet
+
+    if (out_ is None) == (parquet is None):
+        raise OptionError("convert takes OUT, or --parquet FILE. Give one of them.")
+    if parquet is not None:
+        out.print(f"{parquet}: {to_parquet(folder, parquet)} lines", soft_wrap=True)
+    elif out_ is not None:
+        with _Bars() as bars:
+            made = convert_set(
+                folder, out_, codec=codec, codec_options=_options_of(options or []), progress=bars
+            )
+        _print_made(made)
+
+
+@targets_app.command("import")
+def import_(
+    layout: Annotated[str, typer.Argument(help="distillkit, megatron or tinyvit.")],
+    path: Annotated[Path, typer.Argument(help="Where the other tool's cache lies.")],
+    out_: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or its URL.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="PACKAGE.MODULE:FUNCTION",
+            help="Gives the inputs that were asked about, in the order of the cache.",
+        ),
+    ],
+    classes: Annotated[int, typer.Option(help="Of the head, or the size of the vocabulary.")],
+    head: Annotated[str, typer.Option(help="The head's name.")] = "label",
+    teacher: Annotated[str, typer.Option(help="Whose rows they are, for people.")] = "unknown",
+    options: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the layout.")
+    ] = None,
+) -> None:
+    """Make a transfer set of what another tool cached."""
+    with interrupt_ends(_end):
+        from limbeck._errors import DataError
+        from limbeck._lookup import call_function, import_function
+        from limbeck.data import samples
+        from limbeck.targets.importers import import_set
+
+    function = import_function("--data", data, DataError)
+    _print_made(
+        import_set(
+            layout,
+            path,
+            out_,
+            samples=samples(call_function("--data", data, function, {}, DataError)),
+            classes=classes,
+            head=head,
+            teacher=teacher,
+            options=_options_of(options or []),
+        )
+    )
 
 
 @targets_app.command()
@@ -235,9 +320,9 @@ def curve(
 
     loaded = load_recipe(recipe, set_ or [])
     with _Bars() as bars:
-        tried, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
+        tried, taken, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
     for one in tried:
-        out.print(escape(str(one)), soft_wrap=True)
+        out.print(escape(f"{one}{'   taken' if one is taken else ''}"), soft_wrap=True)
     out.print(f"curve: {page}", soft_wrap=True)
 
 
@@ -344,6 +429,28 @@ class _Bars:
     def warn(self, message: str) -> None:
         """Print a line that stays, and stands out."""
         self._bars.console.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+def _print_made(targets: Any) -> None:
+    card = targets.card
+    out.print(
+        f"targets: {targets.folder}: {card.rows} rows, {card.bytes / 1e6:.4g} MB, "
+        f"{card.bytes_per_row:.1f} bytes a row",
+        soft_wrap=True,
+    )
+
+
+def _options_of(given: Sequence[str]) -> dict[str, Any]:
+    """Each KEY=VALUE; a value is TOML, or else a string."""
+    from limbeck.recipe_file import read_value
+
+    options = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise OptionError(f"--options takes KEY=VALUE, got {each!r}.")
+        options[key.strip()] = read_value(value)
+    return options
 
 
 def _print_report(report: Any) -> None:

@@ -173,6 +173,9 @@ class Targets(_Section):
     """For `auto`: nats of KL divergence that a row may lose."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
+    folder: str | None = None
+    """Where they are stored: a folder, or an fsspec URL such as `s3://bucket/folder`. Left out,
+    `targets` in the run's folder."""
 
 
 class Student(_Section):

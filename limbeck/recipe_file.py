@@ -84,10 +84,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     keys = [key.strip() for key in dotted.split(".")]
     if not equals or not all(keys):
         raise RecipeError(f"--set takes section.key=value, got {override!r}.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    value = read_value(text)
     section = raw
     for key in keys[:-1]:
         inner = section.setdefault(key, {})
@@ -95,6 +92,14 @@ def _override(raw: dict[str, Any], override: str) -> None:
             raise RecipeError(f"--set {override}: {key} is a value, not a section.")
         section = inner
     section[keys[-1]] = value
+
+
+def read_value(text: str) -> Any:
+    """What is typed for a value: TOML, or else a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
 
 
 def _as_toml(fault: Fault) -> str:

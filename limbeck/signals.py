@@ -75,7 +75,8 @@ class Sparse:
     probabilities: Tensor
     """`(..., kept)`: their probabilities at `temperature`, 0 or more."""
     tail: Tensor
-    """`(...)`: the probability of all classes that are not named."""
+    """`(...)`: the probability of all classes that are not named. Of rows with drawn entries, which
+    stand for it, this is no part: it is what `density` assumes of a row that drew none."""
     temperature: float = 1.0
     """The temperature T > 0 of the probabilities. A tail alone cannot be moved to another one."""
     tail_shape: Tensor | None = None
@@ -84,7 +85,6 @@ class Sparse:
     drawn: Tensor | None = None
     """`(..., kept)` bool: entries drawn at random, whose value stands for others that were not:
     right on average, and not the class's own probability. None where there are none."""
-
     own: Tensor | None = None
     """`(..., kept)`: the logarithm of the own probability of each drawn entry, which another
     temperature needs; None where it was not kept."""
@@ -151,7 +151,7 @@ class Sparse:
 
     @property
     def density(self) -> "Sparse":
-        """Each row as a distribution: what was drawn goes back into the tail.
+        """Each row as a distribution: what was drawn goes back into the tail, and all sum to 1.
 
         For losses that are not linear in the teacher's probabilities. Rows without drawn entries
         are a distribution already.
@@ -159,7 +159,16 @@ class Sparse:
         if self.drawn is None:
             return self
         named = self.probabilities.masked_fill(self.drawn, 0.0)
-        return replace(self, probabilities=named, tail=_rest(named), drawn=None, own=None)
+        drawn = (self.probabilities - named).sum(dim=-1)  # (...)
+        drawn = torch.where(drawn > 0, drawn, self.tail)
+        total = named.sum(dim=-1) + drawn
+        return replace(
+            self,
+            probabilities=named / total[..., None],
+            tail=drawn / total,
+            drawn=None,
+            own=None,
+        )
 
     @property
     def top(self) -> "Sparse":

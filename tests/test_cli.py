@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -53,7 +55,15 @@ def test_help_lists_the_commands(ask, arguments):
 
 @pytest.mark.parametrize(
     "command",
-    [*COMMANDS, "targets make", "targets inspect", "targets verify", "targets curve"],
+    [
+        *COMMANDS,
+        "targets make",
+        "targets merge",
+        "targets convert",
+        "targets inspect",
+        "targets verify",
+        "targets curve",
+    ],
 )
 def test_every_command_has_help(ask, command):
     code, said, _ = ask(*command.split(), "--help")
@@ -179,7 +189,7 @@ def test_targets_curve_draws_what_each_codec_would_make_of_a_run(ask, finished, 
     arguments = ["targets", "curve", recipe, "--out", tmp_path / "run"]
     code, said, _ = ask(*arguments, "--set", "targets.codec=auto", "--set", "targets.max_kl=1e-4")
     assert code == 0
-    assert "B/row   KL" in said
+    assert re.search(r"B/row   KL \S+   taken", said)
     drawn = json.loads((tmp_path / "run" / "curve.json").read_text())
     (chosen,) = [one for one in drawn["codecs"] if one["chosen"]]
     assert (
@@ -200,7 +210,7 @@ def test_a_run_with_codec_auto_says_what_it_took(ask, tmp_path):
         *arguments, "--set", "targets.codec=auto", "--set", "targets.budget=16 B/row"
     )
     assert code == 0
-    assert re.search(r"took +sqrt\d", said)
+    assert re.search(r"sqrt\d.* taken", said)
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["targets"]["codec"].startswith("sqrt")
     code, _, said = ask(*arguments, "--set", "targets.codec=auto", "--out", tmp_path / "other")
@@ -276,6 +286,55 @@ def test_targets_verify_live_without_the_run_says_what_is_missing(ask, finished,
     code, _, said = ask("targets", "verify", tmp_path / "alone", "--live", 1)
     assert code == 2
     assert "recipe.toml" in said
+
+
+def test_targets_convert_and_merge_make_transfer_sets(ask, finished, tmp_path):
+    options = ["--codec", "topk", "--options", "k=3"]
+    code, said, _ = ask("targets", "convert", finished / "targets", tmp_path / "k", *options)
+    assert code == 0
+    assert f"{tmp_path / 'k'}: 600 rows" in said
+    code, said, _ = ask("targets", "merge", tmp_path / "m", tmp_path / "k", tmp_path / "k")
+    assert code == 0
+    assert f"{tmp_path / 'm'}: 600 rows" in said
+    code, said, _ = ask("targets", "inspect", tmp_path / "m")
+    assert "topk (k = 3)" in said
+    assert "converted from" in said
+
+
+def test_targets_import_makes_a_transfer_set(ask, tmp_path, monkeypatch):
+    folder = tmp_path / "logits_top2_epoch0"
+    folder.mkdir()
+    (folder / "rank0-keys.txt").write_text("0\n1\n")
+    row = np.array([3, 1], "<i2").tobytes() + np.array([0.5, 0.25], "<f2").tobytes()
+    (folder / "rank0-values.bin").write_bytes((b"seed" + row) * 2)
+    source = "import numpy\ndef inputs():\n return numpy.arange(12.0).reshape(2, 6)\n"
+    (tmp_path / "what_was_asked.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    data = ["--data", "what_was_asked:inputs", "--classes", "4"]
+    code, said, _ = ask("targets", "import", "tinyvit", folder, tmp_path / "set", *data)
+    assert code == 0
+    assert f"{tmp_path / 'set'}: 2 rows" in said
+    code, said, _ = ask("targets", "inspect", tmp_path / "set")
+    assert "class 3: 0.500, class 1: 0.250, all others: 0.250" in said
+    assert "tinyvit; biased" in said
+
+
+def test_targets_convert_writes_parquet(ask, finished, tmp_path):
+    file = tmp_path / "rows.parquet"
+    assert ask("targets", "convert", finished / "targets", "--parquet", file)[0] == 0
+    assert len(pd.read_parquet(file)) == 600
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [([], "--parquet FILE"), (["{new}", "--options", "k"], "--options takes KEY=VALUE, got 'k'")],
+)
+def test_targets_convert_says_what_it_takes(ask, finished, tmp_path, more, named):
+    more = [each.format(new=tmp_path / "new") for each in more]
+    code, _, said = ask("targets", "convert", finished / "targets", *more)
+    assert code == 2
+    assert named in said
 
 
 def test_doctor_says_that_all_is_in_order(ask, tmp_path):

@@ -49,6 +49,21 @@ def test_keras_models_teach_and_learn(tmp_path, data_root):
     assert said.splitlines()[-1].startswith("The teacher helped: accuracy is ")
 
 
+def test_transformers_trainer_learns_from_stored_rows_alone(tmp_path, data_root):
+    said = printed("trainer", tmp_path, data=data_root)
+    accuracy = re.search(r"student: (0\.\d+)", said)
+    assert accuracy is not None
+    assert (
+        float(accuracy[1]) > 0.7
+    )  # the commonest of the six classes is 0.28 of the test questions
+
+
+def test_lightning_learns_from_stored_rows_alone(tmp_path):
+    accuracy = re.search(r"student: (0\.\d+)", printed("lightning_loop", tmp_path))
+    assert accuracy is not None
+    assert float(accuracy[1]) > 0.9
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_under_40_lines_of_code(path):
     code = path.read_text(encoding="utf-8").split('"""', 2)[2]

@@ -37,7 +37,8 @@ def capture(
         teacher: A torch module (a Keras model on the torch backend is one), a callable from numpy
             arrays to numpy arrays, or a `Teacher`. A module is frozen.
         data: A `DataSet`, whose training split is taken, or samples.
-        out: A folder that is new, or holds targets made by the same call.
+        out: A folder that is new, or holds targets made by the same call; or the fsspec URL of
+            one, such as "s3://bucket/folder".
         outputs: "logits", which are put through a softmax, or "probabilities": non-negative
             scores, which are normalised to sum to 1. A `Teacher` knows its own.
         temperature: T > 0 that the targets are softened with.
@@ -62,7 +63,7 @@ def capture(
     return _capture(
         made,
         given.train,
-        Path(out),
+        out,
         compress="softmax" if made.outputs == "logits" else "normalised",
         temperature=temperature,
         codec=codec,

@@ -16,14 +16,14 @@ from limbeck.data import DataSet
 from limbeck.methods import objective
 from limbeck.recipe import Train
 from limbeck.signals import Batch, Inputs, Rows
-from limbeck.targets import TransferSet
+from limbeck.targets import Targets, TransferSet
 from limbeck.train import History, Learner, Order
 
 
 def distil(
     student: nn.Module,
     data: Any,
-    targets: TransferSet | str | Path,
+    targets: Targets | str | Path,
     train: Train = Train(),  # noqa: B008  (frozen)
     *,
     temperature: float | None = None,
@@ -42,7 +42,7 @@ def distil(
         student: A torch module.
         data: The samples that the targets are of. A `DataSet` also has those that the student is
             validated on after each epoch.
-        targets: The transfer set, or its folder.
+        targets: The transfer set, or its folder, or an `Ensemble` of several.
         train: For how long, by what optimiser, ...
         temperature: T > 0 of the loss; that of the targets if left out.
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
@@ -68,7 +68,7 @@ def distil(
             "hard_weight and soft_weight must be 0 or more, finite, and one of them above 0, got "
             f"{hard_weight} and {soft_weight}."
         )
-    if not isinstance(targets, TransferSet):
+    if isinstance(targets, (str, Path)):
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
     given = Given.of(data, heads, labels=hard_weight > 0)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from limbeck._errors import DataError
+from limbeck._lookup import first_line
 from limbeck.data._dataset_samples import DatasetSamples, item_of
 from limbeck.data._heads import infer_head
 from limbeck.data._samples import ArraySamples, Samples
@@ -99,6 +100,11 @@ def _of_dataset(dataset: Dataset[Any], head: str) -> Samples:
             f"a dataset must have a length and items by position, got {type(dataset).__name__}. "
             "Turn an iterable dataset into a map-style one, with the items in a list."
         ) from None
+    except Exception as failure:
+        raise DataError(
+            f"the dataset {type(dataset).__qualname__} raised {type(failure).__name__} when it was "
+            f"asked for its length: {first_line(failure)}. Mend its __len__."
+        ) from failure
 
 
 def _labels_by_head(labels: Any, head: str) -> dict[str, Tensor]:

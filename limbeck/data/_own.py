@@ -29,6 +29,8 @@ def data_set_of(source: str, returned: Any, cut: Cut) -> DataSet:
         return returned
     splits = _by_name(source, returned)
     train, heads = samples_and_heads(splits["train"])
+    if len(train) == 0:
+        raise DataError(f"source {source!r}: the training split is empty. Return some samples.")
     if not heads:
         raise DataError(f"source {source!r}: the training split has no labels. Return some.")
     validation, test = (

@@ -64,6 +64,8 @@ def read(student_logits: Tensor, rows: Sparse) -> Reading:
         )
     named = at_least_float32(rows.probabilities.detach())
     tail = at_least_float32(rows.tail.detach())
+    if rows.drawn is not None:
+        tail = torch.zeros_like(tail)  # what was drawn stands for it
     ids = rows.ids.long().masked_fill(named == 0, classes)
     spread = None
     no_room = (ids < classes).sum(dim=-1) == classes

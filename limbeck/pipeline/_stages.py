@@ -107,11 +107,13 @@ def _teacher_file(context: Context) -> Path:
 def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
     """Ask the teacher once, and keep what it says."""
     settings, train = context.recipe.targets, context.task.data.train
-    name = fingerprint([settings.model_dump(), teacher.fingerprint, context.asked_fingerprint])
-    folder = context.out / "targets"
-    context.put_in_place("targets", name)
+    said = settings.model_dump(exclude={"folder"})
+    name = fingerprint([said, teacher.fingerprint, context.asked_fingerprint])
+    folder = settings.folder or context.out / "targets"
+    if settings.folder is None:
+        context.put_in_place("targets", name)
     record = context.records.find("targets", name)
-    if record is None:
+    if record is None or settings.folder is not None:  # what lies elsewhere may be gone
         begun = time.monotonic()
         stored = capture(
             teacher,
@@ -127,12 +129,12 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
             processes=context.processes,
             progress=context.progress,
         )
-        record = context.record(
+        record = record or context.record(
             "targets",
             name,
             seconds=time.monotonic() - begun,
             flops=context.flops(teacher.model, len(train) * settings.views),
-            files=[folder / "manifest.json"],
+            files=[context.out / "targets" / "manifest.json"] if settings.folder is None else [],
             facts={"bytes": stored.card.bytes},
         )
     targets = TransferSet(folder)

@@ -41,6 +41,7 @@ from limbeck.targets._manifest import (
     TeacherRecord,
     write_manifest,
 )
+from limbeck.targets._remote import Place, place_of
 from limbeck.targets._shard_writer import ShardWriter, remove_leftovers, salvage
 from limbeck.targets._shards import (
     RowsPerSample,
@@ -51,7 +52,13 @@ from limbeck.targets._shards import (
     shard_schema,
     whole_shards,
 )
-from limbeck.targets._state_file import forget_states, read_states, state_in, write_states
+from limbeck.targets._state_file import (
+    read_states,
+    state_in,
+    state_path,
+    states_in,
+    write_states,
+)
 from limbeck.targets._store import Store
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets._try_codecs import try_codecs
@@ -103,7 +110,8 @@ def capture(
     Args:
         teacher: Who is asked.
         samples: About what. Samples of the same content are asked and stored once.
-        folder: Where to; of this transfer set alone.
+        folder: Where to: a path, or an fsspec URL such as "s3://bucket/folder"; of this transfer
+            set alone.
         compress: "softmax" for logits, "normalised" for probabilities and other scores. Numbers
             of real heads are kept as they are.
         temperature: T > 0. The higher, the more the small probabilities show; 1 is what the
@@ -124,50 +132,55 @@ def capture(
         TargetsError: The folder holds rows of something else, or damaged ones.
         StorageError: The folder cannot be written, or another process does; what is whole stays.
     """
-    folder = Path(folder)
+    place = place_of(folder)
+    folder = place.folder
     check_choice_of_codec(codec, budget, max_kl)
     if batch_size < 1:
         raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
     named = codec_or_stand_in(codec, codec_options or {})
     settings = _settings(teacher, samples, compress, temperature, named, views)
+    done = place.open()
     if codec == AUTO:
+        place.fetch()
         settings = settings.model_copy(update={"chosen_by": chosen_by(budget, max_kl)})
         settings = _with_earlier_choice(folder, settings) or _with_choice(
             teacher, samples, settings, budget, max_kl, progress
         )
-    with storage_errors(folder):
-        done = (folder / MANIFEST).exists()
     if done:
         finished = TransferSet(folder)
         _refuse_others(folder, settings, finished.manifest.settings)
         _ask_again(finished, teacher, samples)
         return finished
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    place.begin()
     batch_size = min(batch_size, _affordable(samples, teacher.heads))
     with ExitStack() as stack:
         if processes.index == 0:
             let_fellows_in = stack.enter_context(only_writer(folder))
-            _begin(teacher, samples, folder, settings, batch_size)
+            place.pull()
+            _begin(teacher, samples, place, settings, batch_size)
             let_fellows_in()
         processes.wait()
         if processes.index > 0:
             stack.enter_context(write_along(folder))
+        place.pull()
         shards = whole_shards(folder)
         state = shards[0].settings.state if shards else state_in(folder)
         settings = settings.model_copy(update={"state": state})
         processes.wait()  # nobody adds a shard before all have seen the same ones
-        _ask(teacher, samples, folder, settings, shards, batch_size, processes, progress)
+        _ask(teacher, samples, place, settings, shards, batch_size, processes, progress)
         processes.wait()
         if processes.index == 0:
+            place.pull()
             _finish(folder, settings)
+            place.put(MANIFEST)
         processes.wait()
+    place.open()
     made = TransferSet(folder)
     if shards:
         try:
             _ask_again(made, teacher, samples)
         except TargetsError:
-            (folder / MANIFEST).unlink(missing_ok=True)
+            place.remove(MANIFEST)
             raise
     return made
 
@@ -209,7 +222,7 @@ def _with_choice(
     rows = len(np.unique(samples.keys)) * settings.views * tried[0].rows_per_sample
     chosen = choose(tried, rows=rows, budget=budget, max_kl=max_kl)
     for one in tried:
-        progress.say(f"{'took' if one is chosen else '    '} {one}")
+        progress.say(f"{one}{'   taken' if one is chosen else ''}")
     return settings.model_copy(update={"codec": chosen.codec, "codec_options": chosen.options})
 
 
@@ -281,22 +294,25 @@ def _has_rows(samples: Samples, head: Head) -> bool:
 
 
 def _begin(
-    teacher: Teacher, samples: Samples, folder: Path, settings: Settings, batch_size: int
+    teacher: Teacher, samples: Samples, place: Place, settings: Settings, batch_size: int
 ) -> None:
     """Keep what an interrupted capture left, or let the codec learn what it needs to store."""
+    folder = place.folder
     shards = whole_shards(folder)
     for shard in shards:
         _refuse_others(folder, settings, shard.settings)
     if schema := begun(folder, shards, settings):
         salvage(folder, schema, shards)
     else:
-        forget_states(folder)
+        for name in states_in(folder):
+            place.remove(name)  # what was learned for rows that were never stored
         codec = make_codec(settings.codec, settings.codec_options)
         states = {
             head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
             for head in teacher.heads
         }
-        write_states(folder, states)
+        if checksum := write_states(folder, states):
+            place.put(state_path(folder, checksum).name)
 
 
 def _finish(folder: Path, settings: Settings) -> None:
@@ -328,7 +344,7 @@ def _pieces(
 def _ask(
     teacher: Teacher,
     samples: Samples,
-    folder: Path,
+    place: Place,
     settings: Settings,
     shards: Sequence[Shard],
     batch_size: int,
@@ -349,7 +365,7 @@ def _ask(
                 answers = teacher.answer(samples.fetch(index, view).inputs)
                 if store is None:
                     rows = shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
-                    opened = _store(folder, settings, shards, rows, total, processes)
+                    opened = _store(place, settings, shards, rows, total, processes)
                     store = stack.enter_context(opened)
                 store.put(samples.keys[index.numpy()], view, answers)
                 asked += len(index)
@@ -359,18 +375,22 @@ def _ask(
 
 
 def _store(
-    folder: Path,
+    place: Place,
     settings: Settings,
     shards: Sequence[Shard],
     rows_per_sample: RowsPerSample,
     total: int,
     processes: Processes,
 ) -> Store:
-    states = read_states(folder, settings.state, [head.name for head in settings.heads])
+    states = read_states(place.folder, settings.state, [head.name for head in settings.heads])
     encoder = Encoder(settings, rows_per_sample, states, measure_all=total <= MEASURED_SAMPLES)
     number = 1 + max((shard.number for shard in shards), default=-1) + processes.index
     writer = ShardWriter(
-        folder, shard_schema(settings, rows_per_sample), number=number, step=processes.count
+        place.folder,
+        shard_schema(settings, rows_per_sample),
+        number=number,
+        step=processes.count,
+        closed=place.put,
     )
     return Store(encoder, writer)
 

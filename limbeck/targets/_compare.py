@@ -29,6 +29,12 @@ def compare(
         TargetsError: The teacher says something else now.
     """
     settings = targets.manifest.settings
+    if settings.origin is not None:
+        path = ", ".join(settings.origin.path)
+        raise TargetsError(
+            f"the rows in {targets.folder} were converted from others ({path}), and were never "
+            "asked of the teacher. Compare those that they were read from."
+        )
     index = torch.linspace(0, len(samples) - 1, min(limit, len(samples))).long()
     answers = teacher.answer(samples.fetch(index).inputs)
     keys = samples.keys[index.numpy()]

@@ -29,6 +29,8 @@ def describe(targets: TransferSet) -> dict[str, str]:
             f"{card.agreement_with_teacher:.2%}, squared error {card.squared_error:.3g}, "
             f"measured on {card.rows_measured} rows" + ("; biased" if card.biased else "")
         )
+    if settings.origin is not None:
+        facts["converted from"] = ", ".join(settings.origin.path) + _nearness(targets)
     first = targets.read(torch.tensor([0]))
     for head in targets.heads:
         rows = targets.manifest.rows_per_sample[head.name]
@@ -41,6 +43,16 @@ def describe(targets: TransferSet) -> dict[str, str]:
             )
         facts[f"first row of {head.name}"] = _in_words(first[head.name], head)
     return facts
+
+
+def _nearness(targets: TransferSet) -> str:
+    origin, near = targets.manifest.settings.origin, targets.card.to_origin
+    said = ""
+    if near is not None:
+        said += f"; KL to those rows {near.kl:.3g} nats a row, same class {near.agreement:.2%}"
+    if origin is not None and origin.kl_to_teacher is not None:
+        said += f"; the first ones' KL to the teacher {origin.kl_to_teacher:.3g}"
+    return said + ("; biased" if targets.card.biased else "")
 
 
 def _reads_as(rows: Rows) -> str:

@@ -63,6 +63,18 @@ class HeadRecord(_Record):
         return Head(name=self.name, space=self.space, size=self.size, classes=self.classes)
 
 
+class Origin(_Record):
+    """Where rows were read that were not asked of the teacher."""
+
+    path: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What they went through, oldest first: codecs, or the name of another tool's layout."""
+    biased: bool
+    """Whether what was dropped on the way moves the expected gradient."""
+    kl_to_teacher: NotNegative | None
+    """Mean KL divergence of the rows that were asked of the teacher, at the beginning of the path;
+    None where that is not known."""
+
+
 class Settings(_Record):
     """What the rows came from, and how they are stored. Rows of two settings never mix."""
 
@@ -82,6 +94,8 @@ class Settings(_Record):
     """The bounds that the codec was chosen by; empty if it was named."""
     state: Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")] = ""
     """Checksum of the file of what the codec learned of the heads; empty if it learned nothing."""
+    origin: Origin | None = None
+    """Where the rows were read; None if the teacher was asked."""
 
 
 class ShardRecord(_Record):
@@ -97,6 +111,17 @@ class ShardRecord(_Record):
     """XXH3-64 of the file; its name carries it too."""
 
 
+class Nearness(_Record):
+    """How near rows are to those that they were converted from: means over the measured ones."""
+
+    kl: NotNegative
+    """KL(read || stored), in nats per row."""
+    agreement: Fraction
+    """Fraction of rows with the same most probable class."""
+    squared_error: NotNegative
+    """||stored - read||^2, in probability."""
+
+
 class Card(_Record):
     """What storing the rows cost in bytes and in truth, measured on what was really stored."""
 
@@ -108,7 +133,8 @@ class Card(_Record):
     dense_bytes_per_row: NotNegative
     """What float32 numbers for every entry would take."""
     rows_measured: NotNegativeCount
-    """How many rows of classes the next three are means over: all, or those of one sample in 16."""
+    """How many rows of classes the next three are means over: all, or those of one sample in 16.
+    They are None for rows of numbers, and for rows that were not asked of the teacher."""
     kl_to_teacher: NotNegative | None
     """Mean KL(live || stored) at the stored temperature, in nats per row; None for numbers."""
     agreement_with_teacher: Fraction | None
@@ -116,7 +142,9 @@ class Card(_Record):
     squared_error: NotNegative | None
     """Mean over rows of ||stored - live||^2, in probability; None for numbers."""
     biased: bool
-    """True if what the codec drops moves the expected gradient."""
+    """True if what the codec, or one before it, drops moves the expected gradient."""
+    to_origin: Nearness | None = None
+    """Of converted rows, in place of the three means above, which nobody measured."""
 
 
 class Manifest(_Record):

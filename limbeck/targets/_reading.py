@@ -8,22 +8,25 @@ shards, which any number of processes map.
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck._errors import TargetsError
-from limbeck._files import file_hash, reading_errors, storage_errors, write_json
+from limbeck._errors import StorageError, TargetsError
+from limbeck._files import file_hash, only_writer, reading_errors, storage_errors, write_json
 from limbeck.targets._columns import Columns
 from limbeck.targets._manifest import HeadRecord, Manifest
 from limbeck.targets._shards import Shard, damaged_shard, parts_of, read_blocks
 from limbeck.targets.codecs import Arrays, Codec, Column, make_codec
 
 _CONTENTS = "contents.json"
+_SOON = 60.0
+"""Seconds after which a copy that is being made surely has its writer."""
 
 
 def in_memory(shards: Sequence[Shard], manifest: Manifest) -> dict[str, Columns]:
@@ -83,10 +86,11 @@ def _unpack(shards: Sequence[Shard], manifest: Manifest, copy: Path) -> None:
     beside = copy.with_name(f"{copy.name}.{secrets.token_hex(8)}.part")
     names = [name for name, _, _ in _parts(manifest)]
     with storage_errors(copy):
+        _remove_unfinished(copy.parent)
+        beside.mkdir(parents=True)
         try:
-            beside.mkdir(parents=True)
             paths = [beside / f"{number}.bin" for number in range(len(names))]
-            with ExitStack() as stack:
+            with only_writer(beside), ExitStack() as stack:
                 files = [stack.enter_context(path.open("wb")) for path in paths]
                 for block in checked_blocks(shards, manifest):
                     for name, file in zip(names, files, strict=True):
@@ -100,6 +104,14 @@ def _unpack(shards: Sequence[Shard], manifest: Manifest, copy: Path) -> None:
                     raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of copies; one that is being made has its writer."""
+    for path in folder.glob(".unpacked-*.part"):
+        if time.time() - path.stat().st_mtime > _SOON:
+            with suppress(StorageError), only_writer(path):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_copy(copy: Path, names: Sequence[str]) -> None:

@@ -193,7 +193,8 @@ def _without_more_leftovers(folder: Path) -> Iterator[None]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the open shards of killed processes."""
-    for path in folder.glob(UNFINISHED):
-        with storage_errors(path):
-            path.unlink(missing_ok=True)
+    """Remove files that killed processes left half written; nobody else may be writing."""
+    for path in folder.glob(".*.part"):
+        if path.is_file():
+            with storage_errors(path):
+                path.unlink(missing_ok=True)

@@ -26,12 +26,13 @@ from pydantic import TypeAdapter
 from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
 from limbeck._lookup import first_line
-from limbeck.targets._index import KeyIndex
+from limbeck.targets._index import KeyIndex, data_fingerprint
 from limbeck.targets._manifest import (
     FORMAT,
     SHARD_NAME,
     Card,
     Manifest,
+    Nearness,
     Settings,
     ShardRecord,
     Size,
@@ -203,11 +204,13 @@ def whole_blocks(path: Path, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch
 
 def manifest_of(shards: Sequence[Shard]) -> Manifest:
     """The manifest of a transfer set that is these shards."""
-    settings, rows_per_sample = shards[0].settings, shards[0].rows_per_sample
+    settings, rows_per_sample = _settings_of(shards), shards[0].rows_per_sample
     records = tuple(shard.record for shard in shards)
     rows, size = sum(record.rows for record in records), sum(record.bytes for record in records)
     measured = sum((shard.faithfulness for shard in shards), Faithfulness())
     numbers = sum((rows_per_sample[head.name] or 1) * head.size for head in settings.heads)
+    asked = settings.origin is None
+    codec = make_codec(settings.codec, settings.codec_options)
     return Manifest(
         settings=settings,
         rows_per_sample=dict(rows_per_sample),
@@ -218,12 +221,29 @@ def manifest_of(shards: Sequence[Shard]) -> Manifest:
             bytes_per_row=size / rows,
             dense_bytes_per_row=4 * numbers / rows_of_a_sample(rows_per_sample),
             rows_measured=measured.compared,
-            kl_to_teacher=measured.mean_kl,
-            agreement_with_teacher=measured.mean_agreement,
-            squared_error=measured.mean_squared,
-            biased=make_codec(settings.codec, settings.codec_options).biased,
+            kl_to_teacher=measured.mean_kl if asked else None,
+            agreement_with_teacher=measured.mean_agreement if asked else None,
+            squared_error=measured.mean_squared if asked else None,
+            biased=codec.biased or (settings.origin is not None and settings.origin.biased),
+            to_origin=None if asked else _nearness(measured),
         ),
     )
+
+
+def _settings_of(shards: Sequence[Shard]) -> Settings:
+    """Those of every shard; of several that were merged, with the samples of all."""
+    settings = shards[0].settings
+    if all(shard.settings.data == settings.data for shard in shards):
+        return settings
+    keys = np.concatenate([shard.keys for shard in shards])
+    return settings.model_copy(update={"data": data_fingerprint(keys), "chosen_by": ""})
+
+
+def _nearness(measured: Faithfulness) -> Nearness | None:
+    kl, agreement, squared = measured.mean_kl, measured.mean_agreement, measured.mean_squared
+    if kl is None or agreement is None or squared is None:
+        return None
+    return Nearness(kl=kl, agreement=agreement, squared_error=squared)
 
 
 def open_shard(path: Path, *, expected_bytes: int | None = None) -> Shard:

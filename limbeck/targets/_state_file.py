@@ -7,12 +7,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from limbeck._errors import TargetsError
-from limbeck._files import bytes_hash, reading_errors, storage_errors, write_atomically
+from limbeck._files import bytes_hash, reading_errors, write_atomically
 from limbeck.targets.codecs import State
 
 States = Mapping[str, State]
 """By head."""
 _NAMES = "state-*.safetensors"
+STATE_NAME = r"^state-[0-9a-f]{16}\.safetensors$"
 NOTHING = ""
 """In `Settings.state`: no codec of this transfer set learned anything."""
 
@@ -67,14 +68,12 @@ def read_states(folder: Path, checksum: str, heads: Sequence[str]) -> States:
 
 def state_in(folder: Path) -> str:
     """The checksum of what was learned for the transfer set that is begun in `folder`."""
-    return next((path.stem.partition("-")[2] for path in folder.glob(_NAMES)), NOTHING)
+    return next((Path(name).stem.partition("-")[2] for name in states_in(folder)), NOTHING)
 
 
-def forget_states(folder: Path) -> None:
-    """Remove what was learned for rows that were never stored."""
-    for path in folder.glob(_NAMES):
-        with storage_errors(path):
-            path.unlink()
+def states_in(folder: Path) -> list[str]:
+    """The names of all files of what was learned."""
+    return sorted(path.name for path in folder.glob(_NAMES))
 
 
 def state_path(folder: Path, checksum: str) -> Path:

@@ -1,11 +1,13 @@
 """The transfer set: what the teacher said, read back by the content of the samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import TargetsError
@@ -20,7 +22,8 @@ from limbeck.targets._encoder import temperature_of
 from limbeck.targets._index import Keys
 from limbeck.targets._manifest import Card, HeadRecord, Manifest, TeacherRecord, read_manifest
 from limbeck.targets._reading import arrays_of, checked_blocks, in_memory, mapped
-from limbeck.targets._shards import Shard, index_of, open_shard
+from limbeck.targets._remote import brought_here
+from limbeck.targets._shards import Shard, index_of, manifest_of, open_shard
 from limbeck.targets._state_file import read_states
 from limbeck.targets.codecs import Arrays, make_codec
 
@@ -32,7 +35,8 @@ class TransferSet:
     """A transfer set on disk: checked whole when it is opened, its rows read when first used.
 
     Args:
-        folder: Where `capture` put it.
+        folder: Where `capture` put it: a path, or an fsspec URL such as "s3://bucket/folder", of
+            which what is not here yet is fetched.
         reading: "memory": stored rows are unpacked into memory, in their codes. "mapped": into a
             copy beside the shards, of which the system keeps in memory what is read.
 
@@ -42,13 +46,14 @@ class TransferSet:
 
     def __init__(self, folder: Path | str, *, reading: Reading = "memory") -> None:
         check_choice("reading", reading, READINGS)
-        self.folder = Path(folder)
+        self.folder = brought_here(folder)
         self._reading = reading
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
-        if tuple(shard.record for shard in self._shards) != self.manifest.shards:
-            raise self._not_of_one_piece("its shards do not hold what the manifest says")
         settings = self.manifest.settings
+        true = manifest_of(self._shards).model_copy(update={"settings": settings})
+        if true != self.manifest:
+            raise self._not_of_one_piece("its shards do not hold what the manifest says")
         self._codec = make_codec(settings.codec, settings.codec_options)
         self.states = read_states(
             self.folder, settings.state, [record.name for record in settings.heads]
@@ -57,6 +62,10 @@ class TransferSet:
         self._index = index_of(self._shards)
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes where it lies, and not what is in it."""
+        return _open_again, (self.folder.absolute(), self._reading, self.fingerprint)
 
     @property
     def fingerprint(self) -> str:
@@ -82,6 +91,11 @@ class TransferSet:
     def views(self) -> int:
         """How many views of each sample there are, from view 0."""
         return self.manifest.settings.views
+
+    @property
+    def keys(self) -> Keys:
+        """`(samples,)`: the content key of every sample that it has rows of."""
+        return np.concatenate([shard.keys[shard.views == 0] for shard in self._shards])
 
     def expect(
         self,
@@ -168,10 +182,25 @@ class TransferSet:
         Raises:
             TargetsError: A row holds what cannot be.
         """
-        for block in checked_blocks(self._shards, self.manifest):
-            for record in self.manifest.settings.heads:
-                self._decode(record.head, arrays_of(block, record, self._codec))
+        for _ in self.blocks():
+            pass
         return self.card.rows
+
+    def blocks(self) -> Iterator[tuple[Keys, NDArray[np.int32], dict[str, Rows]]]:
+        """All rows, a block of some thousand at a time, in the order in which they are stored.
+
+        Returns:
+            Content keys, `(samples,)`; which view of it each is; and the rows by head.
+
+        Raises:
+            TargetsError: A row holds what cannot be.
+        """
+        for block in checked_blocks(self._shards, self.manifest):
+            rows = {
+                record.name: self._decode(record.head, arrays_of(block, record, self._codec))
+                for record in self.manifest.settings.heads
+            }
+            yield block["key"], block["view"], rows
 
     def _decode(self, head: Head, arrays: Arrays) -> Rows:
         state = self.states[head.name]
@@ -189,7 +218,8 @@ class TransferSet:
 
     def _open(self, file: str, size: int) -> Shard:
         shard = open_shard(self.folder / file, expected_bytes=size)
-        of_one = (shard.settings, shard.rows_per_sample)
+        merged = {name: getattr(self.manifest.settings, name) for name in ("data", "chosen_by")}
+        of_one = (shard.settings.model_copy(update=merged), shard.rows_per_sample)
         if of_one != (self.manifest.settings, self.manifest.rows_per_sample):
             raise self._not_of_one_piece(f"{file} is of another transfer set")
         return shard
@@ -199,3 +229,13 @@ class TransferSet:
             f"the transfer set in {self.folder} is not of one piece: {why}. Delete the folder and "
             "capture it again."
         )
+
+
+def _open_again(folder: Path, reading: Reading, expected: str) -> TransferSet:
+    targets = TransferSet(folder, reading=reading)
+    if targets.fingerprint != expected:
+        raise TargetsError(
+            f"the transfer set in {folder} was replaced while it was read: expected {expected}, "
+            f"got {targets.fingerprint}. Open it again."
+        )
+    return targets

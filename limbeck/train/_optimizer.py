@@ -46,7 +46,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Train) -> torch
         options["fused"] = True
     try:
         made: torch.optim.Optimizer = kind(learning, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise OptionError(
             f"optimizer {name} does not take these options: {first_line(error)}. Change "
             "optimizer_options."

@@ -52,6 +52,8 @@ def anything(**options): return {"train": (X[: options["size"]], Y[: options["si
 def bare(): return X, Y
 def nothing(): return None
 def misnamed(): return {"train": (X, Y), "tests": (X, Y)}
+def empty(): return {"train": Items([]), "test": (X, Y)}
+def empty_arrays(): return {"train": (X[:0], Y[:0]), "test": (X, Y)}
 def no_labels(): return {"train": (X, None)}
 def test_without_labels(): return {"train": (X, Y), "test": (X, None)}
 def nan(): return {"train": (X * np.nan, Y)}
@@ -173,6 +175,8 @@ def test_labels_can_be_hidden():
         ("mine.data:bare", r"the train split must be \(inputs, labels\) .* got ndarray"),
         ("mine.data:nothing", r"must return \(train, test\), .* got NoneType"),
         ("mine.data:misnamed", r"got 'tests'\. Did you mean test\?"),
+        ("mine.data:empty", "the training split is empty"),
+        ("mine.data:empty_arrays", "the training split is empty"),
         ("mine.data:no_labels", "the training split has no labels"),
         ("mine.data:test_without_labels", "the test split has no labels for head label"),
         ("mine.data:objects", "inputs must be numbers, got an array of object"),

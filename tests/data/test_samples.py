@@ -339,6 +339,17 @@ class Failing(Items):
         return super().__getitem__(position)
 
 
+def test_what_a_dataset_raises_when_asked_for_its_length_is_said():
+    class Endless(Items):
+        def __len__(self):
+            raise NotImplementedError("nobody knows")
+
+    with pytest.raises(
+        DataError, match=r"Endless raised NotImplementedError when .*: nobody knows"
+    ):
+        samples(Endless([]))
+
+
 @pytest.mark.parametrize("index", [torch.arange(9), torch.tensor([3])])
 def test_what_a_dataset_raises_is_said_with_its_class_and_the_sample(index):
     made = DatasetSamples(Failing([(x, 0) for x in IMAGES]))

@@ -318,3 +318,17 @@ def test_shapes_that_do_not_fit_are_refused(ids, probabilities, tail, shape, mes
         with pytest.raises(ShapeError) as error:
             loss(torch.zeros(4, 5), rows)
         assert str(error.value) == message
+
+
+def test_what_is_drawn_stands_for_the_tail_which_is_not_read_then():
+    ids, drawn = torch.tensor([[2, 0]]), torch.tensor([[False, True]])
+    values = torch.tensor([[0.7, 0.25]])
+    student = torch.randn(1, 4)
+    losses_ = [
+        sparse_soft_targets(
+            student,
+            Sparse(ids=ids, probabilities=values, tail=torch.tensor([tail]), drawn=drawn),
+        )
+        for tail in (0.0, 0.2)
+    ]
+    assert losses_[0].equal(losses_[1])

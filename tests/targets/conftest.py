@@ -6,8 +6,9 @@ import torch
 
 from limbeck.data import ArraySamples
 from limbeck.data._views import Views
-from limbeck.signals import Head
-from limbeck.targets import capture
+from limbeck.signals import Dense, Head
+from limbeck.targets import CODECS, capture
+from limbeck.targets.codecs import Column
 from limbeck.teachers import Teacher
 
 LABEL = Head(space="categorical", size=5, classes=("ant", "bee", "cat", "dog", "eel"))
@@ -80,3 +81,31 @@ def stored(teacher, samples, tmp_path) -> Path:
     """The folder of a small whole transfer set."""
     capture(teacher, samples, tmp_path / "set", batch_size=16)
     return tmp_path / "set"
+
+
+class _FromMean:
+    """A codec that learns: it stores how far each number is from the head's mean row."""
+
+    name, options, biased = "from_mean", {}, False
+
+    def columns(self, head):
+        return {"values": Column(np.dtype(np.float32), head.size)}
+
+    def fit(self, pieces, head):
+        return {"mean": torch.cat(list(pieces)).mean(0)}
+
+    def encode(self, values, head, state, seeds):
+        return {"values": (values - state["mean"]).numpy()}
+
+    def fault(self, arrays, head):
+        return None
+
+    def decode(self, arrays, head, state, temperature):
+        return Dense(values=torch.tensor(arrays["values"]) + state["mean"], temperature=temperature)
+
+
+@pytest.fixture
+def learning(monkeypatch):
+    """The name of a codec that learns something."""
+    monkeypatch.setitem(CODECS, "from_mean", _FromMean)
+    return "from_mean"

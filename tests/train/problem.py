@@ -1,6 +1,7 @@
 """A small learning problem, and what it takes to train on it."""
 
 import copy
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from limbeck.data import ArraySamples
 from limbeck.methods import objective, supervised
 from limbeck.recipe import Train
 from limbeck.signals import Dense, Head
-from limbeck.train import Learner, fit
+from limbeck.train import Learner, _fit, fit
 
 LABEL = Head(space="categorical", size=3)
 
@@ -76,3 +77,31 @@ def furthest(one, other):
 
 def twin(trained):
     return copy.deepcopy(trained)
+
+
+NEVER = 10**9
+
+
+class StopAfter:
+    """An interrupt that comes when it is looked for the given number of times."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    @property
+    def requested(self):
+        self.looks -= 1
+        return self.looks <= 0
+
+
+def stopper(monkeypatch):
+    """What stops a pass at the given number of looks: one a step, and one an epoch."""
+
+    def patch(looks):
+        @contextmanager
+        def deferred():
+            yield StopAfter(looks)
+
+        monkeypatch.setattr(_fit, "deferred_interrupt", deferred)
+
+    return patch

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -11,47 +10,27 @@ from limbeck._errors import Interrupted
 from limbeck._progress import Silence
 from limbeck.data import ArraySamples
 from limbeck.methods import supervised
-from limbeck.train import _fit, _resume, fit
+from limbeck.train import _resume, fit
 from tests.train.problem import (
     INPUTS,
     LABEL,
     LABELS,
+    NEVER,
     SAMPLES,
     learner,
     model,
     same_weights,
     settings,
     soft,
+    stopper,
     teach,
     train,
 )
 
 
-class StopAfter:
-    """An interrupt that comes when it is looked for the given number of times."""
-
-    def __init__(self, looks):
-        self.looks = looks
-
-    @property
-    def requested(self):
-        self.looks -= 1
-        return self.looks <= 0
-
-
 @pytest.fixture
 def stop_after(monkeypatch):
-    def patch(looks):
-        @contextmanager
-        def deferred():
-            yield StopAfter(looks)
-
-        monkeypatch.setattr(_fit, "deferred_interrupt", deferred)
-
-    return patch
-
-
-NEVER = 10**9
+    return stopper(monkeypatch)
 
 
 def one_pass(models, checkpoint, **changed):

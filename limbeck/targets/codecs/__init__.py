@@ -13,6 +13,7 @@ from limbeck.targets.codecs._codec import Seeds as Seeds
 from limbeck.targets.codecs._codec import State as State
 from limbeck.targets.codecs._dense import DenseCodec as DenseCodec
 from limbeck.targets.codecs._dense import dense16, dense32, real16
+from limbeck.targets.codecs._principal import Principal as Principal
 from limbeck.targets.codecs._real8 import Real8 as Real8
 from limbeck.targets.codecs._selected import Selected as Selected
 from limbeck.targets.codecs._square_root import SquareRoot as SquareRoot
@@ -23,6 +24,7 @@ from limbeck.targets.codecs._topk import TopK as TopK
 CODECS: dict[str, Callable[..., Codec]] = {
     "dense16": dense16,
     "dense32": dense32,
+    "principal": Principal,
     "real16": real16,
     "real8": Real8,
     "selected": Selected,

@@ -66,7 +66,7 @@ def least_costly(
         share = (mass - by_row(each * stored)) / (room - by_row(weight * stored)).clamp_min(1e-30)
         left = (share[row] * weight).clamp_min(1e-30)
         gain = each * (each / left).log() - each + left
-        stored = (gain > price) & (each > left) | (weight == 0)
+        stored = (gain > price) | (weight == 0)
     roots = each.sqrt() * levels
     level = roots.round() * stored
     tail = _root(mass - by_row(each * stored)) * levels

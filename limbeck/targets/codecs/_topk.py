@@ -71,8 +71,9 @@ class TopK:
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """Classes that the head does not have, and probabilities that do not sum to 1."""
-        if int(arrays["ids"].max()) >= head.size:
-            return f"class {int(arrays['ids'].max())} of a head of {head.size} classes"
+        largest = int(arrays["ids"].max(initial=0))
+        if largest >= head.size:
+            return f"class {largest} of a head of {head.size} classes"
         probabilities, tail = arrays["probabilities"], arrays["tail"]
         total = probabilities.sum(axis=-1, dtype=np.float64) + tail[..., 0]
         fits = (probabilities >= 0).all() and (tail >= 0).all() and (abs(total - 1) < 1e-5).all()

@@ -83,7 +83,9 @@ def test_the_error_is_the_stated_one_and_a_row_sums_to_1(bits, size, spread, see
 def test_the_mean_error_of_broad_rows_is_the_stated_one(bits):
     log_p = distributions(4000, 10, 0.5).double()
     stated = 10 / (6 * (2**bits - 1) ** 2)
-    assert float(kl(log_p, coded(bits, log_p, classes(10))).mean()) == pytest.approx(stated, 0.25)
+    # Sums that differ from 1 in the last place of float32 are a tenth of the error of 12 bits.
+    back = coded(bits, log_p, classes(10)).log_softmax(-1)
+    assert float(kl(log_p, back).mean()) == pytest.approx(stated, 0.25)
 
 
 @pytest.mark.parametrize("bits", BITS)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from limbeck._errors import OptionError, TargetsError
 from limbeck.signals import Head, Sparse
 from limbeck.targets import make_codec
+from limbeck.targets._measure import dense_log_probabilities
 from limbeck.targets.codecs import Threshold
 
 SEED_MASK = 2**64 - 1
@@ -188,7 +189,6 @@ def test_padding_classes_get_no_mass_and_never_an_id(size):
 def test_readings_of_a_row():
     log_p = distributions(20, 400, 2.0)
     rows = coded(Threshold(), log_p)
-    assert (rows.tail == 0).all()
     for reading in (rows.density, rows.top):
         assert reading.drawn is None
         assert (reading.probabilities[rows.drawn] == 0).all()
@@ -196,6 +196,19 @@ def test_readings_of_a_row():
         torch.testing.assert_close(total, torch.ones(20).double(), rtol=0, atol=1e-6)
     assert rows.density.tail_shape is rows.tail_shape
     assert rows.top.tail_shape is None
+
+
+def test_a_density_leaves_to_the_tail_what_was_drawn_and_something_where_nothing_was():
+    sure = torch.tensor([[0.995, *[0.005 / 49] * 49]]).log().expand(400, -1)
+    rows = coded(Threshold(), sure)
+    drew = rows.drawn.any(-1)
+    assert 0 < drew.sum() < 400
+    kept = rows.probabilities.masked_fill(rows.drawn, 0).sum(-1)
+    stands = torch.where(drew, 0.02, 0.005)
+    torch.testing.assert_close(rows.density.tail, stands / (kept + stands))
+    log_q = dense_log_probabilities(rows.density)
+    kl = (sure.double().exp() * (sure.double() - log_q)).sum(-1)
+    assert float(kl.max()) < 0.05  # rounding may leave the kept class more than 1
 
 
 def test_the_tail_has_the_mean_shape_of_what_is_below_tau():

@@ -1,0 +1,125 @@
+"""Several transfer sets of one teacher, over different samples, as one.
+
+Shards are taken over whole: rows are found by content, so nothing in them changes.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck._errors import OptionError, TargetsError
+from limbeck._files import only_writer, write_atomically
+from limbeck.targets._differences import differences
+from limbeck.targets._manifest import MANIFEST, Settings, write_manifest
+from limbeck.targets._remote import Place, place_of
+from limbeck.targets._shards import Shard, manifest_of, open_shard, whole_shards
+from limbeck.targets._state_file import state_path
+from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets._write_set import refuse_whole
+
+_MAY_DIFFER = {"data", "chosen_by"}
+
+
+def merge(out: Path | str, folders: Sequence[Path | str]) -> TransferSet:
+    """Make one transfer set of several that differ in their samples only.
+
+    A shard that several hold is taken once. Called again after an interruption, it goes on.
+
+    Args:
+        out: A folder that is new, or its URL.
+        folders: At least two transfer sets, or their URLs.
+
+    Raises:
+        TargetsError: They are of different teachers, heads, codecs, ..., or two of them hold rows
+            of one sample.
+    """
+    if len(folders) < 2:
+        raise OptionError(f"merge takes two transfer sets or more, got {len(folders)}.")
+    sets = [TransferSet(folder) for folder in folders]
+    for other in sets[1:]:
+        _refuse_others(sets[0], other)
+    shards = _without_copies(sets)
+    place = place_of(out)
+    refuse_whole(place, out)
+    place.begin()
+    with only_writer(place.folder):
+        place.pull()
+        _refuse_strays(place, shards)
+        if checksum := sets[0].manifest.settings.state:
+            state = state_path(sets[0].folder, checksum)
+            _take(place, state, state.name)
+        for number, shard in enumerate(shards):
+            _take(place, shard.path, f"shard-{number:05d}-{shard.checksum}.arrow")
+        write_manifest(place.folder, manifest_of(whole_shards(place.folder)))
+        place.put(MANIFEST)
+    return TransferSet(out)
+
+
+def _refuse_others(first: TransferSet, other: TransferSet) -> None:
+    expected = first.manifest.settings
+    fields = sorted(set(Settings.model_fields) - _MAY_DIFFER)
+    found = differences({name: getattr(expected, name) for name in fields}, other.manifest.settings)
+    if first.manifest.rows_per_sample != other.manifest.rows_per_sample:
+        found.append(
+            f"rows of a sample: expected {first.manifest.rows_per_sample}, got "
+            f"{other.manifest.rows_per_sample}"
+        )
+    if found:
+        raise TargetsError(
+            f"{other.folder} cannot be merged with {first.folder}: {'; '.join(found)}. They may "
+            "differ in their samples only; `limbeck targets convert` changes the codec."
+        )
+
+
+def _without_copies(sets: Sequence[TransferSet]) -> list[Shard]:
+    """Every shard once, of which no two hold rows of the same (sample, view)."""
+    kept: dict[str, Shard] = {}
+    for each in sets:
+        for record in each.manifest.shards:
+            kept.setdefault(record.checksum, open_shard(each.folder / record.file))
+    shards = list(kept.values())
+    content = np.concatenate([_content(shard) for shard in shards])
+    doubled = len(content) - len(np.unique(content))
+    if doubled:
+        raise TargetsError(
+            f"{doubled} samples have rows in several of the transfer sets that are to be merged, "
+            "in shards that are not copies of each other. Capture only the samples that the "
+            "others do not hold."
+        )
+    return shards
+
+
+def _content(shard: Shard) -> NDArray[np.void]:
+    content = np.empty(len(shard.keys), dtype=[("key", np.uint64), ("view", np.int32)])
+    content["key"], content["view"] = shard.keys, shard.views
+    return content
+
+
+def _refuse_strays(place: Place, shards: Sequence[Shard]) -> None:
+    ours = {shard.checksum for shard in shards}
+    for path in sorted(place.folder.glob("shard-*.arrow")):
+        if path.stem.rpartition("-")[2] not in ours:
+            raise TargetsError(
+                f"{place.folder} holds {path.name}, which is of something else. Choose another "
+                "folder."
+            )
+
+
+def _take(place: Place, path: Path, name: str) -> None:
+    """Have a whole file at the place under this name: the same bytes where links are known."""
+
+    def write(beside: Path) -> None:
+        shutil.copyfile(path, beside)
+
+    target = place.folder / name
+    if target.exists():
+        return
+    try:
+        os.link(path, target)
+    except OSError:  # on another file system, or one that knows no links
+        write_atomically(target, write)
+    place.put(name)

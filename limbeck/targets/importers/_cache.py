@@ -1,0 +1,36 @@
+"""What an importer reads: the rows of samples in the order in which another tool wrote them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck._errors import TargetsError
+
+Entries: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Of one sample: class ids and their probabilities, both `(rows, kept)`. An entry of probability 0
+is padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Sparse rows of another tool."""
+
+    kept: int
+    """Entries of a row, at most."""
+    samples: Iterator[Entries]
+    """Of each sample, in order."""
+    transform: str | None = None
+    """How the tool changed the samples before it asked; None if it did not."""
+    sequences: Iterator[NDArray[Any]] | None = None
+    """The token ids of each sample, `(rows,)`, where the tool wrote them down."""
+
+
+def damaged_cache(path: Path, why: str) -> TargetsError:
+    """The error that says so."""
+    return TargetsError(
+        f"{path} is not what it must be: {why}. Bring it back from a copy, or make it again."
+    )

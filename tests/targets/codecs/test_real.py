@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+
+from limbeck._errors import OptionError
+from limbeck.signals import Head
+from limbeck.targets import make_codec
+
+
+def coded(codec, values, head, state=None):
+    state = codec.fit([values], head) if state is None else state
+    arrays = codec.encode(values, head, state, np.zeros(len(values), dtype=np.uint64))
+    assert codec.fault(arrays, head) is None
+    return codec.decode(arrays, head, state, 1.0).values
+
+
+def numbers(rows, size, seed=0):
+    values = torch.randn(rows, size, generator=torch.Generator().manual_seed(seed))
+    return values * 10.0 ** torch.linspace(-3, 3, size) + torch.linspace(-50, 50, size)
+
+
+def low_rank(rows, size, rank, seed=0):
+    mix = torch.randn(rank, size, generator=torch.Generator().manual_seed(99))
+    scores = torch.randn(rows, rank, generator=torch.Generator().manual_seed(seed))
+    return scores @ mix + 3.0
+
+
+def head_of(size, space="real"):
+    return Head(name="features", space=space, size=size)
+
+
+def test_real16_is_float16_for_numbers_only():
+    values = numbers(20, 6)
+    back = coded(make_codec("real16", {}), values, head_of(6))
+    assert torch.equal(back, values.half())
+    with pytest.raises(OptionError, match=r"real16 is for numbers, got head features, which is"):
+        make_codec("real16", {}).columns(head_of(6, "categorical"))
+
+
+def test_real8_errs_by_half_a_step_of_each_channels_own_range():
+    values = numbers(500, 6)
+    back = coded(make_codec("real8", {}), values, head_of(6))
+    seen = values.amax(0) - values.amin(0)
+    assert ((back - values).abs() <= seen * 1.25 / 510 + 1e-5).all()
+
+
+def test_real8_clips_to_the_range_it_saw_and_an_eighth():
+    codec, head = make_codec("real8", {}), head_of(2)
+    state = codec.fit([torch.tensor([[0.0, -1.0]]), torch.tensor([[8.0, 1.0]])], head)
+    back = coded(codec, torch.tensor([[100.0, -100.0], [8.9, 0.0]]), head, state)
+    torch.testing.assert_close(back[0], torch.tensor([9.0, -1.25]))
+    assert float(back[1, 0]) == pytest.approx(8.9, abs=0.02)
+
+
+def test_real8_keeps_a_channel_that_never_varies():
+    values = torch.tensor([[3.25, 0.0], [3.25, 1.0]])
+    back = coded(make_codec("real8", {}), values, head_of(2))
+    assert back[:, 0].tolist() == [3.25, 3.25]
+
+
+def test_real8_is_for_numbers():
+    with pytest.raises(OptionError, match=r"real8 is for numbers, got head features, which is"):
+        make_codec("real8", {}).columns(head_of(3, "binary"))
+
+
+def test_principal_needs_as_many_directions_as_rows_differ_in():
+    values, others = low_rank(400, 40, 6), low_rank(50, 40, 6, seed=1)
+    spread = values.std()
+    for components, exact in ((6, True), (5, False)):
+        codec = make_codec("principal", {"components": components, "step": 1e-3})
+        state = codec.fit([values], head_of(40))
+        error = (coded(codec, others, head_of(40), state) - others).square().mean().sqrt()
+        assert (float(error / spread) < 1e-3) == exact
+
+
+def test_principal_spends_its_error_evenly():
+    values = low_rank(2000, 20, 8)
+    codec, head = make_codec("principal", {"components": 8, "step": 0.2}), head_of(20)
+    state = codec.fit([values], head)
+    back = coded(codec, values, head, state)
+    variance = float(values.var(dim=0, unbiased=False).mean())
+    error = (back - values).double()
+    expected = 0.2**2 / 12 * variance * 8  # of a row: each of 8 directions
+    assert float(error.square().sum(-1).mean()) == pytest.approx(expected, rel=0.1)
+
+
+def test_principal_of_log_probabilities_errs_by_the_stated_divergence():
+    logits = low_rank(3000, 30, 4) * 0.5
+    log_p, head = logits.log_softmax(-1), head_of(30, "categorical")
+    for step in (0.05, 0.2):
+        back = coded(make_codec("principal", {"step": step}), log_p, head)
+        kl = (log_p.exp() * (log_p - back)).double().sum(-1).mean()
+        # 4 directions, and one more that the normaliser of each row bends them into.
+        assert 4 * step**2 / 24 * 0.7 < float(kl) < 8 * step**2 / 24
+        torch.testing.assert_close(back.exp().sum(-1), torch.ones(3000), rtol=0, atol=1e-5)
+
+
+def test_searched_steps_are_cheaper_in_divergence_and_bits_together():
+    logits = low_rank(1000, 30, 6)
+    log_p, head = logits.log_softmax(-1), head_of(30, "categorical")
+    state = make_codec("principal", {}).fit([log_p], head)
+    found = {}
+    for cost in (0.0, 1e-5, 1e-2):
+        codec = make_codec("principal", {"step": 0.2, "cost": cost})
+        arrays = codec.encode(log_p, head, state, np.zeros(1000))
+        back = codec.decode(arrays, head, state, 1.0).values
+        low = np.concatenate([arrays[name] for name in arrays if name != "high"], axis=1)
+        entropy = 0.0
+        for column in low.T:
+            share = np.bincount(column) / len(column)
+            entropy -= (share[share > 0] * np.log2(share[share > 0])).sum()
+        kl = float((log_p.exp() * (log_p - back)).double().sum(-1).mean())
+        found[cost] = kl, float(entropy)
+    assert found[1e-5][0] < 0.7 * found[0.0][0]  # no dearer, and nearer
+    assert found[1e-2][1] < 0.9 * found[0.0][1]
+    total = {cost: kl + 1e-2 * bits for cost, (kl, bits) in found.items()}
+    assert min(total, key=total.get) == 1e-2
+
+
+def test_a_search_never_ends_worse_than_it_began():
+    log_p, head = low_rank(300, 12, 5).log_softmax(-1), head_of(12, "categorical")
+    codec = make_codec("principal", {"step": 0.3, "cost": 1e-9})
+    nearest = make_codec("principal", {"step": 0.3})
+    state = codec.fit([log_p], head)
+    basis = state["basis"].double()
+    p = log_p.double().exp()
+    quadratic = []
+    for each in (nearest, codec):
+        steps = each._steps(log_p.double(), head, {n: t.double() for n, t in state.items()})
+        exact = (log_p.double() - state["mean"]) @ state["analysis"].double()
+        error = (exact - 0.3 * steps) @ basis
+        quadratic.append((p * error.square()).sum(-1) - (p * error).sum(-1).square())
+    assert (quadratic[1] <= quadratic[0] + 1e-9).all()
+
+
+def test_principal_clips_far_rows_and_stays_finite():
+    codec, head = make_codec("principal", {"step": 1e-3, "components": 2}), head_of(3)
+    state = codec.fit([low_rank(100, 3, 2)], head)
+    back = coded(codec, torch.full((1, 3), 1e30), head, state)
+    assert torch.isfinite(back).all()
+
+
+def test_principal_of_rows_that_never_differ_is_their_mean():
+    values = torch.tensor([[1.0, 2.0, 3.0]]).expand(5, -1)
+    torch.testing.assert_close(coded(make_codec("principal", {}), values, head_of(3)), values)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"components": 0}, r"components of codec principal must be a whole number from 1, got 0"),
+        ({"components": 2.5}, r"components of codec principal"),
+        ({"step": 0.0}, r"step of codec principal must be above 0, got 0"),
+        ({"step": "x"}, r"step of codec principal"),
+        ({"cost": -1.0}, r"cost of codec principal must be 0 or more, got -1"),
+    ],
+)
+def test_principal_refuses_options_that_make_no_sense(options, message):
+    with pytest.raises(OptionError, match=message):
+        make_codec("principal", options)
+
+
+def test_principal_is_not_for_yes_or_no_nor_for_too_many():
+    codec = make_codec("principal", {})
+    with pytest.raises(OptionError, match=r"which is binary\. Use codec sqrt8"):
+        codec.columns(head_of(3, "binary"))
+    with pytest.raises(OptionError, match=r"at most 2048 numbers, got the 2049 .* codec real8"):
+        codec.columns(head_of(2049))
+    with pytest.raises(OptionError, match=r"at most 2048 .* codec threshold"):
+        codec.columns(head_of(2049, "categorical"))

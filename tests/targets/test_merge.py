@@ -1,0 +1,113 @@
+import os
+
+import pytest
+import torch
+
+from limbeck._errors import OptionError, TargetsError
+from limbeck.targets import TransferSet, capture, data_fingerprint, merge
+from limbeck.teachers import Teacher
+
+
+@pytest.fixture
+def parts(make, samples, tmp_path):
+    """The folders of the two halves of the samples, and that of all."""
+    folders = []
+    for name, index in (("a", range(15)), ("b", range(15, 40)), ("all", range(40))):
+        part = samples.subset(torch.tensor(list(index)))
+        capture(Teacher(make.asked(make.logits), [make.label]), part, tmp_path / name)
+        folders.append(tmp_path / name)
+    return folders
+
+
+def values(targets, samples):
+    return targets.read(targets.positions(samples.keys))["label"].values
+
+
+def test_two_sets_read_as_the_one_that_was_captured_whole(parts, samples, tmp_path):
+    one, other, whole = parts
+    merged = merge(tmp_path / "merged", [one, other])
+    assert values(merged, samples).equal(values(TransferSet(whole), samples))
+    assert merged.verify() == 40
+    assert merged.manifest.settings == TransferSet(whole).manifest.settings
+    assert merged.manifest.settings.data == data_fingerprint(samples.keys)
+    assert merged.card.kl_to_teacher == pytest.approx(TransferSet(whole).card.kl_to_teacher)
+
+
+def test_shards_are_taken_over_to_the_byte(parts, tmp_path):
+    merged = merge(tmp_path / "merged", parts[:2])
+    for path in merged.folder.glob("shard-*.arrow"):
+        [source] = [
+            each
+            for folder in parts[:2]
+            for each in folder.glob("shard-*.arrow")
+            if each.read_bytes() == path.read_bytes()
+        ]
+        assert os.path.samefile(source, path)
+
+
+def test_a_copy_is_taken_once(parts, samples, tmp_path):
+    merged = merge(tmp_path / "merged", [parts[0], parts[1], parts[0]])
+    assert merged.card.rows == 40
+
+
+def test_rows_of_one_sample_in_two_sets_are_refused(parts, tmp_path):
+    with pytest.raises(TargetsError, match="15 samples have rows in several"):
+        merge(tmp_path / "merged", [parts[0], parts[2]])
+    assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [({"codec": "dense32"}, "codec: expected"), ({"temperature": 2.0}, "temperature: expected")],
+)
+def test_sets_of_other_settings_are_refused_by_name(parts, make, samples, tmp_path, option, named):
+    other = capture(
+        Teacher(make.asked(make.logits), [make.label]), samples, tmp_path / "other", **option
+    )
+    with pytest.raises(TargetsError, match=named):
+        merge(tmp_path / "merged", [parts[0], other.folder])
+
+
+def test_a_merge_that_was_cut_off_goes_on(parts, samples, tmp_path):
+    merged = merge(tmp_path / "merged", parts[:2])
+    (merged.folder / "manifest.json").unlink()
+    next(merged.folder.glob("shard-*.arrow")).unlink()
+    assert merge(tmp_path / "merged", parts[:2]).manifest == merged.manifest
+
+
+def test_a_folder_with_something_else_is_refused(parts, tmp_path):
+    with pytest.raises(TargetsError, match="holds a transfer set already"):
+        merge(parts[2], parts[:2])
+    (parts[2] / "manifest.json").unlink()
+    with pytest.raises(TargetsError, match="which is of something else"):
+        merge(parts[2], parts[:2])
+
+
+def test_one_is_not_enough(parts, tmp_path):
+    with pytest.raises(OptionError, match="got 1"):
+        merge(tmp_path / "merged", parts[:1])
+
+
+def test_to_a_url(parts, samples, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    url = f"memory://merge-{tmp_path.name}"
+    merged = merge(url, parts[:2])
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "elsewhere"))
+    assert TransferSet(url).manifest == merged.manifest
+
+
+def test_what_the_codec_learned_goes_along_and_must_be_the_same(make, samples, tmp_path, learning):
+    halves = [samples.subset(torch.arange(20)), samples.subset(torch.arange(20, 40))]
+    one, other = (
+        capture(
+            Teacher(make.asked(make.logits), [make.label]),
+            half,
+            tmp_path / name,
+            codec=learning,
+        )
+        for name, half in zip("ab", halves, strict=True)
+    )
+    with pytest.raises(TargetsError, match="state: expected"):
+        merge(tmp_path / "merged", [one.folder, other.folder])
+    same = merge(tmp_path / "same", [one.folder, one.folder])
+    assert values(same, halves[0]).equal(values(one, halves[0]))
