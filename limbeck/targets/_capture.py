@@ -382,7 +382,7 @@ def _store(
     total: int,
     processes: Processes,
 ) -> Store:
-    states = read_states(place.folder, settings.state, [head.name for head in settings.heads])
+    states = read_states(place.folder, settings)
     encoder = Encoder(settings, rows_per_sample, states, measure_all=total <= MEASURED_SAMPLES)
     number = 1 + max((shard.number for shard in shards), default=-1) + processes.index
     writer = ShardWriter(

@@ -55,9 +55,7 @@ class TransferSet:
         if true != self.manifest:
             raise self._not_of_one_piece("its shards do not hold what the manifest says")
         self._codec = make_codec(settings.codec, settings.codec_options)
-        self.states = read_states(
-            self.folder, settings.state, [record.name for record in settings.heads]
-        )
+        self.states = read_states(self.folder, settings)
         """By head: what the codec learned of it."""
         self._index = index_of(self._shards)
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):

@@ -11,6 +11,7 @@ from torch import Tensor
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._learned import misfit
 
 _MARGIN = 1 / 8
 """Of the range that was seen, added at either end."""
@@ -52,6 +53,15 @@ class Real8:
         step = (high - low + 2 * margin) / 255
         # A channel that never varied keeps its number.
         return {"low": low - margin, "step": step.clamp_min(torch.finfo(torch.float32).tiny)}
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """Ranges that are none."""
+        wanted = dict.fromkeys(("low", "step"), (torch.float32, (head.size,)))
+        if fault := misfit(state, wanted):
+            return fault
+        low, step = state["low"], state["step"]
+        whole = bool((low.isfinite() & step.isfinite() & (step > 0)).all())
+        return None if whole else "a range that is none"
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each number to the nearest step, within the range."""
