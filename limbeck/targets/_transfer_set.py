@@ -1,6 +1,6 @@
 """The transfer set: what the teacher said, read back by the content of the samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -94,6 +94,11 @@ class TransferSet:
     def keys(self) -> Keys:
         """`(samples,)`: the content key of every sample that it has rows of."""
         return np.concatenate([shard.keys[shard.views == 0] for shard in self._shards])
+
+    @cached_property
+    def like(self) -> Mapping[str, Rows]:
+        """A row of each head, for what all rows share: kind, temperature, shape of the tail."""
+        return self.read(torch.zeros(1, dtype=torch.int64))
 
     def expect(
         self,

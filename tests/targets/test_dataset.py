@@ -68,8 +68,9 @@ def of_batch(targets, labelled):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_gives_every_sample_its_own_rows(targets, labelled, of_batch, size, workers):
     dataset = TargetsDataset(labelled, targets)
-    loader = DataLoader(dataset, batch_size=size, shuffle=True, num_workers=workers)
-    assert sorted(each for batch in loader for each in of_batch(batch)) == list(range(40))
+    for collation in (None, collate):
+        loader = DataLoader(dataset, size, True, num_workers=workers, collate_fn=collation)
+        assert sorted(each for batch in loader for each in of_batch(batch)) == list(range(40))
 
 
 @pytest.mark.parametrize("reading", READINGS)
@@ -119,8 +120,10 @@ def test_a_batch_takes_one_look_up(targets, labelled, monkeypatch):
     looked = []
     read = dataset._aligned._read
     monkeypatch.setattr(dataset._aligned, "_read", lambda at: looked.append(len(at)) or read(at))
-    assert len(list(DataLoader(dataset, batch_size=16))) == 3
-    assert looked == [16, 16, 8]
+    for collation in (None, collate):
+        looked.clear()
+        assert len(list(DataLoader(dataset, batch_size=16, collate_fn=collation))) == 3
+        assert looked == [16, 16, 8]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -254,6 +257,10 @@ class _Ragged:
     """Rows of which each names as many classes as its position says."""
 
     heads = (Head(space="categorical", size=9),)
+
+    @property
+    def like(self):
+        return self.read(torch.tensor([1]))
 
     def read(self, positions):
         longest = int(positions.max())
