@@ -285,3 +285,12 @@ def test_sparse_rows_that_differ_in_length_are_padded_with_nothing():
     torch.testing.assert_close(rows.tail, torch.tensor([0.8, 0.6, 1.0]))
     assert rows.tail_shape.equal(torch.arange(9.0))
     assert batch["teacher_place_values"].tolist() == [[2.0], [4.0], [0.0]]
+
+
+def test_rows_are_where_the_batch_was_moved_to():
+    from limbeck.targets._batch import as_tensors
+
+    moved = as_tensors(_Ragged().read(torch.tensor([2, 4])))
+    rows = split_batch({name: part.to("meta") for name, part in moved.items()}, _Ragged())[1]
+    parts = [part for part in vars(rows["label"]).values() if isinstance(part, torch.Tensor)]
+    assert [part.device.type for part in parts] == ["meta"] * 4
