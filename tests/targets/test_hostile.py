@@ -158,6 +158,8 @@ KINDS = [
     ("threshold", {"tau": 0.1}),
     ("threshold", {"tau": 0.3, "temperatures": [2.0]}),
     ("selected", {}),
+    ("principal", {}),
+    ("principal", {"components": 2}),
 ]
 
 

@@ -34,5 +34,11 @@ def not_log_weights(tail: Tensor) -> str | None:
     return None if bool((tail <= 1e-4).all()) else "tail holds what are no log-probabilities"
 
 
+def not_finite(state: State) -> str | None:
+    """The first tensor that holds a number that is not finite; None if there is none."""
+    found = (name for name, tensor in state.items() if not bool(tensor.isfinite().all()))
+    return next((f"{name} holds a number that is not finite" for name in found), None)
+
+
 def _listed(names: Mapping[str, object]) -> str:
     return ", ".join(sorted(names)) or "nothing"
