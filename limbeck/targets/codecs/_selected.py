@@ -107,8 +107,9 @@ class Selected:
             total += p.sum(dim=0).cpu()
             if contexts > 1:
                 together += (p.T @ p).cpu()
-            # An entry of 5 times the cost of a bit is worth about the bits it takes.
-            tail.add(p, p >= 5 * self.cost)
+            # An entry of 5 times the cost of a bit is worth about the bits it takes; one that is
+            # rounded to level 0 cannot be stored.
+            tail.add(p, p >= max(5 * self.cost, 1 / (4 * self.levels**2)))
         if contexts == 1:
             together = total[None]
         else:
@@ -198,13 +199,11 @@ class Selected:
         possible = int(state["tail"].isfinite().sum())
         tail = np.where(counts + 1 < possible, values.take(arrays["tail"][:, 0]), 0.0)
         rest = 1 - tail - probabilities.sum(axis=1)
-        # Where much was rounded up, nothing may be left of 1: the whole row then gives way.
-        probabilities[:, 0] = np.maximum(rest, least_mass(self.levels))
-        too_much = np.maximum(least_mass(self.levels) - rest, 0.0) + 1
+        probabilities[:, 0] = np.maximum(rest, 0.0)  # rounding leaves it more than that
         return Sparse(
             ids=torch.from_numpy(ids),
-            probabilities=torch.from_numpy((probabilities / too_much[:, None]).astype(np.float32)),
-            tail=torch.from_numpy((tail / too_much).astype(np.float32)),
+            probabilities=torch.from_numpy(probabilities.astype(np.float32)),
+            tail=torch.from_numpy(tail.astype(np.float32)),
             temperature=temperature,
             tail_shape=state["tail"],
         )
