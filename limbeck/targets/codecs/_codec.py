@@ -62,7 +62,7 @@ class Codec(Protocol):
         """What this state, read from a file, holds that `fit` never gives; None if nothing."""
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
-        """The parts of rows `(rows, size)` in float32."""
+        """The parts of rows `(rows, size)` in float32: of classes, their log-probabilities."""
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """What these parts, read from a file, hold that `encode` never gives; None if nothing."""
