@@ -114,7 +114,7 @@ def rows(name: str, split: str) -> Rows:
 def teacher(name: str) -> nn.Module:
     """A trained teacher; its rows are what it answers where its data's labels are counted."""
     folder = _trained(name)
-    model = _build(TEACHERS[name], data(name)["train"])
+    model = build(TEACHERS[name], data(name)["train"])
     load_weights(model, folder / "model.safetensors")
     return model.eval()
 
@@ -163,7 +163,8 @@ _DATA: dict[str, Callable[[], dict[str, Split]]] = {
 }
 
 
-def _build(settings: Settings, train: Split) -> nn.Module:
+def build(settings: Settings, train: Split) -> nn.Module:
+    """A model that has learned nothing yet; `train` is what it is to learn from."""
     if train[0].is_floating_point():
         width = settings.hidden
         inputs = train[0].shape[1]
@@ -210,7 +211,7 @@ def _trained(name: str) -> Path:
 
 def _fit(settings: Settings, train: Split) -> nn.Module:
     torch.manual_seed(settings.seed)
-    model, (inputs, labels) = _build(settings, train), train
+    model, (inputs, labels) = build(settings, train), train
     body, head = _body(model), _head(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay

@@ -103,7 +103,7 @@ SELECTED = [
     ("selected", {"levels": levels, "cost": cost})
     for levels, cost in ((31, 1e-2), (63, 3e-3), (127, 1e-3), (127, 3e-4), (255, 1e-4))
 ]
-PRINCIPAL: list[tuple[str, dict[str, Any]]] = []
+PRINCIPAL = [("principal", {"step": step}) for step in (0.25, 0.15, 0.1, 0.07, 0.05, 0.035, 0.025)]
 THRESHOLD = [("threshold", {"tau": tau}) for tau in (0.05, 0.02, 0.01)]
 OURS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "digits": [*FEW, *SELECTED, *PRINCIPAL],

@@ -325,9 +325,9 @@ def curve(
 
     loaded = load_recipe(recipe, set_ or [])
     with _Bars() as bars:
-        tried, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
+        tried, taken, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
     for one in tried:
-        out.print(escape(str(one)), soft_wrap=True)
+        out.print(escape(f"{one}{'   taken' if one is taken else ''}"), soft_wrap=True)
     out.print(f"curve: {page}", soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ def draw_curve(
     out: str | Path,
     *,
     progress: Progress = Silence(),  # noqa: B008  (it holds nothing)
-) -> tuple[list[Measured], Path]:
+) -> tuple[list[Measured], Measured | None, Path]:
     """Try every codec on some thousand rows of the teacher, and write `curve.json` and its page.
 
     Args:
@@ -26,7 +26,8 @@ def draw_curve(
         progress: Who watches.
 
     Returns:
-        What was measured, in the order of the codecs, and the page.
+        What was measured, in the order of the codecs; the one that the recipe's budget takes, if it
+        has one; and the page.
     """
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)
@@ -65,4 +66,4 @@ def draw_curve(
         "stored; keys, and what a codec learns, are shared out over all of them.",
         error_name="largest error, relative" if numbers else "KL to the teacher, nats a row",
     )
-    return tried, page
+    return tried, taken, page

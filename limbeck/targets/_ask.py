@@ -137,7 +137,7 @@ def _store(
     work: Work, place: Place, rows_per_sample: RowsPerSample, number: int, step: int
 ) -> Store:
     settings = work.settings
-    states = read_states(place.folder, settings.state, [head.name for head in settings.heads])
+    states = read_states(place.folder, settings)
     measure_all = work.total <= MEASURED_SAMPLES
     encoder = Encoder(settings, rows_per_sample, states, measure_all=measure_all)
     schema = shard_schema(settings, rows_per_sample)

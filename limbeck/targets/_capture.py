@@ -216,7 +216,7 @@ def _with_choice(
     rows = len(np.unique(samples.keys)) * settings.views * tried[0].rows_per_sample
     chosen = choose(tried, rows=rows, budget=budget, max_kl=max_kl)
     for one in tried:
-        progress.say(f"{'took' if one is chosen else '    '} {one}")
+        progress.say(f"{one}{'   taken' if one is chosen else ''}")
     return settings.model_copy(update={"codec": chosen.codec, "codec_options": chosen.options})
 
 

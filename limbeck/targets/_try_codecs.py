@@ -24,6 +24,7 @@ CANDIDATES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dense16", {}),
     *((f"sqrt{bits}", {}) for bits in (4, 5, 6, 8, 10, 12)),
     *(("selected", {"levels": q, "cost": cost}) for q, cost in _SELECTED),
+    *(("principal", {"step": step}) for step in (0.25, 0.12, 0.07, 0.035)),
     *(("threshold", {"tau": tau}) for tau in (0.05, 0.02, 0.01)),
     ("real16", {}),
     ("real8", {}),
@@ -58,7 +59,7 @@ class Measured:
 
     def __str__(self) -> str:
         lost = f"largest error {self.difference:.2e}" if self.kl is None else f"KL {self.kl:.2e}"
-        return f"{self.named:<32} {self.bytes_per_row:8.2f} B/row   {lost}"
+        return f"{self.named:<38} {self.bytes_per_row:8.2f} B/row   {lost}"
 
     @property
     def named(self) -> str:
@@ -101,13 +102,14 @@ def try_codecs(
         except OptionError:
             codec = None  # it says why it cannot hold such a head
         if codec is not None:
-            found.append(_tried(codec, teacher, learned, kept, temperature, total))
+            found.append(_tried(codec, options, teacher, learned, kept, temperature, total))
         progress.advance(1)
     return found
 
 
 def _tried(
     codec: Codec,
+    options: Mapping[str, Any],
     teacher: Teacher,
     learned: Mapping[str, Tensor],
     kept: Mapping[str, Tensor],
@@ -129,7 +131,7 @@ def _tried(
     samples = len(next(iter(kept.values())))
     return Measured(
         codec=codec.name,
-        options=codec.options,
+        options=dict(options),
         bytes_per_row=(size + _KEY_BYTES * samples) / faithful.rows,
         kl=faithful.mean_kl,
         squared_error=faithful.mean_squared,

@@ -22,8 +22,10 @@ def uniform(seeds: NDArray[np.uint64], numbers: NDArray[np.int64] | int) -> NDAr
     """
     steps = np.atleast_1d(numbers).astype(np.uint64) + np.uint64(1)
     mixed = seeds + steps * _GAMMA  # modulo 2^64, as all here
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= _FIRST
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= _SECOND
     mixed ^= mixed >> np.uint64(31)
-    parts: NDArray[np.float64] = (mixed >> np.uint64(11)) * 2.0**-53
-    return parts
+    mixed >>= np.uint64(11)
+    return mixed * 2.0**-53

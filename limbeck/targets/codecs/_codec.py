@@ -58,6 +58,9 @@ class Codec(Protocol):
         Each piece asks the teacher: a codec that learns nothing takes none.
         """
 
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """What this state, read from a file, holds that `fit` never gives; None if nothing."""
+
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """The parts of rows `(rows, size)` in float32."""
 

@@ -42,7 +42,8 @@ def steps(ids: Ints, counts: Ints) -> Ints:
         ids: `(numbers,)`, rising within each row.
         counts: How many of them each row has, `(rows,)`.
     """
-    gaps: Ints = np.diff(ids, prepend=0) - 1
+    gaps = ids - 1
+    gaps[1:] -= ids[:-1]
     first = (np.cumsum(counts) - counts)[counts > 0]
     gaps[first] = ids[first]
     return gaps

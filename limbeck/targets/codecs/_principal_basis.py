@@ -56,11 +56,14 @@ class Moments:
         return torch.eye(len(self._sum), dtype=torch.float64) / (variance if variance > 0 else 1.0)
 
 
-def basis(moments: Moments, count: int) -> tuple[Tensor, Tensor]:
-    """What takes a centred row to its coefficients, `(size, count)`, and back, `(count, size)`.
+def basis(moments: Moments, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What finds the coefficients of a centred row, what takes them back, and their spread.
 
     With M the metric and C the covariance, the coefficients are those of M^1/2 x along the
     eigenvectors of M^1/2 C M^1/2; directions in which rows do not differ have none.
+
+    Returns:
+        `(size, count)`, `(count, size)`, and standard deviations `(count,)`, which fall.
     """
     values, vectors = torch.linalg.eigh(moments.metric)
     inside = values > _NOTHING * values[-1]
@@ -74,4 +77,5 @@ def basis(moments: Moments, count: int) -> tuple[Tensor, Tensor]:
     # Either sign would do: the same on every machine.
     first = found.gather(0, found.abs().argmax(dim=0, keepdim=True))
     found = found * torch.where(first < 0, -1.0, 1.0)
-    return half @ found, found.T @ back
+    spread = variances.flip(-1)[:count].clamp_min(0.0).sqrt()
+    return half @ found, found.T @ back, spread

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck.targets.codecs._flat import Ints
+from limbeck.targets.codecs._pieces import spans
 
 Floats = NDArray[np.float64]
 _BLOCK = 128
@@ -31,19 +32,36 @@ class Named(NamedTuple):
 def select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
     """The classes that are kept, and those that are drawn.
 
-    A row is looked at as blocks: the few that hold a class to keep, or a draw, are looked into.
-
     Args:
         log_p: Log-probabilities, `(rows, classes)`.
         tau: The threshold, above 0.
         starts: Where the draws of each row begin, in [0, 1), `(rows,)`; the next are 1 apart.
     """
+    found = [(span.start, *_select(log_p[span], tau, starts[span])) for span in spans(log_p)]
+    return (
+        _joined([(start, kept) for start, kept, _ in found]),
+        _joined([(start, drawn) for start, _, drawn in found]),
+    )
+
+
+def _joined(parts: list[tuple[int, Named]]) -> Named:
+    """What was found in several lots of rows, each with the row that it begins at."""
+    return Named(
+        np.concatenate([named.rows + start for start, named in parts]),
+        np.concatenate([named.classes for _, named in parts]),
+        np.concatenate([named.p for _, named in parts]),
+    )
+
+
+def _select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
+    """Look at rows as blocks, and into the few that hold a class to keep, or a draw."""
     p = _blocks(log_p)  # (rows, blocks, _BLOCK)
     rest = p.sum(dim=-1)
     row, block = (p.amax(dim=-1) >= tau).nonzero(as_tuple=True)  # (found,) each
     inside = p[row, block]  # (found, _BLOCK)
-    rest[row, block] = inside.masked_fill(inside >= tau, 0.0).sum(dim=-1)
-    kept = _named(row, block, inside, inside >= tau)
+    kept = inside >= tau
+    rest[row, block] = inside.masked_fill(kept, 0.0).sum(dim=-1)
+    all_kept = _named(row, block, inside, kept)
 
     # In float64: of 152,000 classes, most are below the last place of a sum in float32.
     sums = torch.nn.functional.pad((rest.double() / tau).cumsum(dim=-1), (1, 0))
@@ -52,7 +70,8 @@ def select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
     inside = p[row, block]
     before = sums[row, block][:, None]
     passed = (inside.masked_fill(inside >= tau, 0.0).double() / tau).cumsum(dim=-1) + before
-    return kept, _named(row, block, inside, passed.floor().diff(dim=-1, prepend=before.floor()) > 0)
+    drawn = passed.floor().diff(dim=-1, prepend=before.floor()) > 0
+    return all_kept, _named(row, block, inside, drawn)
 
 
 def _blocks(log_p: Tensor) -> Tensor:

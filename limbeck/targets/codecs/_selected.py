@@ -31,6 +31,7 @@ from limbeck.targets.codecs._flat import (
     summed,
     uneven,
 )
+from limbeck.targets.codecs._learned import disorder, misfit, not_log_weights
 from limbeck.targets.codecs._mean_tail import MeanTail
 from limbeck.targets.codecs._pieces import joined, smaller, spans
 from limbeck.targets.codecs._selection import least_costly, least_mass
@@ -117,6 +118,21 @@ class Selected:
             "order": together.argsort(dim=-1, descending=True, stable=True).int(),
             "tail": tail.shape(),
         }
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """An order that is none, or weights that are none."""
+        contexts = head.size if head.size <= _MOST_CONTEXTS else 1
+        wanted = {
+            "common": (torch.int32, (head.size,)),
+            "order": (torch.int32, (contexts, head.size)),
+            "tail": (torch.float32, (head.size,)),
+        }
+        return (
+            misfit(state, wanted)
+            or disorder(state["common"], "common")
+            or disorder(state["order"], "order")
+            or not_log_weights(state["tail"])
+        )
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Select, and round each root to the nearest level."""

@@ -30,9 +30,10 @@ from limbeck.targets.codecs._flat import (
     summed,
     uneven,
 )
+from limbeck.targets.codecs._learned import disorder, misfit, not_log_weights
 from limbeck.targets.codecs._mean_tail import MeanTail
 from limbeck.targets.codecs._pieces import joined, smaller, spans
-from limbeck.targets.codecs._sampling import rounded, select
+from limbeck.targets.codecs._sampling import Named, rounded, select
 
 _MOST_CLASSES = 1 << 24
 """A class must fit beside a row and a level in the 64 bits that they are sorted by."""
@@ -127,38 +128,58 @@ class Threshold:
             "tail": tail.shape(),
         }
 
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """An order that is none, or weights that are none."""
+        wanted = {"order": (torch.int32, (head.size,)), "tail": (torch.float32, (head.size,))}
+        return (
+            misfit(state, wanted)
+            or disorder(state["order"], "order")
+            or not_log_weights(state["tail"])
+        )
+
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Keep, draw, and round each level to either neighbour, by the row's own chance."""
         ranks = np.empty(head.size, dtype=np.int64)
         ranks[state["order"].numpy()] = np.arange(head.size)
-        parts = [self._encode(values[span], head, ranks, seeds[span]) for span in spans(values)]
-        return joined(parts, self.columns(head))
-
-    def _encode(
-        self, log_p: Tensor, head: Head, ranks: Ints, seeds: Seeds
-    ) -> dict[str, NDArray[Any]]:
-        kept, drawn = select(log_p, self.tau, uniform(seeds, 0))
+        kept, drawn = select(values, self.tau, uniform(seeds, 0))
         levels = rounded(kept.p, self.levels, uniform(seeds[kept.rows], kept.classes + 1))
-        own = (np.log(self.tau / drawn.p) / _OWN_STEP).round().clip(0, 255).astype(np.int64)
-        parts: dict[str, NDArray[Any]] = {"log_normalisers": self._normalisers(log_p)}
-        for name, named, numbers in (("kept", kept, levels), ("drawn", drawn, own)):
-            key = np.sort(named.rows << 40 | ranks[named.classes] << 16 | numbers)
-            counts = np.bincount(named.rows, minlength=len(seeds))
-            parts[name] = counts[:, None]
-            parts[f"{name}_levels"] = key & 0xFFFF
-            parts |= split(steps(key >> 16 & 0xFFFFFF, counts), f"{name}_steps", head.size)
-        return parts
+        parts = self._part("kept", kept, ranks, levels, len(seeds))
+        own: Ints | int = 0
+        if self.temperatures:
+            own = (np.log(self.tau / drawn.p) / _OWN_STEP).round().clip(0, 255).astype(np.int64)
+            parts["log_normalisers"] = self._normalisers(values)
+        parts |= self._part("drawn", drawn, ranks, own, len(seeds))
+        return joined([parts], self.columns(head))
+
+    def _part(
+        self, name: str, named: Named, ranks: Ints, levels: Ints | int, rows: int
+    ) -> dict[str, NDArray[Any]]:
+        """The classes of each row in order of rank, with their levels."""
+        key = named.rows << 24
+        key |= ranks.take(named.classes)
+        key <<= 16
+        key |= levels
+        key.sort()
+        counts = np.bincount(named.rows, minlength=rows)
+        return {
+            name: counts[:, None],
+            f"{name}_levels": key & 0xFFFF,
+            **split(steps(key >> 16 & 0xFFFFFF, counts), f"{name}_steps", len(ranks)),
+        }
 
     def _normalisers(self, log_p: Tensor) -> NDArray[np.float64]:
         """The logarithm of the sum of p^(1 / T), as a part in 65535 of the most that it can be."""
         parts = [
-            torch.logsumexp(log_p / each, dim=-1) / _largest_normaliser(each, log_p.shape[-1])
+            [
+                torch.logsumexp(log_p[span] / each, dim=-1).double().cpu().numpy()
+                for span in spans(log_p)
+            ]
             for each in self.temperatures
         ]
-        if not parts:
-            return np.empty((len(log_p), 0))
-        whole: NDArray[np.float64] = (torch.stack(parts, dim=-1) * 65535).round().cpu().numpy()
-        return whole.clip(0, 65535)
+        most = [_largest_normaliser(each, log_p.shape[-1]) for each in self.temperatures]
+        whole = np.stack([np.concatenate(each) for each in parts], axis=-1) / most * 65535
+        clipped: NDArray[np.float64] = whole.round().clip(0, 65535)
+        return clipped
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """Classes that the head does not have or that a row names twice, and levels beyond Q."""
@@ -172,8 +193,8 @@ class Threshold:
             if len(ranks) and ranks.max() >= head.size:
                 return f"the class of rank {ranks.max()} of a head of {head.size} classes"
             named.append(rows_of(counts) << 40 | ranks)
-        both = np.concatenate(named)
-        if len(np.unique(both)) < len(both):
+        both = np.sort(np.concatenate(named))
+        if (both[1:] == both[:-1]).any():
             return "a class that one row names twice"
         levels = arrays["kept_levels"]
         if len(levels) and not 1 <= levels.min() <= levels.max() <= self.levels:

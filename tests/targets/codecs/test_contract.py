@@ -12,7 +12,7 @@ from limbeck.targets import CODECS, make_codec
 OPTIONS = {
     "topk": {"k": 2},
     "threshold": {"temperatures": [2.0, 0.5]},
-    "principal": {"components": 5},
+    "principal": {"components": 5, "cost": 1e-3},
 }
 SPACES = {
     name: ("real",)

@@ -95,6 +95,44 @@ def test_principal_of_log_probabilities_errs_by_the_stated_divergence():
         torch.testing.assert_close(back.exp().sum(-1), torch.ones(3000), rtol=0, atol=1e-5)
 
 
+def test_searched_steps_are_cheaper_in_divergence_and_bits_together():
+    logits = low_rank(1000, 30, 6)
+    log_p, head = logits.log_softmax(-1), head_of(30, "categorical")
+    state = make_codec("principal", {}).fit([log_p], head)
+    found = {}
+    for cost in (0.0, 1e-5, 1e-2):
+        codec = make_codec("principal", {"step": 0.2, "cost": cost})
+        arrays = codec.encode(log_p, head, state, np.zeros(1000))
+        back = codec.decode(arrays, head, state, 1.0).values
+        low = np.concatenate([arrays[name] for name in arrays if name != "high"], axis=1)
+        entropy = 0.0
+        for column in low.T:
+            share = np.bincount(column) / len(column)
+            entropy -= (share[share > 0] * np.log2(share[share > 0])).sum()
+        kl = float((log_p.exp() * (log_p - back)).double().sum(-1).mean())
+        found[cost] = kl, float(entropy)
+    assert found[1e-5][0] < 0.7 * found[0.0][0]  # no dearer, and nearer
+    assert found[1e-2][1] < 0.9 * found[0.0][1]
+    total = {cost: kl + 1e-2 * bits for cost, (kl, bits) in found.items()}
+    assert min(total, key=total.get) == 1e-2
+
+
+def test_a_search_never_ends_worse_than_it_began():
+    log_p, head = low_rank(300, 12, 5).log_softmax(-1), head_of(12, "categorical")
+    codec = make_codec("principal", {"step": 0.3, "cost": 1e-9})
+    nearest = make_codec("principal", {"step": 0.3})
+    state = codec.fit([log_p], head)
+    basis = state["basis"].double()
+    p = log_p.double().exp()
+    quadratic = []
+    for each in (nearest, codec):
+        steps = each._steps(log_p.double(), head, {n: t.double() for n, t in state.items()})
+        exact = (log_p.double() - state["mean"]) @ state["analysis"].double()
+        error = (exact - 0.3 * steps) @ basis
+        quadratic.append((p * error.square()).sum(-1) - (p * error).sum(-1).square())
+    assert (quadratic[1] <= quadratic[0] + 1e-9).all()
+
+
 def test_principal_clips_far_rows_and_stays_finite():
     codec, head = make_codec("principal", {"step": 1e-3, "components": 2}), head_of(3)
     state = codec.fit([low_rank(100, 3, 2)], head)
@@ -114,6 +152,7 @@ def test_principal_of_rows_that_never_differ_is_their_mean():
         ({"components": 2.5}, r"components of codec principal"),
         ({"step": 0.0}, r"step of codec principal must be above 0, got 0"),
         ({"step": "x"}, r"step of codec principal"),
+        ({"cost": -1.0}, r"cost of codec principal must be 0 or more, got -1"),
     ],
 )
 def test_principal_refuses_options_that_make_no_sense(options, message):
