@@ -155,7 +155,12 @@ def recipes(
 
 
 @targets_app.command()
-def make(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) -> None:
+def make(
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    out_: OutOption = None,
+    engine: Annotated[str, typer.Option(help="Where the teacher is asked: here, or ray.")] = "here",
+) -> None:
     """Train or load the teacher of a recipe, ask it once, and keep what it says.
 
     Stopped anywhere, it goes on from there; `limbeck run` with the same --out goes on from it.
@@ -167,7 +172,7 @@ def make(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None)
     loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
     with _Bars() as bars:
-        targets = make_targets(loaded, folder, progress=bars)
+        targets = make_targets(loaded, folder, engine=engine, progress=bars)
     if _is_first_process():
         _print_made(targets)
 

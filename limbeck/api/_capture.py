@@ -27,6 +27,7 @@ def capture(
     views: int = 1,
     heads: Sequence[Head] = (),
     batch_size: int = 512,
+    engine: str = "here",
     progress: Progress = Silence(),  # noqa: B008  (it holds nothing)
 ) -> TransferSet:
     """Ask a teacher for every training sample, once, and keep what it says in the folder `out`.
@@ -50,6 +51,7 @@ def capture(
         heads: What the teacher answers; told from the labels if left out. A `Teacher` knows its
             own.
         batch_size: Samples that are asked at once.
+        engine: "here", or "ray": on many machines.
         progress: Who watches.
 
     Raises:
@@ -72,5 +74,6 @@ def capture(
         max_kl=max_kl,
         views=views,
         batch_size=batch_size,
+        engine=engine,
         progress=progress,
     )

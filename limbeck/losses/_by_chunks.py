@@ -198,6 +198,11 @@ def _parts(hidden: Tensor, chunk: int) -> Iterator[slice]:
 
 def _one_precision(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Both in the better of their two precisions: autocast gives half of it to one of them only."""
+    if hidden.shape[-1:] != weight.shape[-1:]:
+        raise ShapeError(
+            f"hidden and weight must have one width: hidden {tuple(hidden.shape)}, weight "
+            f"{tuple(weight.shape)}."
+        )
     dtype = torch.promote_types(hidden.dtype, weight.dtype)
     return hidden.to(dtype), weight.to(dtype)
 

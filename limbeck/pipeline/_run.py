@@ -80,6 +80,7 @@ def make_targets(
     recipe: Recipe,
     out: str | Path,
     *,
+    engine: str = "here",
     progress: Progress = Silence(),  # noqa: B008  (holds nothing)
 ) -> TransferSet:
     """Do the first two stages of a recipe, teacher and targets; `run` goes on from there.
@@ -87,6 +88,7 @@ def make_targets(
     Args:
         recipe: What to run.
         out: The run's folder, as for `run`. The transfer set is made in `out/targets`.
+        engine: Where the teacher is asked: "here", or "ray".
         progress: Who watches.
 
     Raises:
@@ -94,7 +96,7 @@ def make_targets(
     """
     context = _open(recipe, Path(out), progress)
     teacher, _ = teacher_stage(context)
-    return targets_stage(context, teacher)[0]
+    return targets_stage(context, teacher, engine=engine)[0]
 
 
 def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faithfulness:

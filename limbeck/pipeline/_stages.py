@@ -104,7 +104,9 @@ def _teacher_file(context: Context) -> Path:
     return context.out / "teacher" / "teacher.safetensors"
 
 
-def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
+def targets_stage(
+    context: Context, teacher: Teacher, *, engine: str = "here"
+) -> tuple[TransferSet, Record]:
     """Ask the teacher once, and keep what it says."""
     settings, train = context.recipe.targets, context.task.data.train
     said = settings.model_dump(exclude={"folder"})
@@ -127,6 +129,7 @@ def targets_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Reco
             max_kl=settings.max_kl,
             views=settings.views,
             processes=context.processes,
+            engine=engine,
             progress=context.progress,
         )
         record = record or context.record(

@@ -1,9 +1,10 @@
 """The transfer set: what a teacher said, compressed, on disk, found by content."""
 
 from limbeck.targets._aligned import AlignedTargets as AlignedTargets
+from limbeck.targets._ask import Processes as Processes
 from limbeck.targets._batch import collate as collate
 from limbeck.targets._batch import split_batch as split_batch
-from limbeck.targets._capture import Processes as Processes
+from limbeck.targets._capture import ENGINES as ENGINES
 from limbeck.targets._capture import capture as capture
 from limbeck.targets._choose import check_choice_of_codec as check_choice_of_codec
 from limbeck.targets._choose import choose as choose
@@ -37,6 +38,7 @@ from limbeck.targets.codecs import make_codec as make_codec
 __all__ = [
     "CODECS",
     "COMPRESSIONS",
+    "ENGINES",
     "AlignedTargets",
     "Card",
     "Codec",

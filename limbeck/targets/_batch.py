@@ -8,6 +8,7 @@ and the shape of the tail, stays with the transfer set.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,8 +53,7 @@ def split_batch(
         >>> loss = soft_targets(model(**inputs).logits, taught["label"].logits, temperature=2.0)
     """
     inputs = {name: part for name, part in batch.items() if not name.startswith(PREFIX)}
-    one = targets.read(torch.zeros(1, dtype=torch.int64))
-    return inputs, {head.name: _rows(batch, head.name, one[head.name]) for head in targets.heads}
+    return inputs, {name: _rows(batch, name, like) for name, like in targets.like.items()}
 
 
 def _rows(batch: Mapping[str, Any], head: str, like: Rows) -> Rows:
@@ -75,11 +75,36 @@ def _rows(batch: Mapping[str, Any], head: str, like: Rows) -> Rows:
     return replace(like, **there)
 
 
+class Items(Sequence[dict[str, Any]]):
+    """The samples of a batch that was read at once, each by itself when it is asked for.
+
+    Args:
+        batch: Tensors `(batch, ...)` by name.
+    """
+
+    def __init__(self, batch: dict[str, Any]) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(next(iter(self.batch.values())))
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._items[place]
+
+    @cached_property
+    def _items(self) -> list[dict[str, Any]]:
+        columns = [part.unbind() for part in self.batch.values()]
+        return [dict(zip(self.batch, item, strict=True)) for item in zip(*columns, strict=True)]
+
+
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What torch's `default_collate` makes of these items, if sparse rows differ in length, too.
 
-    The shorter ones are padded with entries of probability 0, which name nothing.
+    The shorter ones are padded with entries of probability 0, which name nothing. What was read as
+    a batch is one already.
     """
+    if isinstance(items, Items):
+        return items.batch
     padded: list[dict[str, Any]] = [dict(item) for item in items]
     for name in padded[0]:
         if name.startswith(PREFIX) and padded[0][name].dim():

@@ -1,9 +1,7 @@
 """Ask the teacher once, and keep what it says."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,12 @@ from torch import Tensor, nn
 
 from limbeck._errors import DataError, OptionError, StorageError, TargetsError
 from limbeck._files import only_writer, storage_errors, write_along
+from limbeck._lookup import check_choice
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
+from limbeck.targets._ask import Batches, Processes, Work, ask_here, missing, work_of
 from limbeck.targets._choose import (
     AUTO,
     check_choice_of_codec,
@@ -27,13 +27,8 @@ from limbeck.targets._choose import (
 from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
-from limbeck.targets._encoder import (
-    MEASURED_SAMPLES,
-    Encoder,
-    rows_per_sample_of,
-    rows_to_store,
-)
-from limbeck.targets._index import Keys, data_fingerprint
+from limbeck.targets._encoder import rows_to_store
+from limbeck.targets._index import data_fingerprint
 from limbeck.targets._manifest import (
     MANIFEST,
     HeadRecord,
@@ -41,25 +36,21 @@ from limbeck.targets._manifest import (
     TeacherRecord,
     write_manifest,
 )
+from limbeck.targets._ray import ask_with_ray
 from limbeck.targets._remote import Place, place_of
-from limbeck.targets._shard_writer import ShardWriter, remove_leftovers, salvage
+from limbeck.targets._shard_writer import remove_leftovers, salvage
 from limbeck.targets._shards import (
-    RowsPerSample,
-    Shard,
     begun,
     index_of,
     manifest_of,
-    shard_schema,
     whole_shards,
 )
 from limbeck.targets._state_file import (
-    read_states,
     state_in,
     state_path,
     states_in,
     write_states,
 )
-from limbeck.targets._store import Store
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets._try_codecs import try_codecs
 from limbeck.targets.codecs import Codec, make_codec
@@ -73,16 +64,11 @@ FITTED_ROWS = 16384
 """Rows of each head, about, that a codec learns from before any is stored."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Processes:
-    """Which of several processes this is, that ask copies of one teacher for a part each."""
-
-    index: int = 0
-    """0 up to `count`. Process 0 begins and ends the work for all."""
-    count: int = 1
-    """How many there are."""
-    wait: Callable[[], None] = lambda: None
-    """Until every process is here."""
+ENGINES: dict[str, Callable[[Work, Place, Batches, Processes, Progress], None]] = {
+    "here": ask_here,
+    "ray": ask_with_ray,
+}
+"""Where the teacher is asked, by name."""
 
 
 def capture(
@@ -98,7 +84,8 @@ def capture(
     max_kl: float | None = None,
     views: int = 1,
     batch_size: int = 512,
-    processes: Processes = Processes(),
+    processes: Processes = Processes(),  # noqa: B008  (frozen)
+    engine: str = "here",
     progress: Progress = Silence(),  # noqa: B008  (holds nothing)
 ) -> TransferSet:
     """Ask `teacher` about every sample once, and store what it says as a transfer set.
@@ -124,6 +111,8 @@ def capture(
         views: How many views of each sample, from view 0, the sample as it came.
         batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
         processes: Who else asks, into the same folder.
+        engine: "here"; or "ray": in every worker of the Ray cluster that is connected, or of one
+            that is started on this machine. They must share the folder.
         progress: Is told how far it has come.
 
     Raises:
@@ -134,6 +123,7 @@ def capture(
     """
     place = place_of(folder)
     folder = place.folder
+    check_choice("engine", engine, ENGINES)
     check_choice_of_codec(codec, budget, max_kl)
     if batch_size < 1:
         raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -141,7 +131,7 @@ def capture(
     settings = _settings(teacher, samples, compress, temperature, named, views)
     done = place.open()
     if codec == AUTO:
-        place.fetch()
+        place.fetch(place.names())
         settings = settings.model_copy(update={"chosen_by": chosen_by(budget, max_kl)})
         settings = _with_earlier_choice(folder, settings) or _with_choice(
             teacher, samples, settings, budget, max_kl, progress
@@ -167,7 +157,11 @@ def capture(
         state = shards[0].settings.state if shards else state_in(folder)
         settings = settings.model_copy(update={"state": state})
         processes.wait()  # nobody adds a shard before all have seen the same ones
-        _ask(teacher, samples, place, settings, shards, batch_size, processes, progress)
+        work = work_of(teacher, samples, settings, shards)
+        progress.start("targets", work.total)
+        progress.advance(sum(len(shard.keys) for shard in shards))
+        batches = missing(samples.keys, views, shards, batch_size)
+        ENGINES[engine](work, place, batches, processes, progress)
         processes.wait()
         if processes.index == 0:
             place.pull()
@@ -339,69 +333,3 @@ def _pieces(
         piece = rows_to_store(answers[head.name], head, settings)
         rows += len(piece)
         yield piece
-
-
-def _ask(
-    teacher: Teacher,
-    samples: Samples,
-    place: Place,
-    settings: Settings,
-    shards: Sequence[Shard],
-    batch_size: int,
-    processes: Processes,
-    progress: Progress,
-) -> None:
-    """Store what is not in `shards` yet: this process's part of it."""
-    total = len(np.unique(samples.keys)) * settings.views
-    there = sum(len(shard.keys) for shard in shards)
-    progress.start("targets", total)
-    progress.advance(there)
-    missing = _missing(samples.keys, settings.views, shards, batch_size)
-    begun_at, asked = time.monotonic(), 0
-    with ExitStack() as stack:
-        store: Store | None = None
-        for number, (index, view) in enumerate(missing):
-            if number % processes.count == processes.index:
-                answers = teacher.answer(samples.fetch(index, view).inputs)
-                if store is None:
-                    rows = shards[0].rows_per_sample if shards else rows_per_sample_of(answers)
-                    opened = _store(place, settings, shards, rows, total, processes)
-                    store = stack.enter_context(opened)
-                store.put(samples.keys[index.numpy()], view, answers)
-                asked += len(index)
-                rate = asked * processes.count / (time.monotonic() - begun_at)
-                numbers = {"samples/s": rate, "MB": store.written / 1e6}
-            progress.advance(len(index), **numbers if store is not None else {})
-
-
-def _store(
-    place: Place,
-    settings: Settings,
-    shards: Sequence[Shard],
-    rows_per_sample: RowsPerSample,
-    total: int,
-    processes: Processes,
-) -> Store:
-    states = read_states(place.folder, settings.state, [head.name for head in settings.heads])
-    encoder = Encoder(settings, rows_per_sample, states, measure_all=total <= MEASURED_SAMPLES)
-    number = 1 + max((shard.number for shard in shards), default=-1) + processes.index
-    writer = ShardWriter(
-        place.folder,
-        shard_schema(settings, rows_per_sample),
-        number=number,
-        step=processes.count,
-        closed=place.put,
-    )
-    return Store(encoder, writer)
-
-
-def _missing(
-    keys: Keys, views: int, shards: Sequence[Shard], batch_size: int
-) -> Iterator[tuple[Tensor, int]]:
-    """Batches of positions, and the view that is to be asked of them."""
-    first = np.sort(np.unique(keys, return_index=True)[1])
-    there = index_of(shards)
-    for view in range(views):
-        missing = first[~there.contain(keys[first], np.full(len(first), view, dtype=np.int32))]
-        for start in range(0, len(missing), batch_size):
-            yield torch.from_numpy(missing[start : start + batch_size]), view

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from limbeck.data import samples as as_samples
 from limbeck.signals import Batch
-from limbeck.targets._batch import as_tensors
+from limbeck.targets._batch import Items, as_tensors
 from limbeck.targets._targets import Targets
 
 _NO_CLASS = -100
@@ -24,9 +24,9 @@ class TargetsDataset(Dataset[dict[str, Tensor]]):
     and `mask`, the rows that count, where not all do. A label that may not be used, or whose row
     does not count, is -100 if it is a class, else NaN.
 
-    A DataLoader reads a whole batch with one look-up. Give it `collate_fn=limbeck.targets.collate`
-    if sparse rows may differ in length. For workers, open the transfer set with
-    `reading="mapped"`: they all share one copy of the rows.
+    A DataLoader reads a whole batch with one look-up, whatever collates it. It is fastest with
+    `collate_fn=limbeck.targets.collate`, which also pads sparse rows that differ in length. For
+    workers, open the transfer set with `reading="mapped"`: they all share one copy of the rows.
 
     Args:
         samples: Samples, arrays `(inputs, labels)`, or a torch dataset of `(input, label)`.
@@ -51,11 +51,9 @@ class TargetsDataset(Dataset[dict[str, Tensor]]):
         batch = self._batch(asked.reshape(-1))
         return {name: part[0] for name, part in batch.items()} if asked.dim() == 0 else batch
 
-    def __getitems__(self, index: Sequence[int]) -> list[dict[str, Tensor]]:
+    def __getitems__(self, index: Sequence[int]) -> Items:
         """The items of a batch, which a DataLoader asks for at once and then collates."""
-        batch = self[index]
-        columns = [part.unbind() for part in batch.values()]
-        return [dict(zip(batch, item, strict=True)) for item in zip(*columns, strict=True)]
+        return Items(self[index])
 
     def _batch(self, index: Tensor) -> dict[str, Tensor]:
         beyond = (index < -len(self)) | (index >= len(self))

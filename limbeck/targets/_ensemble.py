@@ -1,6 +1,7 @@
 """Several transfer sets of the same samples, read as one: what their teachers say together."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -80,6 +81,11 @@ class Ensemble:
         weights = xxhash.xxh3_64_hexdigest(self._weights.numpy().tobytes())
         return fingerprint([[one.fingerprint for one in self.members], weights])
 
+    @cached_property
+    def like(self) -> Mapping[str, Rows]:
+        """A row of each head, for what all rows share: kind, temperature, shape of the tail."""
+        return self.read(torch.zeros(1, dtype=torch.int64))
+
     def expect(
         self,
         *,
@@ -154,9 +160,7 @@ class Ensemble:
 
     def _tail_shape(self, head: Head) -> Tensor | None:
         """Of the mixed rows of a head."""
-        rows = [
-            member.read(torch.zeros(1, dtype=torch.int64))[head.name] for member in self.members
-        ]
+        rows = [member.like[head.name] for member in self.members]
         shapes = [row.tail_shape for row in rows if isinstance(row, Sparse)]
         weights = self._weights
         mean = weights.mean(dim=0) if weights.dim() == 2 else weights

@@ -36,8 +36,15 @@ class Place(Protocol):
     def begin(self) -> None:
         """Find out whether it can be written to, before a teacher is asked for days."""
 
-    def fetch(self) -> None:
-        """Have here what the place holds, finished or not."""
+    @property
+    def address(self) -> str:
+        """What names it on another machine."""
+
+    def names(self) -> set[str]:
+        """The whole shards and learned states that the place holds."""
+
+    def fetch(self, names: set[str]) -> None:
+        """Have these here."""
 
     def pull(self) -> None:
         """Have here what the place holds, and nothing else; for its only writer."""
@@ -92,7 +99,14 @@ class _Local:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def fetch(self) -> None: ...
+    @property
+    def address(self) -> str:
+        return str(self.folder.absolute())
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir() if _WHOLE.match(path.name)}
+
+    def fetch(self, names: set[str]) -> None: ...
 
     def pull(self) -> None: ...
 
@@ -111,7 +125,7 @@ class _Mirror:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.address = url
         self._remote, self._path, self._errors = _file_system(url)
         readable = re.sub(r"[^A-Za-z0-9]+", "-", url).strip("-")[-80:]
         self.folder = cache_folder() / f"{readable}-{bytes_hash(url.encode())}"
@@ -135,36 +149,35 @@ class _Mirror:
         """Put an empty file there, and take it away."""
         self._make_folder()
         probe = f"{self._path}/.limbeck-{secrets.token_hex(8)}"
-        with self._at_remote("write", self._url):
+        with self._at_remote("write", self.address):
             self._remote.pipe_file(probe, b"")
         with suppress(OSError):  # who may write may not always remove
             self._remote.rm_file(probe)
 
-    def fetch(self) -> None:
+    def fetch(self, names: set[str]) -> None:
         self._make_folder()
-        for name in sorted(self._names()):
+        for name in sorted(names):
             self._fetch(name)
 
     def pull(self) -> None:
-        self.fetch()
-        there = self._names()
+        there = self.names()
+        self.fetch(there)
         for pattern in ("shard-*.arrow", "state-*.safetensors", UNFINISHED, MANIFEST):
             for path in self.folder.glob(pattern):
                 if path.name not in there:
                     self._forget(path.name)
 
     def put(self, name: str) -> None:
-        with self._at_remote("write", f"{self._url}/{name}"):
+        with self._at_remote("write", f"{self.address}/{name}"):
             self._remote.put_file(str(self.folder / name), f"{self._path}/{name}")
 
     def remove(self, name: str) -> None:
-        with self._at_remote("write", f"{self._url}/{name}"), suppress(FileNotFoundError):
+        with self._at_remote("write", f"{self.address}/{name}"), suppress(FileNotFoundError):
             self._remote.rm_file(f"{self._path}/{name}")
         self._forget(name)
 
-    def _names(self) -> set[str]:
-        """The shards and learned states that are there."""
-        with self._at_remote("read", self._url):
+    def names(self) -> set[str]:
+        with self._at_remote("read", self.address):
             self._remote.invalidate_cache()
             try:
                 found = self._remote.ls(self._path, detail=False)
@@ -174,7 +187,7 @@ class _Mirror:
         return {name for name in names if _WHOLE.match(name)}
 
     def _fetch_manifest(self) -> bool:
-        with self._at_remote("read", f"{self._url}/{MANIFEST}"):
+        with self._at_remote("read", f"{self.address}/{MANIFEST}"):
             self._remote.invalidate_cache()
             try:
                 raw = self._remote.cat_file(f"{self._path}/{MANIFEST}")
@@ -195,7 +208,7 @@ class _Mirror:
             return
 
         def write(beside: Path) -> None:
-            with self._at_remote("read", f"{self._url}/{name}"):
+            with self._at_remote("read", f"{self.address}/{name}"):
                 try:
                     self._remote.get_file(f"{self._path}/{name}", str(beside))
                 except FileNotFoundError as error:
@@ -207,7 +220,7 @@ class _Mirror:
 
     def _damaged(self, name: str, why: str) -> TargetsError:
         return TargetsError(
-            f"{self._url}/{name} is damaged: {why}. Delete it and {MANIFEST} there, and capture "
+            f"{self.address}/{name} is damaged: {why}. Delete it and {MANIFEST} there, and capture "
             "again with the same settings: only what was in it is asked again."
         )
 

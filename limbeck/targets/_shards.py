@@ -11,6 +11,7 @@ never finished can be kept.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,6 +153,16 @@ def _checksum(batch: pa.RecordBatch, said: str) -> str:
     return digest.hexdigest()
 
 
+def _measured(said: str | bytes) -> Faithfulness:
+    """What was measured of a block; ValueError if that cannot be."""
+    found = _FAITHFULNESS.validate_json(said, strict=True)
+    sums = (found.kl, found.agreement, found.squared, found.difference)
+    possible = 0 <= found.compared <= found.rows and all(map(math.isfinite, sums))
+    if not (possible and 0 <= found.agreement <= found.compared and found.squared >= 0):
+        raise ValueError(f"what was measured of a block cannot be: {found}")
+    return found
+
+
 def whole_shards(folder: Path) -> list[Shard]:
     """Every shard in `folder`, in order; what has not a shard's name is no shard."""
     paths = sorted(folder.glob("shard-*.arrow"))
@@ -197,7 +208,7 @@ def whole_blocks(path: Path, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch
                 said = metadata[FAITHFULNESS].decode()
                 if metadata[CHECKSUM].decode() != _checksum(block.batch, said):
                     return
-                yield block.batch, _FAITHFULNESS.validate_json(said, strict=True)
+                yield block.batch, _measured(said)
     except (StopIteration, pa.ArrowException, OSError, ValueError, KeyError):
         return  # where it was torn
 
@@ -293,7 +304,7 @@ def _read_head(path: Path, checksum: str, size: int) -> Shard:
             keys.append(np.array(block.batch.column(0)))
             views.append(np.array(block.batch.column(1)))
             said = (block.custom_metadata or {})[FAITHFULNESS]
-            faithfulness += _FAITHFULNESS.validate_json(said, strict=True)
+            faithfulness += _measured(said)
     joined = np.concatenate(keys)
     if faithfulness.rows != rows_of_a_sample(rows_per_sample) * len(joined):
         raise damaged_shard(path, "it does not hold the rows that it says")

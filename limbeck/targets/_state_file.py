@@ -1,14 +1,16 @@
 """What codecs learned of the heads, kept once beside the shards: `state-CHECKSUM.safetensors`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from limbeck._errors import TargetsError
 from limbeck._files import bytes_hash, reading_errors, write_atomically
-from limbeck.targets.codecs import State
+from limbeck.targets._manifest import Settings
+from limbeck.targets.codecs import State, make_codec
 
 States = Mapping[str, State]
 """By head."""
@@ -37,33 +39,40 @@ def write_states(folder: Path, states: States) -> str:
     return checksum
 
 
-def read_states(folder: Path, checksum: str, heads: Sequence[str]) -> States:
-    """What `write_states` wrote.
+def read_states(folder: Path, settings: Settings) -> States:
+    """What `write_states` wrote for rows of these settings.
 
     Raises:
-        TargetsError: It is missing, or not what was written.
+        TargetsError: It is missing, not what was written, or not what their codec learns.
     """
-    if checksum == NOTHING:
-        return {head: {} for head in heads}
+    checksum = settings.state
     path = state_path(folder, checksum)
+    tensors = {} if checksum == NOTHING else _read(path, checksum)
+    codec = make_codec(settings.codec, settings.codec_options)
+    states = {}
+    for record in settings.heads:
+        before = f"{record.name}."
+        states[record.name] = {
+            name.removeprefix(before): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(before)
+        }
+        if fault := codec.state_fault(states[record.name], record.head):
+            raise _lost(path, fault)
+    return states
+
+
+def _read(path: Path, checksum: str) -> dict[str, Tensor]:
     try:
         with reading_errors(path):
             raw = path.read_bytes()
         if bytes_hash(raw) != checksum:
             raise _lost(path, f"expected checksum {checksum}, got {bytes_hash(raw)}")
-        tensors = load(raw)
+        return load(raw)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _lost(path, "it is missing") from error
     except SafetensorError as error:
         raise _lost(path, str(error)) from error
-    return {
-        head: {
-            name.removeprefix(f"{head}."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(f"{head}.")
-        }
-        for head in heads
-    }
 
 
 def state_in(folder: Path) -> str:

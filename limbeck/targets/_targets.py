@@ -30,6 +30,10 @@ class Targets(Protocol):
     def fingerprint(self) -> str:
         """16 hex digits of everything in it."""
 
+    @property
+    def like(self) -> Mapping[str, Rows]:
+        """A row of each head, for what all rows share: kind, temperature, shape of the tail."""
+
     def expect(
         self,
         *,

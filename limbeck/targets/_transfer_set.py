@@ -1,6 +1,6 @@
 """The transfer set: what the teacher said, read back by the content of the samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -55,9 +55,7 @@ class TransferSet:
         if true != self.manifest:
             raise self._not_of_one_piece("its shards do not hold what the manifest says")
         self._codec = make_codec(settings.codec, settings.codec_options)
-        self.states = read_states(
-            self.folder, settings.state, [record.name for record in settings.heads]
-        )
+        self.states = read_states(self.folder, settings)
         """By head: what the codec learned of it."""
         self._index = index_of(self._shards)
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
@@ -96,6 +94,11 @@ class TransferSet:
     def keys(self) -> Keys:
         """`(samples,)`: the content key of every sample that it has rows of."""
         return np.concatenate([shard.keys[shard.views == 0] for shard in self._shards])
+
+    @cached_property
+    def like(self) -> Mapping[str, Rows]:
+        """A row of each head, for what all rows share: kind, temperature, shape of the tail."""
+        return self.read(torch.zeros(1, dtype=torch.int64))
 
     def expect(
         self,

@@ -332,7 +332,7 @@ def test_errors_of_the_data_pass_through():
     ("overrides", "text"),
     [
         (["distil.method=soft_target"], "no method is called 'soft_target'. Did you mean"),
-        (["targets.codec=dense8"], "codec must be one of dense16, dense32, sqrt4"),
+        (["targets.codec=dense8"], "codec must be one of dense16, dense32"),
         (["targets.codec=topk", "targets.codec_options={k = 11}"], "at most the 10 classes"),
         (["teacher.outputs=probabilities"], 'set targets.compress = "normalised"'),
         (["train.views=true"], "which a transfer set cannot hold"),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from limbeck.targets import TransferSet
 from tests.pipeline.examples import python, small_file, weights
 
 KERAS = [
@@ -10,6 +11,20 @@ KERAS = [
     "students.small.options={normalise = false}",
     "students.small.outputs=probabilities",
 ]
+
+
+def test_two_processes_write_shards_of_their_own_and_one_manifest_holds_them_all(tmp_path):
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    make = ["-m", "limbeck", "targets", "make", small_file(tmp_path), "--out", "two"]
+    many = ["--set", "targets.views=4"]  # 2400 (sample, view), in eight batches
+    process = python(*two, *make, *many, cwd=tmp_path)
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, printed
+    assert printed.count("targets: two") == 1
+    targets = TransferSet(tmp_path / "two" / "targets")
+    numbers = {int(shard.file.split("-")[1]) for shard in targets.manifest.shards}
+    assert numbers == {0, 1}  # the first process counts 0, 2, ...; the second 1, 3, ...
+    assert targets.verify() == 2400
 
 
 @pytest.mark.parametrize("student", [[], KERAS], ids=["mlp", "keras"])

@@ -68,8 +68,9 @@ def of_batch(targets, labelled):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_gives_every_sample_its_own_rows(targets, labelled, of_batch, size, workers):
     dataset = TargetsDataset(labelled, targets)
-    loader = DataLoader(dataset, batch_size=size, shuffle=True, num_workers=workers)
-    assert sorted(each for batch in loader for each in of_batch(batch)) == list(range(40))
+    for collation in (None, collate):
+        loader = DataLoader(dataset, size, True, num_workers=workers, collate_fn=collation)
+        assert sorted(each for batch in loader for each in of_batch(batch)) == list(range(40))
 
 
 @pytest.mark.parametrize("reading", READINGS)
@@ -119,8 +120,10 @@ def test_a_batch_takes_one_look_up(targets, labelled, monkeypatch):
     looked = []
     read = dataset._aligned._read
     monkeypatch.setattr(dataset._aligned, "_read", lambda at: looked.append(len(at)) or read(at))
-    assert len(list(DataLoader(dataset, batch_size=16))) == 3
-    assert looked == [16, 16, 8]
+    for collation in (None, collate):
+        looked.clear()
+        assert len(list(DataLoader(dataset, batch_size=16, collate_fn=collation))) == 3
+        assert looked == [16, 16, 8]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -255,6 +258,10 @@ class _Ragged:
 
     heads = (Head(space="categorical", size=9),)
 
+    @property
+    def like(self):
+        return self.read(torch.tensor([1]))
+
     def read(self, positions):
         longest = int(positions.max())
         ids = torch.arange(longest).expand(len(positions), -1)
@@ -278,3 +285,12 @@ def test_sparse_rows_that_differ_in_length_are_padded_with_nothing():
     torch.testing.assert_close(rows.tail, torch.tensor([0.8, 0.6, 1.0]))
     assert rows.tail_shape.equal(torch.arange(9.0))
     assert batch["teacher_place_values"].tolist() == [[2.0], [4.0], [0.0]]
+
+
+def test_rows_are_where_the_batch_was_moved_to():
+    from limbeck.targets._batch import as_tensors
+
+    moved = as_tensors(_Ragged().read(torch.tensor([2, 4])))
+    rows = split_batch({name: part.to("meta") for name, part in moved.items()}, _Ragged())[1]
+    parts = [part for part in vars(rows["label"]).values() if isinstance(part, torch.Tensor)]
+    assert [part.device.type for part in parts] == ["meta"] * 4

@@ -3,20 +3,26 @@
 import json
 import math
 import resource
+import shutil
+import struct
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import limbeck.targets._state_file as state_file
 import limbeck.targets._transfer_set as transfer_set
 from limbeck._errors import TargetsError
-from limbeck.targets import TransferSet
-from limbeck.targets._manifest import manifest_text
-from limbeck.targets._shards import open_shard
+from limbeck.signals import Dense, Head
+from limbeck.targets import Faithfulness, TransferSet, data_fingerprint, make_codec
+from limbeck.targets._manifest import HeadRecord, Settings, TeacherRecord, manifest_text
+from limbeck.targets._shards import block_of, manifest_of, open_shard, parts_of, shard_schema
 
 quickly = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -34,6 +40,16 @@ def little_memory(size=512 * MIB):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def refusal(opened):
+    """What a refusal says, "" if it is opened."""
+    try:
+        with little_memory():
+            opened()
+    except TargetsError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture
@@ -111,21 +127,17 @@ def test_whatever_a_manifest_says_it_is_refused_or_true(stored, only_inside, dat
     said = json.loads(whole)
     said.pop("checksum")
     true = TransferSet(stored).manifest
-    refused = None
-    try:
-        text = with_checksum(changed(said, data.draw))
-        path.write_text(text, encoding="utf-8", errors="surrogatepass")
-        with little_memory():
-            opened = TransferSet(stored)
-            opened.read(torch.arange(3))
-    except TargetsError as error:
-        refused = str(error)
-    finally:
-        path.write_text(whole)
-    if refused is None:
-        assert opened.manifest == true
-    else:
-        assert "manifest.json" in refused or "not of one piece" in refused
+
+    def opened():
+        targets = TransferSet(stored)
+        targets.read(torch.arange(3))
+        assert targets.manifest == true
+
+    text = with_checksum(changed(said, data.draw))
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    why = refusal(opened)
+    path.write_text(whole)
+    assert not why or "manifest.json" in why or "not of one piece" in why
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"a":' * 50_000, "[" * 10**6, "9" * 10**6])
@@ -133,3 +145,204 @@ def test_a_manifest_that_is_hard_to_read_is_refused(stored, text):
     (stored / "manifest.json").write_text(text)
     with little_memory(), pytest.raises(TargetsError, match=r"manifest\.json is damaged"):
         TransferSet(stored)
+
+
+KINDS = [
+    ("dense16", {}),
+    ("dense32", {}),
+    ("sqrt8", {}),
+    ("sqrt5", {}),
+    ("real8", {}),
+    ("real16", {}),
+    ("topk", {"k": 2}),
+    ("threshold", {"tau": 0.1}),
+    ("threshold", {"tau": 0.3, "temperatures": [2.0]}),
+    ("selected", {}),
+    ("principal", {}),
+    ("principal", {"components": 2}),
+]
+
+
+def settings_of(codec, head, keys, state):
+    """Of rows of one head, whoever said them."""
+    return Settings(
+        teacher=TeacherRecord(fingerprint="0" * 16, name=""),
+        data=data_fingerprint(keys),
+        transform="",
+        views=1,
+        heads=(HeadRecord.of(head),),
+        compress="softmax",
+        temperature=4.0,
+        codec=codec.name,
+        codec_options=codec.options,
+        state=state,
+    )
+
+
+def written(folder, said, rows_per_sample, blocks, faithfulness):
+    """A shard of these columns, its checksums all right, and the manifest, if it opens so far."""
+    schema = shard_schema(said, rows_per_sample)
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, schema, options=options) as writer:
+        for columns in blocks:
+            batch, metadata = block_of(columns, schema, faithfulness)
+            writer.write_batch(batch, custom_metadata=metadata)
+    raw = sink.getvalue().to_pybytes()
+    path = folder / f"shard-00000-{xxhash.xxh3_64(raw).hexdigest()}.arrow"
+    path.write_bytes(raw)
+    said = manifest_of([open_shard(path)]).model_dump(mode="json")
+    (folder / "manifest.json").write_text(manifest_text(said))
+
+
+def a_state(draw, codec, head):
+    """What a codec learned of some rows; or something like it."""
+    rows = torch.randn(8, head.size, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    state = dict(codec.fit([rows], head))
+    for name in list(state):
+        how = draw(st.sampled_from(["true", "true", "gone", "short", "other", "large", "nan"]))
+        if how == "gone":
+            del state[name]
+        elif how == "short":
+            state[name] = state[name].flatten()[:1]
+        elif how == "other":
+            state[name] = state[name].to(draw(st.sampled_from([torch.int64, torch.float64])))
+        elif how == "large":
+            state[name] = torch.full_like(state[name], 10**6)
+        elif how == "nan" and state[name].is_floating_point():
+            state[name] = torch.full_like(state[name], math.nan)
+    return state
+
+
+@quickly
+@given(data=st.data())
+def test_rows_that_no_codec_wrote_are_refused(tmp_path_factory, data):
+    folder, draw = tmp_path_factory.mktemp("hostile"), data.draw
+    name, options = draw(st.sampled_from(KINDS))
+    codec = make_codec(name, options)
+    head = Head(space="real" if name.startswith("real") else "categorical", size=5)
+    rows = draw(st.sampled_from([None, 1, 3]))
+    samples = draw(st.integers(1, 4))
+    keys = np.arange(samples, dtype=np.uint64)
+    state = state_file.write_states(folder, {head.name: a_state(draw, codec, head)})
+    said = settings_of(codec, head, keys, state)
+    columns = {"key": keys, "view": np.zeros(samples, dtype=np.int32)}
+    for part, column, per_sample in parts_of(said, {head.name: rows}):
+        length = samples * per_sample * (1 if column.counted_by else column.width)
+        if column.counted_by:
+            length = draw(st.sampled_from([0, 1, length, 5 * length]))
+        raw = draw(st.binary(min_size=1, max_size=40))
+        size = length * column.dtype.itemsize
+        raw = (raw * (size // len(raw) + 1))[:size]
+        columns[part] = np.frombuffer(raw, dtype=column.dtype)
+    total = samples * (rows or 1)
+    lie = draw(st.sampled_from([{}, {}, {"kl": math.nan}, {"agreement": 99.0}, {"compared": -1}]))
+    faithfulness = Faithfulness(**({"rows": total, "compared": total} | lie))
+    reading = draw(st.sampled_from(["memory", "mapped"]))
+
+    def opened():
+        written(folder, said, {head.name: rows}, [columns], faithfulness)
+        targets = TransferSet(folder, reading=reading)
+        found = targets.read(torch.arange(samples))[head.name]
+        shown = found.values if isinstance(found, Dense) else found.probabilities
+        assert shown.shape[:-1] == ((samples,) if rows is None else (samples, rows))
+        targets.verify()
+
+    why = refusal(opened)
+    assert not why or folder.name in why
+    shutil.rmtree(folder)
+
+
+def is_refused_or_read(folder):
+    """Whatever was done to it, it is read, or refused by the name of its folder."""
+    for reading in ("memory", "mapped"):
+        why = refusal(lambda reading=reading: TransferSet(folder, reading=reading).verify())
+        assert not why or folder.name in why
+
+
+def replaced(folder, raw):
+    """Put other bytes in the shard's place, with a name and a manifest that agree with them."""
+    next(folder.glob("shard-*")).unlink()
+    checksum = xxhash.xxh3_64(raw).hexdigest()
+    name = f"shard-00000-{checksum}.arrow"
+    (folder / name).write_bytes(raw)
+    said = json.loads((folder / "manifest.json").read_text())
+    said.pop("checksum")
+    said["shards"][0] |= {"file": name, "checksum": checksum, "bytes": len(raw)}
+    said["card"] |= {"bytes": len(raw), "bytes_per_row": len(raw) / said["card"]["rows"]}
+    (folder / "manifest.json").write_text(manifest_text(said))
+
+
+integers = st.sampled_from([0, 1, -1, 8, 2**16, 2**31 - 1, 2**31, 2**40, 2**62, -(2**63)])
+
+
+def lying(whole, draw):
+    """Some bytes of which others stand in a few places."""
+    raw = bytearray(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        at = 8 * draw(st.integers(0, len(raw) // 8 - 1))
+        lie = draw(integers.map(lambda number: struct.pack("<q", number)) | st.binary(max_size=9))
+        raw[at : at + len(lie)] = lie
+    return bytes(raw)
+
+
+@pytest.fixture
+def shard(stored):
+    return next(stored.glob("shard-*")).read_bytes()
+
+
+@quickly
+@given(data=st.data())
+def test_a_shard_whose_bytes_lie_is_refused_or_read(stored, shard, data):
+    """Lengths, offsets and sizes of its messages and of its compressed columns among them."""
+    replaced(stored, lying(shard, data.draw))
+    is_refused_or_read(stored)
+
+
+def columns_of_other_types(column):
+    """A column's values in types that other programs write."""
+    plain = pa.array(range(len(column)))
+    return [
+        plain,
+        pa.nulls(len(column)),
+        pa.array([None] * len(column), column.type),
+        plain.dictionary_encode(),
+        pa.array([{"a": 1}] * len(column)),
+        pa.array([[1]] * len(column), pa.large_list(pa.int64())),
+        pa.array(["x" * 99] * len(column)),
+        pa.ExtensionArray.from_storage(
+            pa.uuid(), pa.array([bytes(16)] * len(column), pa.binary(16))
+        ),
+        pa.RunEndEncodedArray.from_arrays([len(column)], [7]),
+    ]
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_columns_of_other_types_are_refused(stored, shard, at):
+    with pa.ipc.open_file(shard) as reader:
+        block, schema = reader.get_batch_with_custom_metadata(0), reader.schema
+    for other in columns_of_other_types(block.batch.column(at)):
+        field = pa.field(schema.field(at).name, other.type)
+        batch = block.batch.set_column(at, field, other)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, batch.schema.with_metadata(schema.metadata)) as writer:
+            writer.write_batch(batch, custom_metadata=dict(block.custom_metadata))
+        replaced(stored, sink.getvalue().to_pybytes())
+        assert "is damaged: " in refusal(lambda: TransferSet(stored))
+
+
+@quickly
+@given(data=st.data())
+def test_a_state_whose_bytes_lie_is_refused_or_read(tmp_path_factory, data):
+    """The sizes in its header among them; its name carries its true checksum."""
+    folder, head = tmp_path_factory.mktemp("state"), Head(space="categorical", size=5)
+    codec = make_codec("threshold", {"tau": 0.1})
+    rows = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    true = state_file.write_states(folder, {head.name: codec.fit([rows], head)})
+    raw = lying(state_file.state_path(folder, true).read_bytes(), data.draw)
+    state = xxhash.xxh3_64(raw).hexdigest()
+    state_file.state_path(folder, state).write_bytes(raw)
+    said = settings_of(codec, head, np.arange(8, dtype=np.uint64), state)
+    why = refusal(lambda: state_file.read_states(folder, said))
+    assert not why or folder.name in why
+    shutil.rmtree(folder)

@@ -157,3 +157,15 @@ def test_a_sample_that_the_teacher_was_not_asked_about_is_refused(questions, tar
     other = questions.map(lambda one: {"input_ids": [n + 1 for n in one["input_ids"]]})
     with pytest.raises(TargetsError, match=r"no row for 1 of 1 samples"):
         TargetsCollator(targets)([add_keys(other, INPUTS)[0]])
+
+
+def test_a_collator_reads_the_view_that_it_is_told(tmp_path):
+    pixels = torch.rand(12, 4, 4, generator=torch.Generator().manual_seed(0))
+    samples = data.samples(pixels, views=data.Views(shift=1))
+    teacher = Teacher(lambda images: images[:, 0], [Head(space="categorical", size=4)])
+    targets = capture(teacher, samples, tmp_path, views=2, temperature=1.0)
+    items = add_keys(Dataset.from_dict({"image": pixels.tolist()}), ["image"])
+    for view in (0, 1):
+        rows = targets.aligned(samples).rows(torch.tensor([3, 8]), view)["label"].values.float()
+        batch = TargetsCollator(targets, _stacked, view=view)([items[3], items[8]])
+        assert batch["teacher_label_values"].equal(rows)

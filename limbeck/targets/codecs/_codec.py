@@ -58,8 +58,11 @@ class Codec(Protocol):
         Each piece asks the teacher: a codec that learns nothing takes none.
         """
 
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """What this state, read from a file, holds that `fit` never gives; None if nothing."""
+
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
-        """The parts of rows `(rows, size)` in float32."""
+        """The parts of rows `(rows, size)` in float32: of classes, their log-probabilities."""
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """What these parts, read from a file, hold that `encode` never gives; None if nothing."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._learned import misfit, not_finite
 from limbeck.targets.codecs._pieces import joined, smaller, spans
 from limbeck.targets.codecs._principal_basis import Moments, basis
 from limbeck.targets.codecs._principal_search import cheapest_steps
@@ -101,6 +102,14 @@ class Principal:
             "analysis": analysis.float(),
             "spread": spread.float(),
         }
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """Directions that are none."""
+        size, count = head.size, self._count(head)
+        shapes = {"mean": (size,), "basis": (count, size), "analysis": (size, count)}
+        shapes["spread"] = (count,)
+        wanted = {name: (torch.float32, shape) for name, shape in shapes.items()}
+        return misfit(state, wanted) or not_finite(state)
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each coefficient to the nearest step."""

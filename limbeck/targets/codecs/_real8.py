@@ -11,6 +11,7 @@ from torch import Tensor
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._learned import misfit, not_finite
 
 _MARGIN = 1 / 8
 """Of the range that was seen, added at either end."""
@@ -52,6 +53,13 @@ class Real8:
         step = (high - low + 2 * margin) / 255
         # A channel that never varied keeps its number.
         return {"low": low - margin, "step": step.clamp_min(torch.finfo(torch.float32).tiny)}
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """Ranges that are none."""
+        wanted = dict.fromkeys(("low", "step"), (torch.float32, (head.size,)))
+        if fault := misfit(state, wanted) or not_finite(state):
+            return fault
+        return None if bool((state["step"] > 0).all()) else "step holds one that is not above 0"
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each number to the nearest step, within the range."""

@@ -31,6 +31,7 @@ from limbeck.targets.codecs._flat import (
     summed,
     uneven,
 )
+from limbeck.targets.codecs._learned import disorder, misfit, not_log_weights
 from limbeck.targets.codecs._mean_tail import MeanTail
 from limbeck.targets.codecs._pieces import joined, smaller, spans
 from limbeck.targets.codecs._selection import least_costly, least_mass
@@ -106,8 +107,9 @@ class Selected:
             total += p.sum(dim=0).cpu()
             if contexts > 1:
                 together += (p.T @ p).cpu()
-            # An entry of 5 times the cost of a bit is worth about the bits it takes.
-            tail.add(p, p >= 5 * self.cost)
+            # An entry of 5 times the cost of a bit is worth about the bits it takes; one that is
+            # rounded to level 0 cannot be stored.
+            tail.add(p, p >= max(5 * self.cost, 1 / (4 * self.levels**2)))
         if contexts == 1:
             together = total[None]
         else:
@@ -117,6 +119,21 @@ class Selected:
             "order": together.argsort(dim=-1, descending=True, stable=True).int(),
             "tail": tail.shape(),
         }
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """An order that is none, or weights that are none."""
+        contexts = head.size if head.size <= _MOST_CONTEXTS else 1
+        wanted = {
+            "common": (torch.int32, (head.size,)),
+            "order": (torch.int32, (contexts, head.size)),
+            "tail": (torch.float32, (head.size,)),
+        }
+        return (
+            misfit(state, wanted)
+            or disorder(state["common"], "common")
+            or disorder(state["order"], "order")
+            or not_log_weights(state["tail"])
+        )
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Select, and round each root to the nearest level."""
@@ -182,13 +199,11 @@ class Selected:
         possible = int(state["tail"].isfinite().sum())
         tail = np.where(counts + 1 < possible, values.take(arrays["tail"][:, 0]), 0.0)
         rest = 1 - tail - probabilities.sum(axis=1)
-        # Where much was rounded up, nothing may be left of 1: the whole row then gives way.
-        probabilities[:, 0] = np.maximum(rest, least_mass(self.levels))
-        too_much = np.maximum(least_mass(self.levels) - rest, 0.0) + 1
+        probabilities[:, 0] = np.maximum(rest, 0.0)  # rounding leaves it more than that
         return Sparse(
             ids=torch.from_numpy(ids),
-            probabilities=torch.from_numpy((probabilities / too_much[:, None]).astype(np.float32)),
-            tail=torch.from_numpy((tail / too_much).astype(np.float32)),
+            probabilities=torch.from_numpy(probabilities.astype(np.float32)),
+            tail=torch.from_numpy(tail.astype(np.float32)),
             temperature=temperature,
             tail_shape=state["tail"],
         )

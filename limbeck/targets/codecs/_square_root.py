@@ -21,6 +21,7 @@ from torch import Tensor
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._learned import misfit
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class SquareRoot:
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
         """Nothing."""
         return {}
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """Anything: it learns nothing."""
+        return misfit(state, {})
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each square root, or angle, to the nearest level."""

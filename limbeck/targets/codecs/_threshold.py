@@ -30,6 +30,7 @@ from limbeck.targets.codecs._flat import (
     summed,
     uneven,
 )
+from limbeck.targets.codecs._learned import disorder, misfit, not_log_weights
 from limbeck.targets.codecs._mean_tail import MeanTail
 from limbeck.targets.codecs._pieces import joined, smaller, spans
 from limbeck.targets.codecs._sampling import Named, rounded, select
@@ -126,6 +127,15 @@ class Threshold:
             "order": often.argsort(descending=True, stable=True).int(),
             "tail": tail.shape(),
         }
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """An order that is none, or weights that are none."""
+        wanted = {"order": (torch.int32, (head.size,)), "tail": (torch.float32, (head.size,))}
+        return (
+            misfit(state, wanted)
+            or disorder(state["order"], "order")
+            or not_log_weights(state["tail"])
+        )
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Keep, draw, and round each level to either neighbour, by the row's own chance."""

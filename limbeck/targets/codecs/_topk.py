@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._learned import misfit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,10 @@ class TopK:
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
         """Nothing."""
         return {}
+
+    def state_fault(self, state: State, head: Head) -> str | None:
+        """Anything: it learns nothing."""
+        return misfit(state, {})
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """The largest log-probabilities of each row, in falling order."""

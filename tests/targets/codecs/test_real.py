@@ -100,7 +100,7 @@ def test_searched_steps_are_cheaper_in_divergence_and_bits_together():
     log_p, head = logits.log_softmax(-1), head_of(30, "categorical")
     state = make_codec("principal", {}).fit([log_p], head)
     found = {}
-    for cost in (0.0, 1e-5, 1e-2):
+    for cost in (0.0, 1e-3, 1e-2):
         codec = make_codec("principal", {"step": 0.2, "cost": cost})
         arrays = codec.encode(log_p, head, state, np.zeros(1000))
         back = codec.decode(arrays, head, state, 1.0).values
@@ -111,10 +111,8 @@ def test_searched_steps_are_cheaper_in_divergence_and_bits_together():
             entropy -= (share[share > 0] * np.log2(share[share > 0])).sum()
         kl = float((log_p.exp() * (log_p - back)).double().sum(-1).mean())
         found[cost] = kl, float(entropy)
-    assert found[1e-5][0] < 0.7 * found[0.0][0]  # no dearer, and nearer
-    assert found[1e-2][1] < 0.9 * found[0.0][1]
-    total = {cost: kl + 1e-2 * bits for cost, (kl, bits) in found.items()}
-    assert min(total, key=total.get) == 1e-2
+    assert found[1e-3][0] < 0.7 * found[0.0][0]
+    assert found[1e-2][1] < found[1e-3][1] < found[0.0][1]
 
 
 def test_a_search_never_ends_worse_than_it_began():
@@ -131,6 +129,19 @@ def test_a_search_never_ends_worse_than_it_began():
         error = (exact - 0.3 * steps) @ basis
         quadratic.append((p * error.square()).sum(-1) - (p * error).sum(-1).square())
     assert (quadratic[1] <= quadratic[0] + 1e-9).all()
+
+
+def test_what_is_learned_is_the_same_in_any_pieces():
+    values, codec, head = low_rank(300, 10, 4), make_codec("principal", {}), head_of(10)
+    values[:100] += 5.0
+    whole = codec.fit([values], head)
+    pieces = codec.fit([values[:100], values[100:140], values[140:]], head)
+    for name, directions in (("analysis", 1), ("basis", 0), ("spread", 0)):
+        some, all_ = (state[name].narrow(directions, 0, 4) for state in (pieces, whole))
+        torch.testing.assert_close(some, all_, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(pieces["mean"], whole["mean"])
+    projected = ((values - values.mean(0)) @ whole["analysis"]).std(0, unbiased=False)
+    torch.testing.assert_close(whole["spread"][:4], projected[:4], rtol=1e-3, atol=1e-4)
 
 
 def test_principal_clips_far_rows_and_stays_finite():
