@@ -149,6 +149,26 @@ def test_a_manifest_that_is_hard_to_read_is_refused(stored, text):
         TransferSet(stored)
 
 
+@pytest.mark.parametrize(
+    ("name", "lie"),
+    [
+        ("rows_measured", 39),
+        ("kl_to_teacher", 0.5),
+        ("agreement_with_teacher", 0.5),
+        ("squared_error", 1e-9),
+        ("bytes_per_row", 1.0),
+        ("dense_bytes_per_row", 1.0),
+        ("biased", True),
+    ],
+)
+def test_a_card_that_its_shards_do_not_bear_out_is_refused(stored, name, lie):
+    said = json.loads((stored / "manifest.json").read_text())
+    said.pop("checksum")
+    said["card"][name] = lie
+    (stored / "manifest.json").write_text(manifest_text(said))
+    assert "its shards do not hold what the manifest says" in refusal(lambda: TransferSet(stored))
+
+
 KINDS = [
     ("dense16", {}),
     ("dense32", {}),
@@ -214,6 +234,34 @@ def a_state(draw, codec, head):
         elif how == "nan" and state[name].is_floating_point():
             state[name] = torch.full_like(state[name], math.nan)
     return state
+
+
+def lies_about(tensor):
+    yield "is gone", None
+    yield "is short", tensor.flatten()[:-1]
+    yield "has one axis more", tensor[None]
+    yield "is of another type", tensor.to(torch.float64)
+    yield "names a class that there is not", torch.full_like(tensor, 10**6)
+    if tensor.is_floating_point():
+        yield "is no number", torch.full_like(tensor, math.nan)
+    else:
+        yield "names one class twice", tensor.clamp_min(1)
+
+
+@pytest.mark.parametrize(("name", "options"), KINDS)
+def test_every_lie_about_what_a_codec_learned_is_a_fault(name, options):
+    codec = make_codec(name, options)
+    head = Head(space="real" if name.startswith("real") else "categorical", size=5)
+    rows = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    true = dict(codec.fit([rows], head))
+    assert codec.state_fault(true, head) is None
+    assert "extra" in codec.state_fault(true | {"extra": torch.zeros(1)}, head)
+    for tensor, value in true.items():
+        for how, lie in lies_about(value):
+            state = {key: each for key, each in true.items() if key != tensor}
+            state |= {} if lie is None else {tensor: lie}
+            may_be = how == "names a class that there is not" and name in ("real8", "principal")
+            assert codec.state_fault(state, head) or may_be, f"{tensor} {how}"
 
 
 @quickly
