@@ -130,7 +130,9 @@ def test_a_disk_that_fills_keeps_the_whole_blocks_of_the_open_shard(make, sample
 
 
 def test_a_disk_that_is_full_when_an_open_shard_is_kept(teacher, make, samples, killed):
-    with room_for(1500), pytest.raises(StorageError, match=r"cannot write .*\.shard-.*no room"):
+    enough_for_two_blocks = open_shard_of(killed).stat().st_size - 100
+    full = pytest.raises(StorageError, match=r"cannot write .*\.shard-.*no room")
+    with room_for(enough_for_two_blocks), full:
         capture(teacher, samples, killed)
     assert len(list(killed.iterdir())) == 1
     assert gone_on(make, killed, samples) == 16
@@ -227,6 +229,20 @@ def test_what_a_teacher_said_before_its_connection_broke_is_kept(make, samples, 
 
     with pytest.raises((ConnectionResetError, ModelError), match="connection reset"):
         stop(breaks)
+    assert gone_on(make, tmp_path / "set", samples) == 16
+
+
+def test_what_was_said_before_a_sample_could_not_be_read_is_kept(make, samples, tmp_path):
+    def unreadable(index, view=0):
+        if asked.batches == 3:
+            raise OSError("cannot read the disk with the pictures")
+        return fetch(index, view)
+
+    asked, fetch = make.asked(make.logits), samples.fetch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "fetch", unreadable)
+        with pytest.raises(OSError, match="pictures"):
+            capture(Teacher(asked, [make.label]), samples, tmp_path / "set", batch_size=8)
     assert gone_on(make, tmp_path / "set", samples) == 16
 
 
