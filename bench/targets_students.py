@@ -79,6 +79,7 @@ def _train(epochs: int, batch_size: int, learning_rate: float) -> Train:
 
 
 SQUARE_ROOTS = {"sqrt": Store(codec="sqrt", options={"levels": 45})}
+PRINCIPAL = Store(codec="principal", options={"step": 0.12})
 THRESHOLD = Store(codec="threshold", options={"tau": 0.02})
 TRUNCATED = {
     "topk": Store(codec="topk", options={"k": 8}, faithful=False, seeds=3),
@@ -98,7 +99,7 @@ STUDIES = {
         temperature=1.0,
         seeds=5,
         train=_train(2, 16, 4e-3),
-        stores={"principal": Store(codec="principal"), "threshold": THRESHOLD, **TRUNCATED},
+        stores={"principal": PRINCIPAL, "threshold": THRESHOLD, **TRUNCATED},
     ),
     "words": Study(
         hidden=32,
