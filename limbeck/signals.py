@@ -98,6 +98,12 @@ class Sparse:
         """Rows `(samples * rows, ...)` as `(samples, rows, ...)`."""
         return self._with_rows(lambda part: _grouped(part, rows))
 
+    @property
+    def flat(self) -> "Sparse":
+        """The same rows one after the other: `(...)` is `(rows,)`."""
+        leading = self.tail.dim()
+        return self._with_rows(lambda part: part.reshape(self.tail.numel(), *part.shape[leading:]))
+
     def select(self, index: Tensor) -> "Sparse":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
         return self._with_rows(lambda part: part[index])

@@ -6,7 +6,6 @@ output layer, where fused losses that return a mean keep the gradient from the f
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,15 +54,8 @@ def by_chunks(
         ShapeError: The shapes do not fit.
     """
     check_leading_shape(last="width", hidden=hidden, tail=rows.tail)
-    count, kept = rows.tail.numel(), rows.ids.shape[-1]
-    flat = replace(
-        rows,
-        ids=rows.ids.reshape(count, kept),
-        probabilities=rows.probabilities.reshape(count, kept),
-        tail=rows.tail.reshape(count),
-        drawn=None if rows.drawn is None else rows.drawn.reshape(count, kept),
-    )
-    index = torch.arange(count, device=rows.tail.device)
+    flat = rows.flat
+    index = torch.arange(len(flat.tail), device=rows.tail.device)
 
     def values(logits: Tensor, part: slice) -> Tensor:
         return loss(logits, flat.select(index[part]))
