@@ -79,7 +79,7 @@ class Kind:
 KINDS = (
     Kind(codec="dense16"),
     Kind(codec="topk", options={"k": 3}),
-    Kind(codec="sqrt8"),
+    Kind(codec="selected", learned=FITTED_ROWS),
     Kind(codec="threshold", options={"tau": 0.1}, learned=FITTED_ROWS),
     Kind(codec="dense16", count=2),
     Kind(codec="threshold", options={"tau": 0.1}, learned=FITTED_ROWS, count=2),
