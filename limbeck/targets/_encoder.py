@@ -107,7 +107,7 @@ class Encoder:
             stored = self._codec.decode(
                 columns.take(samples), head, state, temperature_of(head, self._settings)
             )
-            live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)].cpu()
+            live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)]
             found = faithfulness(live.flatten(0, 1), stored, head)
             measured = replace(found, rows=len(values))
         return parts, measured

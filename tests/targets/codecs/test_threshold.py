@@ -247,6 +247,12 @@ def test_rows_move_to_what_was_stored_only():
         coded(Threshold(), distributions(3, 50, 2.0)).moved(2.0)
 
 
+def test_a_temperature_is_found_whatever_its_last_place():
+    rows = coded(Threshold(temperatures=(0.1,)), distributions(3, 50, 2.0), temperature=3.0)
+    assert rows.temperatures != (0.3,)  # 0.1 times 3 is 0.30000000000000004
+    assert rows.moved(0.3).temperature == 0.3
+
+
 def test_a_density_moves_to_a_distribution():
     rows = coded(Threshold(temperatures=(3.0,)), distributions(30, 50, 2.0))
     for moved in (rows.moved(3.0).density, rows.density.moved(3.0)):
