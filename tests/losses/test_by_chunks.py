@@ -226,8 +226,11 @@ def test_what_does_not_fit_is_refused():
     )
     with pytest.raises(ShapeError) as error:
         by_chunks(sparse_soft_targets, hidden, weight[:, :4], rows)
+    assert str(error.value) == "hidden and weight must have one width: (10, 6), (40, 4)."
+    with pytest.raises(ShapeError) as error:
+        by_chunks_of_both(soft_targets, hidden, weight, hidden, weight[:, :4])
     assert str(error.value) == (
-        "hidden and weight must have one width: hidden (10, 6), weight (40, 4)."
+        "teacher_hidden and teacher_weight must have one width: (10, 6), (40, 4)."
     )
     with pytest.raises(ShapeError) as error:
         by_chunks_of_both(soft_targets, hidden, weight, hidden[:3], weight)
