@@ -43,6 +43,8 @@ class Bars:
 
     def start(self, name: str, total: int) -> None:
         """Begin a bar; the one before it goes."""
+        if not out.is_terminal and is_first_process():
+            out.print(name)  # so that a log shows that it goes on
         if self._task is not None:
             self._bars.remove_task(self._task)
         self._task = self._bars.add_task(name, total=total, numbers="")

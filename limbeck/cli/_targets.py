@@ -121,6 +121,10 @@ def convert(
         from limbeck.targets import convert as convert_set
         from limbeck.targets import to_parquet
 
+    if out_ is not None and out_.endswith((".parquet", ".parq")):
+        raise OptionError(
+            f"OUT is a folder, got {out_}. For a file of rows, give --parquet {out_}."
+        )
     if (out_ is None) == (parquet is None):
         raise OptionError("convert takes OUT, or --parquet FILE. Give one of them.")
     if parquet is not None:

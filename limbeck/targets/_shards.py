@@ -278,6 +278,11 @@ def open_shard(path: Path, *, expected_bytes: int | None = None) -> Shard:
         named, found = path.stem.rpartition("-")[2], file_hash(path)
     except PermissionError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}. Mend that.") from error
+    except FileNotFoundError as error:
+        raise TargetsError(
+            f"{path.name} is missing from {path.parent}. Delete manifest.json, and capture again "
+            "with the same settings: only what was in it is asked again."
+        ) from error
     except OSError as error:
         raise damaged_shard(path, f"it cannot be read: {error.strerror}") from error
     if named != found:
