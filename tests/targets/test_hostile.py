@@ -27,7 +27,7 @@ from limbeck.targets._manifest import HeadRecord, Settings, TeacherRecord, manif
 from limbeck.targets._shards import block_of, manifest_of, open_shard, parts_of, shard_schema
 
 quickly = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 MIB = 1 << 20
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from _killing import KINDS, REFUSED, SAMPLES, start
+from _killing import KINDS, PATIENCE, REFUSED, SAMPLES, start
 
 import limbeck.targets._shard_writer as shard_writer
 from limbeck._errors import ModelError, StorageError, TargetsError
@@ -295,7 +295,7 @@ def test_a_process_that_writes_keeps_others_out_until_it_is_killed(make, samples
 def test_of_two_captures_at_once_one_goes_through(tmp_path):
     started = [start(tmp_path / "set", tmp_path / "notes", KINDS[0])[0] for _ in range(2)]
     for process in started:
-        process.join(60)
+        process.join(PATIENCE)
     ended = sorted(process.exitcode for process in started)
     assert ended in ([0, REFUSED], [0, 0])  # both, if the second one began after the first's end
     assert TransferSet(tmp_path / "set").verify() == SAMPLES
