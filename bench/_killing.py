@@ -39,6 +39,8 @@ COST = BLOCK_ROWS - 1 + 2 * BATCH
 """Samples that the kill of one process may cost, at most."""
 REFUSED = 3
 """Exit status of a capture that met another process in its folder."""
+PATIENCE = 300
+"""Seconds that a capture is waited for; it takes less than one, unless the machine is busy."""
 HEAD = Head(space="categorical", size=CLASSES)
 _FORKSERVER = multiprocessing.get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(["limbeck.targets", "limbeck.teachers", "pandas"])  # slow ones
@@ -79,7 +81,7 @@ class Kind:
 KINDS = (
     Kind(codec="dense16"),
     Kind(codec="topk", options={"k": 3}),
-    Kind(codec="sqrt8"),
+    Kind(codec="selected", learned=FITTED_ROWS),
     Kind(codec="threshold", options={"tau": 0.1}, learned=FITTED_ROWS),
     Kind(codec="dense16", count=2),
     Kind(codec="threshold", options={"tau": 0.1}, learned=FITTED_ROWS, count=2),
@@ -189,7 +191,7 @@ class Trials:
             self._look(folder, outcome)
         notes.write_bytes(b"")
         for process in start(folder, notes, self._kind):
-            process.join(60)
+            process.join(PATIENCE)
             if process.exitcode != 0:
                 outcome.faults.append(f"the last capture ended with {process.exitcode}")
         asked.append(_noted(notes))
@@ -214,7 +216,7 @@ class Trials:
             if number + 1 < len(processes) and draw.random() < 0.5:
                 kind = Kind(codec=self._kind.codec, options=self._kind.options)
                 (rival,) = start(folder, self._folder / "notes", kind)
-                rival.join(60)
+                rival.join(PATIENCE)
                 if rival.exitcode not in (0, REFUSED):
                     outcome.faults.append(f"a rival ended with {rival.exitcode}")
 

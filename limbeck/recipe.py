@@ -163,10 +163,12 @@ class Targets(_Section):
     temperature: Positive = 4.0
     """T: the higher, the more the small probabilities show. 1 is what the teacher says."""
     codec: str = "dense16"
-    """`dense32`, `dense16`; `sqrt4` to `sqrt12` for few classes; `topk`; or `auto`: chosen by
-    `budget` and `max_kl`, on some thousand rows."""
+    """`dense32`, `dense16`; `sqrt4` to `sqrt12`, or `sqrt`, for few classes; `selected` and
+    `principal` for more; `threshold` for vocabularies; `topk`; `real16`, `real8` for numbers; or
+    `auto`: chosen by `budget` and `max_kl`, on some thousand rows."""
     codec_options: dict[str, Any] = {}
-    """The codec's own options: k for topk."""
+    """The codec's own options: `k` of topk, `tau` of threshold, `levels` and `cost` of selected,
+    `step` of principal, ..."""
     budget: str | None = None
     """For `auto`: `16 B/row`, or `20 MB` for all rows."""
     max_kl: Positive | None = None

@@ -4,6 +4,7 @@ A loss sees only these. It cannot tell a live teacher from a stored one, nor a t
 a table of answers.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -98,6 +99,12 @@ class Sparse:
         """Rows `(samples * rows, ...)` as `(samples, rows, ...)`."""
         return self._with_rows(lambda part: _grouped(part, rows))
 
+    @property
+    def flat(self) -> "Sparse":
+        """The same rows one after the other: `(...)` is `(rows,)`."""
+        leading = self.tail.dim()
+        return self._with_rows(lambda part: part.reshape(self.tail.numel(), *part.shape[leading:]))
+
     def select(self, index: Tensor) -> "Sparse":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
         return self._with_rows(lambda part: part[index])
@@ -125,16 +132,17 @@ class Sparse:
         Raises:
             TargetsError: The rows do not say what they are at this temperature.
         """
-        if temperature == self.temperature:
+        if math.isclose(temperature, self.temperature):
             return self
-        if self.log_normalisers is None or temperature not in self.temperatures:
+        near = [math.isclose(temperature, each) for each in self.temperatures]
+        if self.log_normalisers is None or not any(near):
             known = ", ".join(f"{each:g}" for each in (self.temperature, *self.temperatures))
             raise TargetsError(
                 f"these rows name some classes at temperature {known}, and cannot be moved to "
                 f"{temperature:g}. Set distil.temperature to one of theirs, or store them again."
             )
         power = self.temperature / temperature
-        sums = self.log_normalisers[..., self.temperatures.index(temperature)].exp()[..., None]
+        sums = self.log_normalisers[..., near.index(True)].exp()[..., None]
         named = self.probabilities.pow(power)
         if self.drawn is not None and self.own is not None:
             stands_for = self.probabilities * (self.own * (power - 1)).exp()

@@ -15,7 +15,8 @@ import torch
 import limbeck
 from limbeck import cli
 from limbeck._errors import Interrupted
-from limbeck.cli import _Bars
+from limbeck.cli import _common, _runs
+from limbeck.cli._bars import Bars
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
@@ -169,7 +170,7 @@ def test_report_makes_the_page_again_and_says_where_it_is(ask, finished, tmp_pat
 
 def test_report_opens_the_page_when_it_is_asked_to(ask, finished, monkeypatch):
     opened = []
-    monkeypatch.setattr(cli.webbrowser, "open", opened.append)
+    monkeypatch.setattr(_runs.webbrowser, "open", opened.append)
     ask("report", finished)
     assert opened == []
     ask("report", finished, "--open")
@@ -425,9 +426,9 @@ def test_a_second_process_prints_nothing(ask, tmp_path, monkeypatch):
 
 
 def test_bars_name_the_work_and_go_when_it_is_done(monkeypatch, capsys):
-    monkeypatch.setattr(cli.out, "_force_terminal", True)
-    monkeypatch.setattr(cli.out, "_width", 100)
-    with _Bars() as bars:
+    monkeypatch.setattr(_common.out, "_force_terminal", True)
+    monkeypatch.setattr(_common.out, "_width", 100)
+    with Bars() as bars:
         bars.start("first", 2)
         bars.advance(1, loss=0.123456)
         bars.advance(0)

@@ -6,7 +6,6 @@ output layer, where fused losses that return a mean keep the gradient from the f
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ def by_chunks(
     rows: Sparse,
     *,
     bias: Tensor | None = None,
-    chunk: int = 64,
+    chunk: int = 32,
 ) -> Tensor:
     r"""A loss from sparse rows, of the logits $h W^\top + b$, some rows at a time.
 
@@ -55,15 +54,8 @@ def by_chunks(
         ShapeError: The shapes do not fit.
     """
     check_leading_shape(last="width", hidden=hidden, tail=rows.tail)
-    count, kept = rows.tail.numel(), rows.ids.shape[-1]
-    flat = replace(
-        rows,
-        ids=rows.ids.reshape(count, kept),
-        probabilities=rows.probabilities.reshape(count, kept),
-        tail=rows.tail.reshape(count),
-        drawn=None if rows.drawn is None else rows.drawn.reshape(count, kept),
-    )
-    index = torch.arange(count, device=rows.tail.device)
+    flat = rows.flat
+    index = torch.arange(len(flat.tail), device=rows.tail.device)
 
     def values(logits: Tensor, part: slice) -> Tensor:
         return loss(logits, flat.select(index[part]))
@@ -80,7 +72,7 @@ def by_chunks_of_both(
     *,
     bias: Tensor | None = None,
     teacher_bias: Tensor | None = None,
-    chunk: int = 64,
+    chunk: int = 32,
 ) -> Tensor:
     r"""A loss between the logits of two output layers, some rows at a time.
 
@@ -118,7 +110,7 @@ def by_chunks_of_both(
         )
     count, width = hidden.shape[:-1].numel(), teacher_hidden.shape[-1]
     teacher_hidden, teacher_weight = _one_precision(
-        teacher_hidden.detach().reshape(count, width), teacher_weight.detach()
+        teacher_hidden.detach().reshape(count, width), teacher_weight.detach(), whose="teacher_"
     )
 
     def values(logits: Tensor, part: slice) -> Tensor:
@@ -196,12 +188,12 @@ def _parts(hidden: Tensor, chunk: int) -> Iterator[slice]:
     return (slice(start, start + chunk) for start in range(0, len(hidden), chunk))
 
 
-def _one_precision(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _one_precision(hidden: Tensor, weight: Tensor, *, whose: str = "") -> tuple[Tensor, Tensor]:
     """Both in the better of their two precisions: autocast gives half of it to one of them only."""
     if hidden.shape[-1:] != weight.shape[-1:]:
         raise ShapeError(
-            f"hidden and weight must have one width: hidden {tuple(hidden.shape)}, weight "
-            f"{tuple(weight.shape)}."
+            f"{whose}hidden and {whose}weight must have one width: "
+            f"{tuple(hidden.shape)}, {tuple(weight.shape)}."
         )
     dtype = torch.promote_types(hidden.dtype, weight.dtype)
     return hidden.to(dtype), weight.to(dtype)

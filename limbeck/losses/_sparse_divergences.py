@@ -157,8 +157,8 @@ def sparse_decoupled_soft_targets(
     student, teacher = _outcomes(student_logits, rows)
     if rows.tail_shape is None:
         named = (rows.ids == labels[..., None]) & (rows.probabilities > 0)  # (..., kept)
-        others = rows.ids.shape[-1]  # the last outcome
-        labels = named.int().argmax(dim=-1).masked_fill(~named.any(dim=-1), others)
+        # The last outcome, all others, where none is the label's.
+        labels = F.pad(named.int(), (0, 1), value=1).argmax(dim=-1)
     return rows.temperature**2 * decoupled_soft_targets(
         student,
         teacher,

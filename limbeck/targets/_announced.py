@@ -55,7 +55,10 @@ def _blocks(raw: Bytes) -> Iterator[Announced]:
             unpacked = stored
             if compressed and stored > 0:
                 (unpacked,) = _read("<q", raw, body + start)
-            size += max(unpacked, stored)  # -1 for what is stored as it is
+                unpacked = stored - 8 if unpacked == -1 else unpacked  # -1: as it is
+            if unpacked < 0:
+                raise ValueError(f"a column of {unpacked} bytes")
+            size += unpacked
         yield Announced(rows, size)
 
 

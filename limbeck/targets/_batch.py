@@ -2,8 +2,8 @@
 
 Loaders, collators and trainers move tensors about, whoever made them. So a batch carries what the
 teacher said as `teacher_HEAD_PART`: `teacher_label_values` of dense rows; `teacher_label_ids`,
-`_probabilities`, `_tail` and perhaps `_drawn` of sparse ones. What all rows share, the temperature
-and the shape of the tail, stays with the transfer set.
+`_probabilities`, `_tail` and perhaps `_drawn`, `_own` and `_log_normalisers` of sparse ones. What
+all rows share, the temperature and the shape of the tail, stays with the transfer set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from limbeck._errors import TargetsError
-from limbeck.signals import Dense, Rows
+from limbeck.signals import Rows
 from limbeck.targets._targets import Targets
 
 PREFIX = "teacher_"
-_PARTS = ("values", "ids", "probabilities", "tail", "drawn")
+_PARTS = ("values", "ids", "probabilities", "tail", "drawn", "own", "log_normalisers")
 
 
 def as_tensors(rows: Mapping[str, Rows]) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def _rows(batch: Mapping[str, Any], head: str, like: Rows) -> Rows:
     """Rows that share with `like` what all rows of a transfer set do."""
     parts = {part: batch.get(f"{PREFIX}{head}_{part}") for part in _PARTS}
     there = {part: tensor for part, tensor in parts.items() if tensor is not None}
-    needed = {"values"} if isinstance(like, Dense) else {"ids", "probabilities", "tail"}
+    needed = {part for part in _PARTS if getattr(like, part, None) is not None}
     if not needed <= there.keys():
         missing = ", ".join(sorted(f"{PREFIX}{head}_{part}" for part in needed - there.keys()))
         raise TargetsError(

@@ -112,7 +112,7 @@ class Encoder:
             stored = self._codec.decode(
                 columns.take(samples), head, state, temperature_of(head, self._settings)
             )
-            live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)].cpu()
+            live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)]
             measured += faithfulness(live.flatten(0, 1), stored, head)
         return parts, replace(measured, rows=len(values))
 

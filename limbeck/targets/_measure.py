@@ -63,7 +63,7 @@ def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
     Sparse rows without a shape for the tail are compared as the coarser distribution they are: the
     tail is one more class.
     """
-    live = live.double().flatten(0, -2)  # (rows, size)
+    live = live.cpu().double().flatten(0, -2)  # (rows, size)
     if isinstance(stored, Sparse):
         kl, agreement, gap = _sparse(live, stored)
     elif head.space == "categorical":

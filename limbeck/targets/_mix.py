@@ -3,6 +3,9 @@
 A sparse row stands for a distribution: named classes as they are said, its tail spread over the
 others by its `tail_shape`, evenly where it has none. So a class that one teacher names and another
 does not gets its part of the other's tail, and what remains of the tails is that of the mix.
+
+Rows with drawn entries are right on average as they are, without their tail, and so is a mix of
+such rows alone. Beside rows that have a tail they are read as their density.
 """
 
 from collections.abc import Sequence
@@ -28,6 +31,8 @@ def mix(rows: Sequence[Rows], weights: Tensor, head: Head, tail_shape: Tensor | 
         log-odds of the mean (binary), or the mean itself (real).
     """
     alone = [row.to(torch.device("cpu")) for row in rows]
+    if not all(isinstance(row, Sparse) and row.drawn is not None for row in alone):
+        alone = [row.density if isinstance(row, Sparse) else row for row in alone]
     if all(isinstance(row, Sparse) for row in alone):
         sparse = [row for row in alone if isinstance(row, Sparse)]
         return _mix_sparse(sparse, weights, head.size, tail_shape)
@@ -79,14 +84,16 @@ def _mix_sparse(
     probabilities = torch.zeros(ids.shape, dtype=torch.float64)
     drawn, tail = torch.zeros(ids.shape), torch.zeros(len(ids), dtype=torch.float64)
     for k, row in enumerate(rows):
-        own = torch.zeros(ids.shape).scatter_add_(-1, slot[k], (said[k] > 0).float()) > 0
         left = weight[:, k] * row.tail.flatten()  # (rows,)
-        shares = left[:, None] * _shares(row.tail_shape, ids, own, classes)  # (rows, kept)
         probabilities.scatter_add_(-1, slot[k], weight[:, k, None] * said[k])
-        probabilities += shares
-        tail += (left - shares.sum(dim=-1)).clamp_min(0.0)
         if row.drawn is not None:
             drawn.scatter_add_(-1, slot[k], (row.drawn.flatten(0, -2) & (said[k] > 0)).float())
+            tail += left  # of which nothing is on any class
+            continue
+        own = torch.zeros(ids.shape).scatter_add_(-1, slot[k], (said[k] > 0).float()) > 0
+        shares = left[:, None] * _shares(row.tail_shape, ids, own, classes)  # (rows, kept)
+        probabilities += shares
+        tail += (left - shares.sum(dim=-1)).clamp_min(0.0)
     kept = int((ids < classes).any(dim=0).sum())
     named = ids[:, :kept] < classes
     return Sparse(

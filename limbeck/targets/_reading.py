@@ -66,9 +66,17 @@ def mapped(
             name: _mapped(copy / f"{number}.bin", column)
             for number, (name, column, _) in enumerate(_parts(manifest))
         }
-        return _columns(manifest, parts)
     except (OSError, ValueError) as error:
         raise _damaged(copy) from error
+    samples = sum(shard.samples for shard in manifest.shards)
+    for name, column, rows in _parts(manifest):
+        expected = samples * rows * column.width
+        if column.counted_by:
+            counts = parts[f"{name.rpartition('.')[0]}.{column.counted_by}"]
+            expected = int(counts.sum(dtype=np.int64))
+        if len(parts[name]) != expected:
+            raise _damaged(copy)
+    return _columns(manifest, parts)
 
 
 def _mapped(path: Path, column: Column) -> NDArray[Any]:

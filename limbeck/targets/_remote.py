@@ -104,6 +104,8 @@ class _Local:
         return str(self.folder.absolute())
 
     def names(self) -> set[str]:
+        if not self.folder.is_dir():
+            return set()
         return {path.name for path in self.folder.iterdir() if _WHOLE.match(path.name)}
 
     def fetch(self, names: set[str]) -> None: ...

@@ -18,6 +18,7 @@ from limbeck.targets._columns import joined
 from limbeck.targets._index import KeyIndex
 from limbeck.targets._measure import Faithfulness
 from limbeck.targets._shards import (
+    BLOCK_BYTES,
     BLOCK_ROWS,
     UNFINISHED,
     Shard,
@@ -68,6 +69,7 @@ class ShardWriter:
         self._mark = secrets.token_hex(8)
         self._file: Any = None
         self._buffer: list[Mapping[str, NDArray[Any]]] = []
+        self._buffered = 0
         self._faithfulness = Faithfulness()
         self._writer: Any = None
         self._blocks = 0
@@ -99,7 +101,8 @@ class ShardWriter:
             self._open_shard()
         self._buffer.append(columns)
         self._faithfulness += faithfulness
-        if self._faithfulness.rows >= BLOCK_ROWS:
+        self._buffered += sum(part.nbytes for part in columns.values())
+        if self._faithfulness.rows >= BLOCK_ROWS or self._buffered >= BLOCK_BYTES:
             self._write_block()
         with storage_errors(self._beside):
             large = self._beside.stat().st_size >= SHARD_BYTES
@@ -124,6 +127,7 @@ class ShardWriter:
         # Taken out first: an interruption may cost this block, never write it twice.
         buffer, self._buffer = self._buffer, []
         faithfulness, self._faithfulness = self._faithfulness, Faithfulness()
+        self._buffered = 0
         if not buffer:
             return
         batch, said = block_of(joined(buffer), self._schema, faithfulness)

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 from limbeck._errors import StorageError, TargetsError
 from limbeck._files import file_hash
 from limbeck._lookup import first_line
+from limbeck.targets._announced import announced
 from limbeck.targets._index import KeyIndex, data_fingerprint
 from limbeck.targets._manifest import (
     FORMAT,
@@ -44,6 +45,12 @@ from limbeck.targets.codecs import Column, make_codec
 
 BLOCK_ROWS = 8192
 """Rows in a block, about: what a reader must decompress at once, and a crash may cost."""
+BLOCK_BYTES = 64 << 20
+"""A block that is larger, unpacked, is closed, however few rows it has."""
+LARGEST_BLOCK = 1 << 30
+"""Bytes of a block, unpacked, beyond which it is refused, unless four samples take more."""
+_SAMPLES_PER_BYTE = 16
+"""Samples that a shard may hold per byte; keys alone take more than that."""
 _FORMAT, _SETTINGS, _ROWS = b"limbeck.format", b"limbeck.settings", b"limbeck.rows_per_sample"
 FAITHFULNESS = b"limbeck.faithfulness"
 """Metadata of a block: what was measured of its rows."""
@@ -271,6 +278,11 @@ def open_shard(path: Path, *, expected_bytes: int | None = None) -> Shard:
         named, found = path.stem.rpartition("-")[2], file_hash(path)
     except PermissionError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}. Mend that.") from error
+    except FileNotFoundError as error:
+        raise TargetsError(
+            f"{path.name} is missing from {path.parent}. Delete manifest.json, and capture again "
+            "with the same settings: only what was in it is asked again."
+        ) from error
     except OSError as error:
         raise damaged_shard(path, f"it cannot be read: {error.strerror}") from error
     if named != found:
@@ -295,6 +307,8 @@ def _read_head(path: Path, checksum: str, size: int) -> Shard:
         rows_per_sample = _ROWS_PER_SAMPLE.validate_json(metadata[_ROWS], strict=True)
         if not schema.equals(shard_schema(settings, rows_per_sample)):
             raise damaged_shard(path, "its columns are not those of its settings")
+        source.seek(0)
+        _refuse_bombs(path, memoryview(source.read_buffer()), settings, rows_per_sample)
         keys, views, faithfulness = [], [], Faithfulness()
         only_names = pa.ipc.IpcReadOptions(included_fields=[0, 1])
         reader = pa.ipc.open_file(source, options=only_names)
@@ -318,6 +332,23 @@ def _read_head(path: Path, checksum: str, size: int) -> Shard:
         views=np.concatenate(views),
         faithfulness=faithfulness,
     )
+
+
+def _refuse_bombs(
+    path: Path, raw: memoryview, settings: Settings, rows_per_sample: RowsPerSample
+) -> None:
+    """Before anything is unpacked: what a shard may say of its sizes, `ShardWriter` being true."""
+    sample = sum(
+        rows * column.width * column.dtype.itemsize
+        for _, column, rows in parts_of(settings, rows_per_sample)
+    )
+    samples = 0
+    for block in announced(raw):
+        samples += block.rows
+        if not 0 <= block.bytes <= max(LARGEST_BLOCK, 4 * sample):
+            raise damaged_shard(path, f"a block of it would take {block.bytes} bytes unpacked")
+    if not 0 < samples <= _SAMPLES_PER_BYTE * len(raw):
+        raise damaged_shard(path, f"it says that it holds {samples} samples in {len(raw)} bytes")
 
 
 def rows_of_a_sample(rows_per_sample: RowsPerSample) -> int:

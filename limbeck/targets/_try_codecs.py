@@ -13,9 +13,11 @@ from limbeck._errors import OptionError
 from limbeck._progress import Progress, Silence
 from limbeck.data import Samples
 from limbeck.targets._compress import compressed
-from limbeck.targets._encoder import row_seeds
+from limbeck.targets._encoder import row_seeds, temperature_of
+from limbeck.targets._manifest import HeadRecord, Settings, TeacherRecord
 from limbeck.targets._measure import Faithfulness, faithfulness
 from limbeck.targets._shard_writer import ZSTD_LEVEL
+from limbeck.targets._shards import block_of, shard_schema
 from limbeck.targets.codecs import Arrays, Codec, make_codec
 from limbeck.teachers import Teacher
 
@@ -44,7 +46,8 @@ class Measured:
     codec: str
     options: dict[str, Any]
     bytes_per_row: float
-    """On disk, compressed, with a row's share of its sample's key and of what the codec learned."""
+    """On disk, compressed, with a row's share of its sample's key, of what the codec learned, and
+    of what a shard takes beside its rows."""
     kl: float | None
     """KL(live || stored), nats per row; None for numbers."""
     squared_error: float | None
@@ -102,7 +105,19 @@ def try_codecs(
         except OptionError:
             codec = None  # it says why it cannot hold such a head
         if codec is not None:
-            found.append(_tried(codec, options, teacher, learned, kept, temperature, total))
+            settings = Settings(
+                teacher=TeacherRecord(fingerprint="0" * 16, name=""),
+                data="0" * 16,
+                transform=str(samples.views),
+                views=views,
+                heads=tuple(HeadRecord.of(head) for head in teacher.heads),
+                compress=compress,
+                temperature=temperature,
+                codec=codec.name,
+                codec_options=codec.options,
+                state="0" * 16,
+            )
+            found.append(_tried(codec, options, settings, learned, kept, total))
         progress.advance(1)
     return found
 
@@ -110,35 +125,49 @@ def try_codecs(
 def _tried(
     codec: Codec,
     options: Mapping[str, Any],
-    teacher: Teacher,
+    settings: Settings,
     learned: Mapping[str, Tensor],
     kept: Mapping[str, Tensor],
-    temperature: float,
     total: int,
 ) -> Measured:
-    size, faithful = 0.0, Faithfulness()
-    for number, head in enumerate(teacher.heads):
+    size, once, faithful = 0, _frame_bytes(settings, kept), Faithfulness()
+    for number, head in enumerate(record.head for record in settings.heads):
         live = kept[head.name]  # (samples, rows, size)
         state = codec.fit([learned[head.name].flatten(0, 1)], head)
         seeds = row_seeds(np.arange(len(live), dtype=np.uint64), 0, live.shape[1], number)
         arrays = codec.encode(live.flatten(0, 1), head, state, seeds)
-        of_rows = 1.0 if head.space == "real" else temperature
-        stored = codec.decode(arrays, head, state, of_rows)
+        stored = codec.decode(arrays, head, state, temperature_of(head, settings))
         faithful += faithfulness(live.flatten(0, 1), stored, head)
         size += _bytes_on_disk(arrays)
-        # What was learned is stored once, whatever the number of rows.
-        size += sum(part.nbytes for part in state.values()) * faithful.rows / total
+        once += sum(part.nbytes for part in state.values())
     samples = len(next(iter(kept.values())))
     return Measured(
         codec=codec.name,
         options=dict(options),
-        bytes_per_row=(size + _KEY_BYTES * samples) / faithful.rows,
+        bytes_per_row=(size + _KEY_BYTES * samples) / faithful.rows + once / total,
         kl=faithful.mean_kl,
         squared_error=faithful.mean_squared,
         difference=faithful.difference,
         rows=faithful.rows,
         rows_per_sample=faithful.rows // samples,
     )
+
+
+def _frame_bytes(settings: Settings, kept: Mapping[str, Tensor]) -> int:
+    """Of a shard without rows: schema, footer and metadata."""
+    schema = shard_schema(settings, {name: rows.shape[1] for name, rows in kept.items()})
+    nothing = {
+        field.name: np.empty(0, dtype=_item_type(field.type).to_pandas_dtype()) for field in schema
+    }
+    batch, said = block_of(nothing, schema, Faithfulness())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(batch, custom_metadata=said)
+    return len(sink.getvalue())
+
+
+def _item_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_nested(kind) else kind
 
 
 def _two_lots(

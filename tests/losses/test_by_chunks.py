@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -82,6 +84,24 @@ def test_drawn_entries_go_along():
         by_chunks(sparse_jensen_shannon, hidden, weight, rows, chunk=4)
     found = by_chunks(sparse_soft_targets, hidden, weight, rows, chunk=4)
     torch.testing.assert_close(found, sparse_soft_targets(hidden @ weight.T, rows))
+
+
+def test_rows_of_any_shape_go_along_with_all_that_they_carry():
+    logits = torch.randn(TOKENS, CLASSES, dtype=torch.float64)
+    drawn = torch.rand(TOKENS, 5) < 0.5
+    flat = replace(
+        rows_of(logits, drawn=drawn),
+        own=torch.randn(TOKENS, 5),
+        temperatures=(2.0,),
+        log_normalisers=torch.randn(TOKENS, 1),
+    )
+    hidden, weight, _ = layer()
+
+    def at_two(logits, rows):
+        return sparse_soft_targets(logits, rows.moved(2.0))
+
+    found = by_chunks(at_two, hidden.reshape(2, 5, WIDTH), weight, flat.of_samples(5), chunk=4)
+    torch.testing.assert_close(found, at_two(hidden @ weight.T, flat).reshape(2, 5))
 
 
 def test_a_frozen_layer_gets_no_gradient_and_hidden_states_do():
@@ -206,8 +226,11 @@ def test_what_does_not_fit_is_refused():
     )
     with pytest.raises(ShapeError) as error:
         by_chunks(sparse_soft_targets, hidden, weight[:, :4], rows)
+    assert str(error.value) == "hidden and weight must have one width: (10, 6), (40, 4)."
+    with pytest.raises(ShapeError) as error:
+        by_chunks_of_both(soft_targets, hidden, weight, hidden, weight[:, :4])
     assert str(error.value) == (
-        "hidden and weight must have one width: hidden (10, 6), weight (40, 4)."
+        "teacher_hidden and teacher_weight must have one width: (10, 6), (40, 4)."
     )
     with pytest.raises(ShapeError) as error:
         by_chunks_of_both(soft_targets, hidden, weight, hidden[:3], weight)

@@ -205,8 +205,8 @@ def test_drawn_entries_are_refused_and_their_density_is_not(name):
     )
     bucket = Sparse(
         ids=torch.tensor([[0], [1]]),
-        probabilities=torch.tensor([[0.5], [0.4]]),
-        tail=torch.tensor([0.5, 0.6]),
+        probabilities=torch.tensor([[0.5 / 1.2], [0.4 / 1.1]]),
+        tail=torch.tensor([0.7 / 1.2, 0.7 / 1.1]),
     )
     student = torch.randn(2, 4)
     torch.testing.assert_close(loss(student, rows.density, *labels), loss(student, bucket, *labels))
@@ -245,6 +245,17 @@ def test_decoupled_without_one_puts_the_bucket_in_place_of_a_label_that_is_not_n
         want = losses.decoupled_soft_targets(*both, torch.full((6,), outcome), temperature=1.0)
         found = losses.sparse_decoupled_soft_targets(student, rows, label)
         torch.testing.assert_close(found, want)
+
+
+def test_decoupled_of_rows_that_name_nothing_says_nothing():
+    student = torch.randn(2, CLASSES, dtype=torch.float64)
+    rows = Sparse(
+        ids=torch.zeros(2, 0, dtype=torch.int64),
+        probabilities=torch.zeros(2, 0),
+        tail=torch.ones(2),
+    )
+    found = losses.sparse_decoupled_soft_targets(student, rows, torch.tensor([0, 3]))
+    torch.testing.assert_close(found, torch.zeros(2).double())
 
 
 def test_decoupled_does_not_take_padding_for_the_label():

@@ -246,7 +246,7 @@ def test_drawn_entries_are_read_as_a_generalised_divergence():
 @pytest.mark.parametrize("loss", [sparse_soft_targets, sparse_soft_cross_entropy])
 @pytest.mark.parametrize("shape", [None, torch.zeros(60)])
 def test_nothing_of_the_logits_size_is_held_but_their_gradient(monkeypatch, loss, shape):
-    monkeypatch.setattr(_others, "BLOCK", 120)
+    monkeypatch.setitem(_others.BLOCK, "cpu", 120)
     student, teacher = pair(rows=100, classes=60)
     student.requires_grad_()
     rows = replace(name_largest(teacher, 2), tail_shape=shape)

@@ -27,6 +27,7 @@ class Noted:
     def __init__(
         self, log: Path, *, killed: int = 0, stop_after: int = 0, refuse: bool = False
     ) -> None:
+        self._home = os.getpid()
         self._log = log
         self._killed = killed
         self._stop_after = stop_after
@@ -34,7 +35,8 @@ class Noted:
         self._times = 0
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        shard_writer.SHARD_SECONDS = 0.0  # each batch is a shard
+        if os.getpid() != self._home:
+            shard_writer.SHARD_SECONDS = 0.0  # in a worker, each batch is a shard
         if self._refuse:
             raise ModelError("it would rather not say. Ask another.")
         if self._stop_after and self._times == self._stop_after:

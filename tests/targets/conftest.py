@@ -94,6 +94,9 @@ class _FromMean:
     def fit(self, pieces, head):
         return {"mean": torch.cat(list(pieces)).mean(0)}
 
+    def state_fault(self, state, head):
+        return None
+
     def encode(self, values, head, state, seeds):
         return {"values": (values - state["mean"]).numpy()}
 

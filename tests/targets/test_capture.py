@@ -339,7 +339,7 @@ def test_a_lost_shard_alone_is_asked_again(samples, make, tmp_path, monkeypatch)
     before = capture(teacher, samples, tmp_path, batch_size=10)
     want = read_all(before, samples)["label"].values
     (tmp_path / before.manifest.shards[1].file).unlink()
-    with pytest.raises(TargetsError, match=r"shard-00001-.* is damaged: it cannot be read"):
+    with pytest.raises(TargetsError, match=r"shard-00001-.* is missing from"):
         capture(teacher, samples, tmp_path)
     (tmp_path / "manifest.json").unlink()
     after = capture(teacher, samples, tmp_path)
@@ -364,6 +364,14 @@ def test_blocks_hold_some_thousand_rows(tmp_path, make):
         sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
     assert sum(sizes) == 9000
     assert max(sizes) < 2 * shard_writer.BLOCK_ROWS
+
+
+def test_blocks_of_long_rows_hold_few(teacher, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_writer, "BLOCK_BYTES", 8 * (8 + 4 + 2 * 5))  # of 8 samples
+    targets = capture(teacher, samples, tmp_path, batch_size=4)
+    with pa.ipc.open_file(tmp_path / targets.manifest.shards[0].file) as reader:
+        sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+    assert sizes == [8] * 5
 
 
 def test_any_arrow_reader_reads_the_shards(stored, samples, make):

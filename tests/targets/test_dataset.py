@@ -18,6 +18,7 @@ from torch.utils.data import (
 
 from limbeck._errors import TargetsError
 from limbeck.data import ArraySamples, Views
+from limbeck.losses import sparse_soft_targets
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets import (
     Ensemble,
@@ -285,6 +286,25 @@ def test_sparse_rows_that_differ_in_length_are_padded_with_nothing():
     torch.testing.assert_close(rows.tail, torch.tensor([0.8, 0.6, 1.0]))
     assert rows.tail_shape.equal(torch.arange(9.0))
     assert batch["teacher_place_values"].tolist() == [[2.0], [4.0], [0.0]]
+
+
+def test_rows_of_a_batch_move_to_another_temperature_like_those_of_the_set(
+    teacher, samples, tmp_path
+):
+    options = {"tau": 0.2, "temperatures": [2.0]}
+    targets = capture(
+        teacher, samples, tmp_path, temperature=1.0, codec="threshold", codec_options=options
+    )
+    expected = targets.aligned(samples).rows(torch.arange(40))["label"].moved(2.0)
+    logits = torch.randn(40, 5)
+    dataset = TargetsDataset(samples, targets)
+    for batch in DataLoader(dataset, batch_size=8, collate_fn=lambda items: collate(list(items))):
+        index = (batch["inputs"][:, None] == samples.inputs).flatten(2).all(-1).float().argmax(1)
+        rows = split_batch(batch, targets)[1]["label"].moved(2.0)
+        torch.testing.assert_close(
+            sparse_soft_targets(logits[index], rows),
+            sparse_soft_targets(logits[index], expected.select(index)),
+        )
 
 
 def test_rows_are_where_the_batch_was_moved_to():

@@ -16,16 +16,18 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import limbeck.targets._shards as shards
 import limbeck.targets._state_file as state_file
 import limbeck.targets._transfer_set as transfer_set
 from limbeck._errors import TargetsError
 from limbeck.signals import Dense, Head
 from limbeck.targets import Faithfulness, TransferSet, data_fingerprint, make_codec
+from limbeck.targets._announced import Announced, announced
 from limbeck.targets._manifest import HeadRecord, Settings, TeacherRecord, manifest_text
 from limbeck.targets._shards import block_of, manifest_of, open_shard, parts_of, shard_schema
 
 quickly = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 MIB = 1 << 20
 
@@ -147,6 +149,26 @@ def test_a_manifest_that_is_hard_to_read_is_refused(stored, text):
         TransferSet(stored)
 
 
+@pytest.mark.parametrize(
+    ("name", "lie"),
+    [
+        ("rows_measured", 39),
+        ("kl_to_teacher", 0.5),
+        ("agreement_with_teacher", 0.5),
+        ("squared_error", 1e-9),
+        ("bytes_per_row", 1.0),
+        ("dense_bytes_per_row", 1.0),
+        ("biased", True),
+    ],
+)
+def test_a_card_that_its_shards_do_not_bear_out_is_refused(stored, name, lie):
+    said = json.loads((stored / "manifest.json").read_text())
+    said.pop("checksum")
+    said["card"][name] = lie
+    (stored / "manifest.json").write_text(manifest_text(said))
+    assert "its shards do not hold what the manifest says" in refusal(lambda: TransferSet(stored))
+
+
 KINDS = [
     ("dense16", {}),
     ("dense32", {}),
@@ -212,6 +234,34 @@ def a_state(draw, codec, head):
         elif how == "nan" and state[name].is_floating_point():
             state[name] = torch.full_like(state[name], math.nan)
     return state
+
+
+def lies_about(tensor):
+    yield "is gone", None
+    yield "is short", tensor.flatten()[:-1]
+    yield "has one axis more", tensor[None]
+    yield "is of another type", tensor.to(torch.float64)
+    yield "names a class that there is not", torch.full_like(tensor, 10**6)
+    if tensor.is_floating_point():
+        yield "is no number", torch.full_like(tensor, math.nan)
+    else:
+        yield "names one class twice", tensor.clamp_min(1)
+
+
+@pytest.mark.parametrize(("name", "options"), KINDS)
+def test_every_lie_about_what_a_codec_learned_is_a_fault(name, options):
+    codec = make_codec(name, options)
+    head = Head(space="real" if name.startswith("real") else "categorical", size=5)
+    rows = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    true = dict(codec.fit([rows], head))
+    assert codec.state_fault(true, head) is None
+    assert "extra" in codec.state_fault(true | {"extra": torch.zeros(1)}, head)
+    for tensor, value in true.items():
+        for how, lie in lies_about(value):
+            state = {key: each for key, each in true.items() if key != tensor}
+            state |= {} if lie is None else {tensor: lie}
+            may_be = how == "names a class that there is not" and name in ("real8", "principal")
+            assert codec.state_fault(state, head) or may_be, f"{tensor} {how}"
 
 
 @quickly
@@ -297,6 +347,81 @@ def test_a_shard_whose_bytes_lie_is_refused_or_read(stored, shard, data):
     """Lengths, offsets and sizes of its messages and of its compressed columns among them."""
     replaced(stored, lying(shard, data.draw))
     is_refused_or_read(stored)
+
+
+def rezipped(shard, columns, times=1):
+    """The shard with other columns in its block, or in several."""
+    with pa.ipc.open_file(shard) as reader:
+        block, schema = reader.get_batch_with_custom_metadata(0), reader.schema
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, schema, options=options) as writer:
+        for _ in range(times):
+            batch = pa.record_batch(columns, schema=schema)
+            writer.write_batch(batch, custom_metadata=dict(block.custom_metadata))
+    return sink.getvalue().to_pybytes()
+
+
+def zeros(rows):
+    """Columns of a dense16 shard of 5 classes, all 0, which compress to nearly nothing."""
+    values = pa.array(np.zeros(5 * rows, dtype=np.float16))
+    kind = pa.list_(pa.field("item", pa.float16(), nullable=False), 5)
+    return [
+        pa.array(np.zeros(rows, dtype=np.uint64)),
+        pa.array(np.zeros(rows, dtype=np.int32)),
+        pa.FixedSizeListArray.from_arrays(values, type=kind),
+    ]
+
+
+@pytest.mark.parametrize(("rows", "times"), [(10**6, 1), (50_000, 40)])
+def test_rows_that_unpack_to_far_more_than_they_take_are_refused(stored, shard, rows, times):
+    raw = rezipped(shard, zeros(rows), times)
+    assert len(raw) < 100_000
+    replaced(stored, raw)
+    why = refusal(lambda: TransferSet(stored))
+    assert f"it says that it holds {rows * times} samples in {len(raw)} bytes" in why
+
+
+def test_a_column_that_unpacks_to_more_than_a_block_may_is_refused(stored, shard, monkeypatch):
+    monkeypatch.setattr(shards, "LARGEST_BLOCK", 40 * 22)  # bytes of 40 rows
+    assert TransferSet(stored).verify() == 40
+    at = shard.index(struct.pack("<q", 40 * 8) + b"\x28\xb5\x2f\xfd")  # the keys, then zstd's mark
+    replaced(stored, shard[:at] + struct.pack("<q", 40 * 8 + 1) + shard[at + 8 :])
+    assert "a block of it would take 881 bytes unpacked" in refusal(lambda: TransferSet(stored))
+
+
+def test_what_blocks_say_of_their_sizes_is_what_they_hold(shard):
+    with pa.ipc.open_file(shard) as reader:
+        batch = reader.get_batch(0)
+    assert list(announced(shard)) == [Announced(batch.num_rows, batch.nbytes)]
+    sink = pa.BufferOutputStream()
+    table = pa.table({"a": pa.array(range(300)), "b": pa.array([[1, 2], [3]] * 150)})
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    found = list(announced(sink.getvalue().to_pybytes()))
+    assert [block.rows for block in found] == [100, 100, 100]
+    assert all(block.bytes >= 100 * (8 + 4) + 150 * 8 for block in found)
+
+
+@pytest.mark.parametrize("lie", [b"", b"\0" * 399, b"\0" * 401, b"\0" * 4000])
+def test_a_copy_of_other_sizes_is_refused_though_its_checksums_are_right(stored, lie):
+    TransferSet(stored, reading="mapped").read(torch.arange(1))
+    (contents,) = stored.glob(".unpacked-*/contents.json")
+    contents.with_name("0.bin").write_bytes(lie)
+    contents.write_text(json.dumps({"0.bin": xxhash.xxh3_64(lie).hexdigest()}))
+    opened = TransferSet(stored, reading="mapped")
+    assert "an unpacked copy of the shards" in refusal(lambda: opened.read(torch.arange(1)))
+
+
+def test_a_copy_whose_contents_climb_out_is_refused(stored, tmp_path):
+    TransferSet(stored, reading="mapped").read(torch.arange(1))
+    (contents,) = stored.glob(".unpacked-*/contents.json")
+    (tmp_path / "outside").write_bytes(b"secret")
+    said = json.loads(contents.read_text())
+    said["../../outside"] = xxhash.xxh3_64(b"secret").hexdigest()
+    contents.write_text(json.dumps(said))
+    opened = TransferSet(stored, reading="mapped")
+    assert "an unpacked copy of the shards" in refusal(lambda: opened.read(torch.arange(1)))
 
 
 def columns_of_other_types(column):

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets._mix import mix, mixed_tail_shape
+from limbeck.targets.codecs import Threshold
 
 CLASSES = 7
 LABEL = Head(space="categorical", size=CLASSES)
@@ -140,22 +142,52 @@ def test_an_entry_is_drawn_if_a_part_of_it_is():
     second = Sparse(
         ids=torch.tensor([[2, 5]]),
         probabilities=torch.tensor([[0.6, 0.4]]),
-        tail=torch.tensor([0.0]),
+        tail=torch.tensor([0.1]),
+        drawn=torch.tensor([[False, False]]),
     )
     mixed = mix([first, second], torch.tensor([[0.5, 0.5]]), LABEL, None)
     assert mixed.ids.tolist() == [[1, 2, 5]]
     assert mixed.drawn.tolist() == [[False, True, False]]
-    torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.25, 0.4, 0.23]]))
-    assert mix([second], torch.ones(1, 1), LABEL, None).drawn is None
+    torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.25, 0.4, 0.2]]))
+    torch.testing.assert_close(mixed.tail, torch.tensor([0.2]))
 
 
-def test_samples_of_several_rows_are_mixed_row_by_row():
-    members = [sparse(6, 3, 1, rows=4, drawn=True), sparse(6, 2, 2, rows=4)]
+def test_a_mix_of_drawn_rows_is_right_on_average_class_by_class():
+    p = [torch.tensor([0.4, 0.3, 0.1, 0.08, 0.06, 0.04, 0.02]), torch.full((CLASSES,), 1 / CLASSES)]
+    codec, seeds = Threshold(tau=0.2, levels=255), np.arange(40_000, dtype=np.uint64)
+    members = []
+    for each in p:
+        state = codec.fit([each.log()[None]], LABEL)
+        every = each.log().expand(len(seeds), -1)
+        members.append(codec.decode(codec.encode(every, LABEL, state, seeds), LABEL, state, 1.0))
+    mixed = mix(members, torch.full((len(seeds), 2), 0.5), LABEL, members[0].tail_shape)
+    read = torch.zeros(len(seeds), CLASSES).scatter_add_(1, mixed.ids.long(), mixed.probabilities)
+    sigma = read.std(dim=0) / len(seeds) ** 0.5
+    assert ((read.mean(dim=0) - (p[0] + p[1]) / 2).abs() <= 4 * sigma + 1e-6).all()
+
+
+def test_drawn_rows_beside_others_are_their_density():
+    drawn, other = sparse(40, 3, 1, drawn=True), sparse(40, 3, 2)
+    given = weights(40, 2)
+    for beside in (other, dense(40, 2)):
+        mixed = mix([drawn, beside], given, LABEL, None)
+        want = mix([drawn.density, beside], given, LABEL, None)
+        assert getattr(mixed, "drawn", None) is None
+        torch.testing.assert_close(densities(mixed), densities(want))
+        torch.testing.assert_close(densities(mixed).sum(-1), torch.ones(40).double())
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_samples_of_several_rows_are_mixed_row_by_row(drawn):
+    members = [sparse(6, kept, kept, rows=4, drawn=drawn) for kept in (3, 2)]
     given = weights(6, 2)
     mixed = mix(members, given, LABEL, None)
     assert mixed.tail.shape == (6, 4)
-    assert mixed.drawn.shape == mixed.ids.shape == mixed.probabilities.shape
-    torch.testing.assert_close(densities(mixed), expected(members, given, repeat=4))
+    by_row = mix([one.flat for one in members], given.repeat_interleave(4, dim=0), LABEL, None)
+    for part in ("ids", "probabilities", "tail", *(["drawn"] if drawn else [])):
+        assert getattr(mixed.flat, part).equal(getattr(by_row, part))
+    if not drawn:
+        torch.testing.assert_close(densities(mixed), expected(members, given, repeat=4))
 
 
 def test_yes_or_no_is_the_log_odds_of_the_mean_probability():

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import limbeck.targets._shard_writer as shard_writer
 from limbeck._errors import ExtraError, ModelError, OptionError
 from limbeck.pipeline import make_targets
 from limbeck.targets import Processes, TransferSet, capture
@@ -77,6 +78,7 @@ def test_workers_go_on_with_a_remote_folder_and_ask_only_what_is_missing(
 ):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))  # the workers have another
     url = f"s3://{cluster.name}/x"
+    monkeypatch.setattr(shard_writer, "SHARD_SECONDS", 0.0)
     stops = Noted(tmp_path / "log", stop_after=3)
     with pytest.raises(KeyboardInterrupt):
         capture(Teacher(stops, [make.label]), samples, url, batch_size=5)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from _killing import KINDS, REFUSED, SAMPLES, start
+from _killing import KINDS, PATIENCE, REFUSED, SAMPLES, start
 
 import limbeck.targets._shard_writer as shard_writer
 from limbeck._errors import ModelError, StorageError, TargetsError
@@ -130,7 +130,9 @@ def test_a_disk_that_fills_keeps_the_whole_blocks_of_the_open_shard(make, sample
 
 
 def test_a_disk_that_is_full_when_an_open_shard_is_kept(teacher, make, samples, killed):
-    with room_for(1500), pytest.raises(StorageError, match=r"cannot write .*\.shard-.*no room"):
+    enough_for_two_blocks = open_shard_of(killed).stat().st_size - 100
+    full = pytest.raises(StorageError, match=r"cannot write .*\.shard-.*no room")
+    with room_for(enough_for_two_blocks), full:
         capture(teacher, samples, killed)
     assert len(list(killed.iterdir())) == 1
     assert gone_on(make, killed, samples) == 16
@@ -230,6 +232,20 @@ def test_what_a_teacher_said_before_its_connection_broke_is_kept(make, samples, 
     assert gone_on(make, tmp_path / "set", samples) == 16
 
 
+def test_what_was_said_before_a_sample_could_not_be_read_is_kept(make, samples, tmp_path):
+    def unreadable(index, view=0):
+        if asked.batches == 3:
+            raise OSError("cannot read the disk with the pictures")
+        return fetch(index, view)
+
+    asked, fetch = make.asked(make.logits), samples.fetch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "fetch", unreadable)
+        with pytest.raises(OSError, match="pictures"):
+            capture(Teacher(asked, [make.label]), samples, tmp_path / "set", batch_size=8)
+    assert gone_on(make, tmp_path / "set", samples) == 16
+
+
 def test_blocks_that_a_killed_salvage_copied_are_kept_once(make, samples, killed):
     part = open_shard_of(killed)
     shutil.copy(part, killed / ".shard-00000.0000000000000000.part")
@@ -279,7 +295,7 @@ def test_a_process_that_writes_keeps_others_out_until_it_is_killed(make, samples
 def test_of_two_captures_at_once_one_goes_through(tmp_path):
     started = [start(tmp_path / "set", tmp_path / "notes", KINDS[0])[0] for _ in range(2)]
     for process in started:
-        process.join(60)
+        process.join(PATIENCE)
     ended = sorted(process.exitcode for process in started)
     assert ended in ([0, REFUSED], [0, 0])  # both, if the second one began after the first's end
     assert TransferSet(tmp_path / "set").verify() == SAMPLES

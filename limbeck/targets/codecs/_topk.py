@@ -19,8 +19,9 @@ from limbeck.targets.codecs._learned import misfit
 class TopK:
     """The k most probable classes of a row, and the mass of all others.
 
-    Probabilities are rounded down to float16, error at most 2^-10 of each, and what that loses is
-    in the tail: a row sums to 1. It says nothing of how the tail is spread, so it is biased.
+    Probabilities are rounded down to float16, error at most 2^-10 of each, or 2^-24 where that is
+    more, and what that loses is in the tail: a row sums to 1. It says nothing of how the tail is
+    spread, so it is biased.
     """
 
     k: int
@@ -75,10 +76,14 @@ class TopK:
         }
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
-        """Classes that the head does not have, and probabilities that do not sum to 1."""
+        """Classes that the head does not have or a row names twice, and sums that are not 1."""
         largest = int(arrays["ids"].max(initial=0))
         if largest >= head.size:
             return f"class {largest} of a head of {head.size} classes"
+        none = head.size + np.arange(self.k)  # a class of probability 0 is not named
+        named = np.sort(np.where(arrays["probabilities"] > 0, arrays["ids"], none), axis=-1)
+        if (named[:, 1:] == named[:, :-1]).any():
+            return "a class that one row names twice"
         probabilities, tail = arrays["probabilities"], arrays["tail"]
         total = probabilities.sum(axis=-1, dtype=np.float64) + tail[..., 0]
         fits = (probabilities >= 0).all() and (tail >= 0).all() and (abs(total - 1) < 1e-5).all()

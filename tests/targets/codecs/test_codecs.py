@@ -164,6 +164,17 @@ def test_topk_finds_what_it_never_wrote(change, fault):
     assert codec.fault({**arrays, **change}, head_of(3)) == fault
 
 
+def test_topk_finds_a_class_that_a_row_names_twice():
+    codec = make_codec("topk", {"k": 3})
+    tail = np.zeros((1, 1), dtype=np.float32)
+    ids = np.array([[1, 0, 1]], dtype=np.uint8)
+    twice = np.array([[0.25, 0.5, 0.25]], dtype=np.float16)
+    once = np.array([[0.5, 0.5, 0.0]], dtype=np.float16)  # what has no probability names nothing
+    for probabilities, fault in ((twice, "a class that one row names twice"), (once, None)):
+        arrays = {"ids": ids, "probabilities": probabilities, "tail": tail}
+        assert codec.fault(arrays, head_of(3)) == fault
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_dense_finds_what_is_not_finite(number):
     arrays = {"values": np.array([[0.0, number]], dtype=np.float16)}

@@ -104,6 +104,8 @@ def test_certain_answers_stay_finite_and_near():
     back = coded(8, sure, Head(space="binary", size=2)).sigmoid()
     assert back[0, 0] > 1 - 1e-5
     assert back[0, 1] < 1e-5
+    # A quarter of a level inside the end.
+    assert float(back[0, 1]) == pytest.approx(math.sin(0.25 / 255 * math.pi / 2) ** 2, rel=1e-3)
     only = torch.tensor([[0.0, -1e4, -1e4]])
     assert coded(8, only, classes(3)).exp()[0, 0] > 1 - 1e-5
 

@@ -247,6 +247,25 @@ def test_rows_move_to_what_was_stored_only():
         coded(Threshold(), distributions(3, 50, 2.0)).moved(2.0)
 
 
+def test_a_drawn_classs_own_probability_is_the_nearest_of_its_levels():
+    log_p = distributions(30, 50, 2.0)
+    rows = coded(Threshold(temperatures=(2.0,)), log_p)
+    own = log_p.gather(-1, rows.ids.long())[rows.drawn]
+    assert float((rows.own[rows.drawn] - own).abs().max()) <= 1 / 24 + 1e-5
+
+
+def test_a_rank_takes_as_many_planes_as_the_last_one_has_bytes():
+    for size, planes in ((256, 1), (257, 2), (1 << 16, 2), ((1 << 16) + 1, 3)):
+        names = Threshold().columns(head_of(size))
+        assert sum(name.startswith("kept_steps_") for name in names) == planes
+
+
+def test_a_temperature_is_found_whatever_its_last_place():
+    rows = coded(Threshold(temperatures=(0.1,)), distributions(3, 50, 2.0), temperature=3.0)
+    assert rows.temperatures != (0.3,)  # 0.1 times 3 is 0.30000000000000004
+    assert rows.moved(0.3).temperature == 0.3
+
+
 def test_a_density_moves_to_a_distribution():
     rows = coded(Threshold(temperatures=(3.0,)), distributions(30, 50, 2.0))
     for moved in (rows.moved(3.0).density, rows.density.moved(3.0)):

@@ -1,0 +1,40 @@
+"""What all commands share: where they print, what several of them take, how they end."""
+
+import os
+
+from limbeck._interrupt import interrupt_ends
+
+STOPPED = 130
+"""The exit code after Ctrl-C."""
+STOPPED_LINE = "stopped. What was reached is kept: run the same command again to go on."
+
+
+def end() -> None:
+    """Stop at once: while libraries are imported nothing is half written."""
+    os.write(2, f"\n{STOPPED_LINE}\n".encode())
+    os._exit(STOPPED)
+
+
+with interrupt_ends(end):
+    from pathlib import Path
+    from typing import Annotated
+
+    import typer
+    from rich.console import Console
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+]
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that prints, under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
