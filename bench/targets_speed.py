@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -54,7 +55,7 @@ class Sizes:
     repetitions: int = 9
     pairs: int = 7
     """Of a bare loop and a capture."""
-    tokens: int = BLOCK_ROWS
+    tokens: int = 4096
     """Rows of a large vocabulary."""
     stored: int = 10_000_000
     """Rows that batches are drawn from."""
@@ -130,20 +131,21 @@ class Selections:
 
     def __init__(self, name: str, tokens: int) -> None:
         asked = Simulated(name) if name == SIMULATED else rows(name, "train")
-        self.codec = make_codec(*THRESHOLD)
-        pieces = [
+        pieces = (
             torch.from_numpy(logits).log_softmax(-1)
-            for logits, _ in asked.batches(size=256, limit=min(tokens, 1024))
-        ]
-        self.some = pieces[0]
-        self.head = Head(space="categorical", size=pieces[0].shape[-1])
-        self.state = self.codec.fit(pieces, self.head)
+            for logits, _ in asked.batches(size=256, limit=tokens)
+        )
+        first = list(islice(pieces, 2))
+        self.some = first[0]
+        self.codec = make_codec(*THRESHOLD)
+        self.head = Head(space="categorical", size=self.some.shape[-1])
+        self.state = self.codec.fit(first, self.head)
         self.seeds = np.random.default_rng(0).integers(1 << 63, size=tokens, dtype=np.uint64)
-        parts = []
-        for number, (logits, _) in enumerate(asked.batches(size=256, limit=tokens)):
-            seeds = self.seeds[number * 256 : (number + 1) * 256]
-            parts.append(self._select(torch.from_numpy(logits).log_softmax(-1), seeds))
         starts = range(0, tokens, 256)
+        parts = [
+            self._select(piece, self.seeds[start : start + 256])
+            for start, piece in zip(starts, chain(first, pieces), strict=True)
+        ]
         self._selected = [
             _threshold.Named(
                 np.concatenate([p[k].rows + start for start, p in zip(starts, parts, strict=True)]),
@@ -162,7 +164,7 @@ class Selections:
 
     def encode(self) -> Arrays:
         """All of `encode` but the selection, which is known."""
-        with patch.object(_threshold, "select", return_value=self._selected):
+        with patch.object(_threshold, "select", lambda *_: self._selected):
             return self.codec.encode(torch.empty(0), self.head, self.state, self.seeds)
 
     def encode_and_compress(self) -> None:
@@ -188,17 +190,17 @@ def square_roots(name: str, codec: str) -> Block:
 
 def codes(sizes: Sizes, clock: Callable[[], float]) -> list[dict[str, Any]]:
     """Decoding and encoding on one core."""
+    selections = {name: Selections(name, sizes.tokens) for name in (SIMULATED, "words")}
     one_core()
     tasks: dict[str, tuple[int, Callable[[], Any]]] = {}
-    for name in (SIMULATED, "words"):
-        selected = Selections(name, sizes.tokens)
+    for name, selected in selections.items():
         block = selected.block()
         entries = float(np.sum(block.arrays["kept"]) + np.sum(block.arrays["drawn"])) / len(block)
         print(f"threshold, {name}: {entries:.1f} entries a row")
         who = f"threshold, {name}, {entries:.1f} entries a row"
         tasks[f"decode {who}"] = len(block), block.decode
         tasks[f"encode after selection {who}"] = len(block), selected.encode_and_compress
-        tasks[f"  of that, without zstd {who}"] = len(block), selected.encode
+        tasks[f"encode after selection, without zstd {who}"] = len(block), selected.encode
         tasks[f"select {who}"] = len(selected.some), selected.select
     for codec in ("sqrt5", "sqrt8"):
         for name in ("digits", "mnist"):

@@ -101,6 +101,11 @@ def test_a_class_may_have_no_mass_but_not_every_class():
             Teacher(lambda x: said, HEADS).answer(X)
 
 
+def test_finite_numbers_of_which_the_sum_is_not_are_no_fault():
+    said = np.full((4, 3), 3e38, dtype=np.float32)
+    assert torch.isfinite(Teacher(lambda x: said, HEADS).answer(X)["label"]).all()
+
+
 def test_scores_and_numbers_are_finite():
     said = np.array([[1.0, -np.inf, 0.5]] * 4, dtype=np.float32)
     for head, outputs in ((HEADS[0], "probabilities"), (Head(space="real", size=3), "logits")):

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from limbeck._progress import Progress
 from limbeck.data import Samples
-from limbeck.targets._encoder import MEASURED_SAMPLES, Encoder, rows_per_sample_of
-from limbeck.targets._index import Keys
+from limbeck.targets._encoder import Encoder, rows_per_sample_of
+from limbeck.targets._index import Keys, distinct
 from limbeck.targets._manifest import Settings
 from limbeck.targets._remote import Place
 from limbeck.targets._shard_writer import ShardWriter
@@ -60,7 +60,7 @@ def work_of(
         teacher=teacher,
         samples=samples,
         settings=settings,
-        total=len(np.unique(samples.keys)) * settings.views,
+        total=len(distinct(samples.keys)) * settings.views,
         rows_per_sample=shards[0].rows_per_sample if shards else None,
         number=1 + max((shard.number for shard in shards), default=-1),
     )
@@ -138,8 +138,7 @@ def _store(
 ) -> Store:
     settings = work.settings
     states = read_states(place.folder, settings)
-    measure_all = work.total <= MEASURED_SAMPLES
-    encoder = Encoder(settings, rows_per_sample, states, measure_all=measure_all)
+    encoder = Encoder(settings, rows_per_sample, states, samples=work.total)
     schema = shard_schema(settings, rows_per_sample)
     writer = ShardWriter(place.folder, schema, number=number, step=step, closed=place.put)
     return Store(encoder, writer)

@@ -62,6 +62,11 @@ _BATCH_NUMBERS = 1 << 26
 """Numbers of one batch of answers, at most, unless one sample has more: 256 MiB."""
 FITTED_ROWS = 16384
 """Rows of each head, about, that a codec learns from before any is stored."""
+_FITTED_NUMBERS = 1 << 25
+"""Of large vocabularies fewer, for as many numbers, about: a byte less in a thousand would be
+won with more."""
+_LEAST_FITTED_ROWS = 2048
+"""But no fewer than these."""
 
 
 ENGINES: dict[str, Callable[[Work, Place, Batches, Processes, Progress], None]] = {
@@ -325,9 +330,10 @@ def _pieces(
 ) -> Iterator[Tensor]:
     """Rows of samples drawn at random, `(rows, size)` a piece; nothing is asked before it must."""
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+    wanted = min(FITTED_ROWS, max(_LEAST_FITTED_ROWS, _FITTED_NUMBERS // head.size))
     rows = 0
-    for index in torch.split(order, batch_size):
-        if rows >= FITTED_ROWS:
+    for index in torch.split(order, -(-batch_size // 4)):  # so that not many more are asked
+        if rows >= wanted:
             return
         answers = teacher.answer(samples.fetch(index).inputs)
         piece = rows_to_store(answers[head.name], head, settings)

@@ -32,7 +32,7 @@ def softmax(logits: Tensor, head: Head, temperature: float) -> Tensor:
     Returns:
         `(..., classes)`, float32.
     """
-    softened = logits.float() / temperature
+    softened = logits.float() if temperature == 1 else logits.float() / temperature
     return softened if head.space == "binary" else F.log_softmax(softened, dim=-1)
 
 

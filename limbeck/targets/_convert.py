@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limbeck._progress import Progress, Silence
 from limbeck.signals import Head, Rows, Sparse
-from limbeck.targets._encoder import MEASURED_SAMPLES, Encoder, Stored
+from limbeck.targets._encoder import Encoder, Stored
 from limbeck.targets._manifest import Origin
 from limbeck.targets._measure import dense_log_probabilities
 from limbeck.targets._transfer_set import TransferSet
@@ -70,12 +70,7 @@ def convert(
     states = {head.name: made.fit(_some(read, head), head) for head in read.heads}
     samples = sum(shard.samples for shard in read.manifest.shards)
     as_they_are = settings.model_copy(update={"compress": "softmax", "temperature": 1.0})
-    encoder = Encoder(
-        as_they_are,
-        read.manifest.rows_per_sample,
-        states,
-        measure_all=samples <= MEASURED_SAMPLES,
-    )
+    encoder = Encoder(as_they_are, read.manifest.rows_per_sample, states, samples=samples)
     progress.start("converting", samples)
     stored = _encoded(read, encoder, progress)
     return write_set(out, settings, read.manifest.rows_per_sample, states, stored)

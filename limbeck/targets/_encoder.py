@@ -26,9 +26,14 @@ from limbeck.targets.codecs import Arrays, Seeds, make_codec
 
 _PIECE_NUMBERS = 4 << 20
 """Numbers that are encoded at once, about, so that memory is bounded for any vocabulary."""
-MEASURED_SAMPLES = 4096
-"""Up to so many samples every row is measured; of more, one sample in sixteen."""
-_ONE_IN = 16
+_MEASURED_ROWS = 4096
+"""About so many rows are measured, if there are as many: those of samples chosen by their keys."""
+_MEASURED_NUMBERS = 1 << 24
+"""Of large vocabularies fewer, for as many numbers, about."""
+_LEAST_ROWS, _LEAST_SAMPLES = 1024, 16
+"""But no fewer than these."""
+_MEASURED_AT_ONCE = 1 << 19
+"""Numbers, about: what is computed of them in float64 then stays in the processor's cache."""
 
 Stored = tuple[dict[str, NDArray[Any]], Faithfulness]
 """The columns of some samples, and how near they are to what was said."""
@@ -41,7 +46,7 @@ class Encoder:
         settings: How.
         rows_per_sample: By head; every answer must have it.
         states: What the codec learned of each head.
-        measure_all: Whether every sample is measured, or one in sixteen, chosen by its key.
+        samples: How many there will be, of all views: of many, only some are measured.
     """
 
     def __init__(
@@ -50,18 +55,19 @@ class Encoder:
         rows_per_sample: RowsPerSample,
         states: States,
         *,
-        measure_all: bool = True,
+        samples: int,
     ) -> None:
         self.schema = shard_schema(settings, rows_per_sample)
         self._settings = settings
         self._rows_per_sample = rows_per_sample
         self._states = states
-        self._measure_all = measure_all
         self._heads = [record.head for record in settings.heads]
         self._codec = make_codec(settings.codec, settings.codec_options)
         numbers = sum((rows_per_sample[head.name] or 1) * head.size for head in self._heads)
         rows = rows_of_a_sample(rows_per_sample)
         self._piece = max(1, min(BLOCK_ROWS // rows, _PIECE_NUMBERS // numbers))
+        self._lot = max(1, _MEASURED_AT_ONCE // numbers)
+        self._one_in = np.uint64(_one_in(samples, rows, numbers))
 
     def encode(
         self, keys: NDArray[np.uint64], view: int, answers: Mapping[str, Tensor]
@@ -98,19 +104,17 @@ class Encoder:
         state = self._states[head.name]
         values = rows_to_store(answers, head, self._settings)  # (samples * rows, size)
         parts = self._codec.encode(values, head, state, seeds)
-        samples = np.arange(len(keys))
-        if not self._measure_all:
-            samples = samples[keys % np.uint64(_ONE_IN) == 0]
-        measured = Faithfulness(rows=len(values))
-        if len(samples):
-            columns = Columns(self._codec.columns(head), parts, self._rows(head))
+        chosen = np.flatnonzero(keys % self._one_in == 0)
+        columns = Columns(self._codec.columns(head), parts, self._rows(head))
+        measured = Faithfulness()
+        for start in range(0, len(chosen), self._lot):
+            samples = chosen[start : start + self._lot]
             stored = self._codec.decode(
                 columns.take(samples), head, state, temperature_of(head, self._settings)
             )
             live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)]
-            found = faithfulness(live.flatten(0, 1), stored, head)
-            measured = replace(found, rows=len(values))
-        return parts, measured
+            measured += faithfulness(live.flatten(0, 1), stored, head)
+        return parts, replace(measured, rows=len(values))
 
     def _rows(self, head: Head) -> int:
         return self._rows_per_sample[head.name] or 1
@@ -123,6 +127,18 @@ class Encoder:
                 f"the teacher's answers for head {head.name} must have one shape for every batch: "
                 f"expected {expected}, got {tuple(answers.shape)}. Give every sample as many rows."
             )
+
+
+def _one_in(samples: int, rows: int, numbers: int) -> int:
+    """Of how many samples one is measured.
+
+    Args:
+        samples: All of them.
+        rows: Of each.
+        numbers: In these.
+    """
+    wanted = max(_LEAST_ROWS, min(_MEASURED_ROWS, _MEASURED_NUMBERS * rows // numbers))
+    return max(1, min(samples * rows // wanted, samples // _LEAST_SAMPLES))
 
 
 def rows_to_store(answers: Tensor, head: Head, settings: Settings) -> Tensor:

@@ -133,7 +133,7 @@ class Card(_Record):
     dense_bytes_per_row: NotNegative
     """What float32 numbers for every entry would take."""
     rows_measured: NotNegativeCount
-    """How many rows of classes the next three are means over: all, or those of one sample in 16.
+    """How many rows of classes the next three are means over: all, or those of some samples.
     They are None for rows of numbers, and for rows that were not asked of the teacher."""
     kl_to_teacher: NotNegative | None
     """Mean KL(live || stored) at the stored temperature, in nats per row; None for numbers."""

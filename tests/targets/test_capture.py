@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
+import limbeck.targets._capture as capturing
+import limbeck.targets._encoder as encoder
 import limbeck.targets._shard_writer as shard_writer
 from limbeck._errors import (
     DataError,
@@ -168,6 +170,45 @@ def test_the_card_is_measured_on_what_was_stored(teacher, samples, make, tmp_pat
     assert card.bytes == sum(path.stat().st_size for path in files)
     assert card.bytes_per_row == card.bytes / 40
     assert card.dense_bytes_per_row == 20
+
+
+def test_of_many_samples_some_are_measured_chosen_by_their_keys(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "_MEASURED_ROWS", 50)
+    monkeypatch.setattr(encoder, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(encoder, "_MEASURED_AT_ONCE", 40)  # several lots of them
+    samples = make.samples(400)
+    teacher = Teacher(make.asked(make.logits), [make.label])
+    card = capture(teacher, samples, tmp_path, codec="sqrt4").card
+    chosen = samples.keys % np.uint64(400 // 50) == 0
+    live = torch.stack([torch.from_numpy(make.logits(x)) for x in samples.inputs.numpy()]) / 4
+    log_p = live.double().log_softmax(-1)
+    log_q = read_all(TransferSet(tmp_path), samples)["label"].values.double().log_softmax(-1)
+    want = (log_p.exp() * (log_p - log_q)).sum(1)[torch.from_numpy(chosen)].mean()
+    assert (card.rows, card.rows_measured) == (400, chosen.sum())
+    assert card.kl_to_teacher == pytest.approx(want.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rows", "size", "one_in"),
+    [
+        (4096, 1, 10, 1),  # all of a few
+        (60_000, 1, 10, 60_000 // 4096),
+        (10**7, 1, 10, 10**7 // 4096),
+        (3400, 64, 18_328, 3400 * 64 // 1024),  # of a large vocabulary fewer
+        (100, 5000, 10, 100 // 16),  # of no fewer samples than 16
+        (10, 5000, 10, 1),
+    ],
+)
+def test_what_is_measured_does_not_grow_with_what_is_stored(samples, rows, size, one_in):
+    assert encoder._one_in(samples, rows, rows * size) == one_in
+
+
+def test_a_codec_learns_from_fewer_rows_of_a_large_vocabulary(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(capturing, "_LEAST_FITTED_ROWS", 100)
+    monkeypatch.setattr(capturing, "_FITTED_NUMBERS", 5 * 130)
+    ask, samples = make.asked(make.logits), make.samples(400)
+    capture(Teacher(ask, [make.label]), samples, tmp_path, codec="selected", batch_size=40)
+    assert ask.samples == 400 + 130
 
 
 def test_numbers_have_no_kl(samples, tmp_path):
