@@ -143,7 +143,9 @@ def test_run_ends_with_the_verdict_and_the_path_of_the_report(ask, tmp_path, mon
     code, said, warned = ask("run", small_file(tmp_path), "--set", "seeds=1")
     lines = said.splitlines()
     assert (code, warned) == (0, "")
-    assert lines[0].startswith("teacher: validation accuracy 0.")
+    assert lines[0] == "training teacher"
+    assert lines[1].startswith("teacher: validation accuracy 0.")
+    assert lines[2:4] == ["targets", "training control small, 1 of 1"]
     assert lines[-1] == "report: runs/small/report.html"
     assert (tmp_path / "runs" / "small" / "report.html").is_file()
     whole = " ".join(said.split())
