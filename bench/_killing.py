@@ -39,7 +39,7 @@ COST = BLOCK_ROWS - 1 + 2 * BATCH
 """Samples that the kill of one process may cost, at most."""
 REFUSED = 3
 """Exit status of a capture that met another process in its folder."""
-PATIENCE = 300
+PATIENCE = 120
 """Seconds that a capture is waited for; it takes less than one, unless the machine is busy."""
 HEAD = Head(space="categorical", size=CLASSES)
 _FORKSERVER = multiprocessing.get_context("forkserver")
@@ -149,7 +149,10 @@ def start(folder: Path, notes: Path, kind: Kind) -> list[Any]:
         process.start()
         theirs.close()
         started.append((process, ours))
-    for _, ours in started:
+    for process, ours in started:
+        if not ours.poll(PATIENCE):
+            process.kill()
+            raise TimeoutError(f"a process of {folder} did not begin in {PATIENCE} s")
         ours.recv_bytes()
     return [process for process, _ in started]
 
