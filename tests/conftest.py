@@ -49,6 +49,14 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _same_folder() -> Iterator[None]:
+    """A file of tests that leaves the process in another folder fails, not the file after it."""
+    before = Path.cwd()
+    yield
+    assert Path.cwd() == before, "a test changed the working folder and left it so"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_network() -> Iterator[None]:
     """Refuse every connection that would leave this machine."""

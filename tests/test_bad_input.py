@@ -291,12 +291,11 @@ def test_a_disk_that_takes_no_more_is_named_and_nothing_half_written(
             raise OSError(number, os.strerror(number))
         real(file)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    code, said = limbeck(capsys, "run", "small.toml", "--out", "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        code, said = limbeck(capsys, "run", "small.toml", "--out", "out")
     assert code == 2, said
     assert message in said
     assert not list(Path("out").rglob("*.part"))
-    monkeypatch.undo()
-    os.chdir(folder)
     code, said = limbeck(capsys, "run", "small.toml", "--out", "out")
     assert code == 0, said
