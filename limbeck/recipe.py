@@ -173,6 +173,9 @@ class Targets(_Section):
     """For `auto`: `16 B/row`, or `20 MB` for all rows."""
     max_kl: Positive | None = None
     """For `auto`: nats of KL divergence that a row may lose."""
+    like: str | None = None
+    """Another transfer set: its codec is taken, with all that it learned of its rows, so that the
+    two can be merged."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
     folder: str | None = None

@@ -24,6 +24,7 @@ def capture(
     codec_options: dict[str, Any] | None = None,
     budget: str | None = None,
     max_kl: float | None = None,
+    like: str | Path | None = None,
     views: int = 1,
     heads: Sequence[Head] = (),
     batch_size: int = 512,
@@ -47,6 +48,8 @@ def capture(
         codec_options: The codec's own options: `{"k": 8}` for topk.
         budget: For "auto": "16 B/row", or "20 MB" for all rows.
         max_kl: For "auto": nats of KL divergence that a row may lose.
+        like: Another transfer set, whose codec is taken with all that it learned of its rows: the
+            two can be merged.
         views: How many views of each sample to ask for; 1 is the sample as it came.
         heads: What the teacher answers; told from the labels if left out. A `Teacher` knows its
             own.
@@ -72,6 +75,7 @@ def capture(
         codec_options=codec_options,
         budget=budget,
         max_kl=max_kl,
+        like=like,
         views=views,
         batch_size=batch_size,
         engine=engine,

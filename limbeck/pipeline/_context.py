@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import xxhash
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from limbeck._devices import only_cpu
@@ -91,7 +92,12 @@ class Context:
     def processes(self) -> Processes:
         """Who else asks the teacher."""
         state = self._state
-        return Processes(index=state.process_index, count=state.num_processes, wait=self.wait)
+        return Processes(
+            index=state.process_index,
+            count=state.num_processes,
+            wait=self.wait,
+            share=lambda own: broadcast_object_list([own])[0],
+        )
 
     @cached_property
     def asked_fingerprint(self) -> str:

@@ -127,6 +127,7 @@ def targets_stage(
             codec_options=settings.codec_options,
             budget=settings.budget,
             max_kl=settings.max_kl,
+            like=settings.like,
             views=settings.views,
             processes=context.processes,
             engine=engine,

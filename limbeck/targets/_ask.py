@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ class Processes:
     """How many there are."""
     wait: Callable[[], None] = lambda: None
     """Until every process is here."""
+    share: Callable[[Any], Any] = lambda own: own
+    """What process 0 gives it, in every process."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,25 +5,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limbeck._errors import DataError, OptionError, StorageError, TargetsError
-from limbeck._files import only_writer, storage_errors, write_along
+from limbeck._files import only_writer, write_along
 from limbeck._lookup import check_choice
 from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
 from limbeck.targets._ask import Batches, Processes, Work, ask_here, missing, work_of
-from limbeck.targets._choose import (
-    AUTO,
-    check_choice_of_codec,
-    choose,
-    chosen_by,
-    codec_or_stand_in,
-)
+from limbeck.targets._choose import AUTO, STAND_IN, check_choice_of_codec, codec_or_stand_in
 from limbeck.targets._compare import compare
 from limbeck.targets._compress import check_compress
 from limbeck.targets._differences import differences
@@ -38,6 +31,7 @@ from limbeck.targets._manifest import (
 )
 from limbeck.targets._ray import ask_with_ray
 from limbeck.targets._remote import Place, place_of
+from limbeck.targets._settle_codec import with_choice, with_codec_of
 from limbeck.targets._shard_writer import remove_leftovers, salvage
 from limbeck.targets._shards import (
     begun,
@@ -46,13 +40,14 @@ from limbeck.targets._shards import (
     whole_shards,
 )
 from limbeck.targets._state_file import (
+    NOTHING,
+    States,
     state_in,
     state_path,
     states_in,
     write_states,
 )
 from limbeck.targets._transfer_set import TransferSet
-from limbeck.targets._try_codecs import try_codecs
 from limbeck.targets.codecs import Codec, make_codec
 from limbeck.teachers import Teacher
 
@@ -87,6 +82,7 @@ def capture(
     codec_options: Mapping[str, Any] | None = None,
     budget: str | None = None,
     max_kl: float | None = None,
+    like: Path | str | None = None,
     views: int = 1,
     batch_size: int = 512,
     processes: Processes = Processes(),  # noqa: B008  (frozen)
@@ -113,6 +109,8 @@ def capture(
         codec_options: The codec's own: `{"k": 8}` for topk.
         budget: For "auto": "16 B/row", or "20 MB" for all rows; what is stored, keys and all.
         max_kl: For "auto": nats a row that may be lost, above 0.
+        like: Another transfer set, or its URL, whose codec is taken, with all that it learned of
+            its rows: the two can be merged.
         views: How many views of each sample, from view 0, the sample as it came.
         batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
         processes: Who else asks, into the same folder.
@@ -135,12 +133,16 @@ def capture(
     named = codec_or_stand_in(codec, codec_options or {})
     settings = _settings(teacher, samples, compress, temperature, named, views)
     done = place.open()
+    states: States | None = None
+    if like is not None:
+        if codec != STAND_IN or codec_options:
+            raise OptionError(f"like = {str(like)!r} brings its codec. Do not name one beside it.")
+        settings, states = with_codec_of(TransferSet(like), settings, teacher.heads)
     if codec == AUTO:
-        place.fetch(place.names())
-        settings = settings.model_copy(update={"chosen_by": chosen_by(budget, max_kl)})
-        settings = _with_earlier_choice(folder, settings) or _with_choice(
-            teacher, samples, settings, budget, max_kl, progress
-        )
+        if processes.index == 0:
+            place.fetch(place.names())
+            settings = with_choice(teacher, samples, settings, folder, budget, max_kl, progress)
+        settings = processes.share(settings)
     if done:
         finished = TransferSet(folder)
         _refuse_others(folder, settings, finished.manifest.settings)
@@ -152,7 +154,7 @@ def capture(
         if processes.index == 0:
             let_fellows_in = stack.enter_context(only_writer(folder))
             place.pull()
-            _begin(teacher, samples, place, settings, batch_size)
+            _begin(teacher, samples, place, settings, states, batch_size)
             let_fellows_in()
         processes.wait()
         if processes.index > 0:
@@ -182,47 +184,6 @@ def capture(
             place.remove(MANIFEST)
             raise
     return made
-
-
-def _with_earlier_choice(folder: Path, settings: Settings) -> Settings | None:
-    """The same settings with the codec that was chosen by the same bounds for what is there."""
-    with storage_errors(folder):
-        if (folder / MANIFEST).exists():
-            earlier = TransferSet(folder).manifest.settings
-        else:
-            shards = whole_shards(folder)
-            if not shards:
-                return None
-            earlier = shards[0].settings
-    if earlier.chosen_by != settings.chosen_by:
-        return None
-    return settings.model_copy(
-        update={"codec": earlier.codec, "codec_options": earlier.codec_options}
-    )
-
-
-def _with_choice(
-    teacher: Teacher,
-    samples: Samples,
-    settings: Settings,
-    budget: str | None,
-    max_kl: float | None,
-    progress: Progress,
-) -> Settings:
-    """The same settings with the codec that fits best."""
-    tried = try_codecs(
-        teacher,
-        samples,
-        compress=settings.compress,
-        temperature=settings.temperature,
-        views=settings.views,
-        progress=progress,
-    )
-    rows = len(np.unique(samples.keys)) * settings.views * tried[0].rows_per_sample
-    chosen = choose(tried, rows=rows, budget=budget, max_kl=max_kl)
-    for one in tried:
-        progress.say(f"{one}{'   taken' if one is chosen else ''}")
-    return settings.model_copy(update={"codec": chosen.codec, "codec_options": chosen.options})
 
 
 def _ask_again(targets: TransferSet, teacher: Teacher, samples: Samples) -> None:
@@ -269,7 +230,8 @@ def _class_name(model: Any) -> str:
 
 
 def _refuse_others(folder: Path, expected: Settings, got: Settings) -> None:
-    fields = set(Settings.model_fields) - {"state"}  # it follows from the others
+    # What was learned follows from the others, unless it was brought from elsewhere.
+    fields = set(Settings.model_fields) - ({"state"} if expected.state == NOTHING else set())
     found = differences({name: getattr(expected, name) for name in sorted(fields)}, got)
     if found:
         raise TargetsError(
@@ -293,9 +255,23 @@ def _has_rows(samples: Samples, head: Head) -> bool:
 
 
 def _begin(
-    teacher: Teacher, samples: Samples, place: Place, settings: Settings, batch_size: int
+    teacher: Teacher,
+    samples: Samples,
+    place: Place,
+    settings: Settings,
+    states: States | None,
+    batch_size: int,
 ) -> None:
-    """Keep what an interrupted capture left, or let the codec learn what it needs to store."""
+    """Keep what an interrupted capture left, or let the codec learn what it needs to store.
+
+    Args:
+        teacher: Who is asked.
+        samples: About what.
+        place: Where rows will be.
+        settings: Of what is stored.
+        states: What the codec learned elsewhere; None to let it learn.
+        batch_size: Samples that are asked about at once.
+    """
     folder = place.folder
     shards = whole_shards(folder)
     for shard in shards:
@@ -305,11 +281,12 @@ def _begin(
     else:
         for name in states_in(folder):
             place.remove(name)  # what was learned for rows that were never stored
-        codec = make_codec(settings.codec, settings.codec_options)
-        states = {
-            head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
-            for head in teacher.heads
-        }
+        if states is None:
+            codec = make_codec(settings.codec, settings.codec_options)
+            states = {
+                head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
+                for head in teacher.heads
+            }
         if checksum := write_states(folder, states):
             place.put(state_path(folder, checksum).name)
 

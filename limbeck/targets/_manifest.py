@@ -97,6 +97,15 @@ class Settings(_Record):
     origin: Origin | None = None
     """Where the rows were read; None if the teacher was asked."""
 
+    def merged_into(self, whole: "Settings") -> "Settings":
+        """These, with what may differ between the parts of one transfer set as it is in `whole`."""
+        origin = self.origin
+        if origin is not None and whole.origin is not None:
+            kl = whole.origin.kl_to_teacher
+            origin = origin.model_copy(update={"kl_to_teacher": kl})
+        taken = {"data": whole.data, "chosen_by": whole.chosen_by, "origin": origin}
+        return self.model_copy(update=taken)
+
 
 class ShardRecord(_Record):
     """One file of rows."""

@@ -21,8 +21,6 @@ from limbeck.targets._state_file import state_path
 from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets._write_set import refuse_whole
 
-_MAY_DIFFER = {"data", "chosen_by"}
-
 
 def merge(out: Path | str, folders: Sequence[Path | str]) -> TransferSet:
     """Make one transfer set of several that differ in their samples only.
@@ -61,8 +59,15 @@ def merge(out: Path | str, folders: Sequence[Path | str]) -> TransferSet:
 
 def _refuse_others(first: TransferSet, other: TransferSet) -> None:
     expected = first.manifest.settings
-    fields = sorted(set(Settings.model_fields) - _MAY_DIFFER)
-    found = differences({name: getattr(expected, name) for name in fields}, other.manifest.settings)
+    got = other.manifest.settings.merged_into(expected)
+    fields = sorted(Settings.model_fields)
+    found = differences({name: getattr(expected, name) for name in fields}, got)
+    if found and expected == got.model_copy(update={"state": expected.state}):
+        raise TargetsError(
+            f"{other.folder} cannot be merged with {first.folder}: what their codec, "
+            f"{expected.codec}, learned of their rows differs. Capture the second one anew with "
+            f"like = {str(first.folder)!r}, or convert both to a codec that learns nothing."
+        )
     if first.manifest.rows_per_sample != other.manifest.rows_per_sample:
         found.append(
             f"rows of a sample: expected {first.manifest.rows_per_sample}, got "

@@ -35,6 +35,7 @@ from limbeck.targets._manifest import (
     Card,
     Manifest,
     Nearness,
+    Origin,
     Settings,
     ShardRecord,
     Size,
@@ -197,7 +198,7 @@ def begun(folder: Path, shards: Sequence[Shard], settings: Settings) -> pa.Schem
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
             continue
         state_is_there = not said.state or state_path(folder, said.state).is_file()
-        if said.model_copy(update={"state": ""}) == settings and state_is_there:
+        if settings in (said, said.model_copy(update={"state": ""})) and state_is_there:
             return schema
     return None
 
@@ -254,7 +255,28 @@ def _settings_of(shards: Sequence[Shard]) -> Settings:
     if all(shard.settings.data == settings.data for shard in shards):
         return settings
     keys = np.concatenate([shard.keys for shard in shards])
-    return settings.model_copy(update={"data": data_fingerprint(keys), "chosen_by": ""})
+    return settings.model_copy(
+        update={
+            "data": data_fingerprint(keys),
+            "chosen_by": "",
+            "origin": _origin_of(shards),
+        }
+    )
+
+
+def _origin_of(shards: Sequence[Shard]) -> Origin | None:
+    """Where the rows of all these shards were read: by the same path, from several sets."""
+    origin = shards[0].settings.origin
+    if origin is None:
+        return None
+    known, rows = 0.0, 0
+    for shard in shards:
+        one = shard.settings.origin
+        if one is None or one.kl_to_teacher is None:
+            return origin.model_copy(update={"kl_to_teacher": None})
+        known += one.kl_to_teacher * shard.faithfulness.rows
+        rows += shard.faithfulness.rows
+    return origin.model_copy(update={"kl_to_teacher": known / rows})
 
 
 def _nearness(measured: Faithfulness) -> Nearness | None:

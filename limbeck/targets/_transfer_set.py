@@ -221,8 +221,8 @@ class TransferSet:
 
     def _open(self, file: str, size: int) -> Shard:
         shard = open_shard(self.folder / file, expected_bytes=size)
-        merged = {name: getattr(self.manifest.settings, name) for name in ("data", "chosen_by")}
-        of_one = (shard.settings.model_copy(update=merged), shard.rows_per_sample)
+        settings = shard.settings.merged_into(self.manifest.settings)
+        of_one = (settings, shard.rows_per_sample)
         if of_one != (self.manifest.settings, self.manifest.rows_per_sample):
             raise self._not_of_one_piece(f"{file} is of another transfer set")
         return shard

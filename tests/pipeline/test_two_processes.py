@@ -27,6 +27,18 @@ def test_two_processes_write_shards_of_their_own_and_one_manifest_holds_them_all
     assert targets.verify() == 2400
 
 
+def test_of_two_processes_the_first_one_chooses_the_codec(tmp_path):
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    make = ["-m", "limbeck", "targets", "make", small_file(tmp_path), "--out", "two"]
+    sets = ["--set", "targets.codec=auto", "--set", "targets.max_kl=0.01"]
+    process = python(*two, *make, *sets, cwd=tmp_path)
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, printed
+    settings = TransferSet(tmp_path / "two" / "targets").manifest.settings
+    assert settings.chosen_by == "max_kl 0.01"
+    assert printed.count("   taken") == 1
+
+
 @pytest.mark.parametrize("student", [[], KERAS], ids=["mlp", "keras"])
 def test_two_processes_train_the_weights_of_one(tmp_path, student):
     recipe = small_file(tmp_path)

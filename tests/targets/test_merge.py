@@ -1,10 +1,11 @@
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 
 from limbeck._errors import OptionError, TargetsError
-from limbeck.targets import TransferSet, capture, data_fingerprint, merge
+from limbeck.targets import TransferSet, capture, convert, data_fingerprint, merge
 from limbeck.teachers import Teacher
 
 
@@ -107,7 +108,82 @@ def test_what_the_codec_learned_goes_along_and_must_be_the_same(make, samples, t
         )
         for name, half in zip("ab", halves, strict=True)
     )
-    with pytest.raises(TargetsError, match="state: expected"):
+    with pytest.raises(TargetsError, match="learned of their rows differs"):
         merge(tmp_path / "merged", [one.folder, other.folder])
     same = merge(tmp_path / "same", [one.folder, one.folder])
     assert values(same, halves[0]).equal(values(one, halves[0]))
+
+
+LEARNING = {"codec": "selected", "temperature": 1.0}
+
+
+@pytest.fixture
+def halves(make, samples):
+    """A teacher, and the two halves of the samples."""
+    teacher = Teacher(make.asked(make.logits), [make.label])
+    return teacher, samples.subset(torch.arange(20)), samples.subset(torch.arange(20, 40))
+
+
+def test_sets_whose_codec_learned_of_other_rows_are_refused_with_the_way_out(halves, tmp_path):
+    teacher, one, other = halves
+    for name, part in (("a", one), ("b", other)):
+        capture(teacher, part, tmp_path / name, **LEARNING)
+    with pytest.raises(TargetsError, match=r"Capture the second one anew with like = '.*a'"):
+        merge(tmp_path / "merged", [tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_set_that_takes_over_what_anothers_codec_learned_merges_with_it(
+    halves, samples, tmp_path
+):
+    teacher, one, other = halves
+    first = capture(teacher, one, tmp_path / "a", **LEARNING)
+    second = capture(teacher, other, tmp_path / "b", temperature=1.0, like=tmp_path / "a")
+    assert second.manifest.settings.state == first.manifest.settings.state
+    merged = merge(tmp_path / "merged", [tmp_path / "a", tmp_path / "b"])
+    for part, made in ((one, first), (other, second)):
+        read = merged.read(merged.positions(part.keys))["label"]
+        alone = made.read(made.positions(part.keys))["label"]
+        assert read.ids.equal(alone.ids)
+        assert read.probabilities.equal(alone.probabilities)
+    assert merged.verify() == len(samples)
+
+
+def test_what_was_taken_over_is_part_of_what_a_folder_holds(halves, tmp_path):
+    teacher, one, other = halves
+    capture(teacher, one, tmp_path / "a", **LEARNING)
+    capture(teacher, other, tmp_path / "b", **LEARNING)
+    with pytest.raises(TargetsError, match="state: expected"):
+        capture(teacher, other, tmp_path / "b", temperature=1.0, like=tmp_path / "a")
+    done = capture(teacher, one, tmp_path / "a", temperature=1.0, like=tmp_path / "a")
+    assert len(done.keys) == 20
+
+
+@pytest.mark.parametrize("named", [{"codec": "sqrt8"}, {"codec_options": {"k": 2}}])
+def test_a_codec_named_beside_another_sets_is_refused(parts, halves, tmp_path, named):
+    with pytest.raises(OptionError, match=r"brings its codec|unknown|option"):
+        capture(halves[0], halves[1], tmp_path / "new", like=parts[0], **named)
+
+
+def test_another_sets_codec_must_be_of_the_same_heads(parts, make, halves, tmp_path):
+    other = Teacher(make.asked(make.logits), [replace(make.label, name="other")])
+    with pytest.raises(OptionError, match="is of other heads: it holds label"):
+        capture(other, halves[1], tmp_path / "new", like=parts[0])
+
+
+def test_converted_sets_merge_with_the_mean_of_what_was_lost_before(parts, tmp_path):
+    read = [TransferSet(folder) for folder in parts[:2]]
+    for folder, name in zip(parts[:2], "cd", strict=True):
+        convert(folder, tmp_path / name, codec="sqrt8")
+    merged = merge(tmp_path / "merged", [tmp_path / "c", tmp_path / "d"])
+    origin = merged.manifest.settings.origin
+    assert origin.path == ("dense16",)
+    assert origin.kl_to_teacher == pytest.approx(
+        (15 * read[0].card.kl_to_teacher + 25 * read[1].card.kl_to_teacher) / 40
+    )
+    assert TransferSet(tmp_path / "merged").verify() == 40
+
+
+def test_a_converted_set_does_not_merge_with_one_that_was_asked(parts, tmp_path):
+    convert(parts[0], tmp_path / "c", codec="dense16")
+    with pytest.raises(TargetsError, match="origin: expected"):
+        merge(tmp_path / "merged", [tmp_path / "c", parts[1]])
