@@ -24,8 +24,8 @@ from limbeck.targets._shards import (
 from limbeck.targets._state_file import States
 from limbeck.targets.codecs import Arrays, Seeds, make_codec
 
-_PIECE_NUMBERS = 4 << 20
-"""Numbers that are encoded at once, about, so that memory is bounded for any vocabulary."""
+_PIECE_NUMBERS = 1 << 20
+"""Numbers that are encoded at once, about: few enough to stay in a processor's cache."""
 _MEASURED_ROWS = 4096
 """About so many rows are measured, if there are as many: those of samples chosen by their keys."""
 _MEASURED_NUMBERS = 1 << 24

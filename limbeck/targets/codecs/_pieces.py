@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.targets.codecs._codec import Arrays, Column
 
-_ENTRIES = 1 << 19
+_ENTRIES = 1 << 20
 _DEVICE_ENTRIES = 1 << 26
 
 

@@ -18,7 +18,7 @@ from limbeck.targets.codecs._flat import Ints
 from limbeck.targets.codecs._pieces import spans
 
 Floats = NDArray[np.float64]
-_BLOCK = 128
+_BLOCK = 32
 
 
 class Named(NamedTuple):
@@ -37,7 +37,15 @@ def select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
         tau: The threshold, above 0.
         starts: Where the draws of each row begin, in [0, 1), `(rows,)`; the next are 1 apart.
     """
-    found = [(span.start, *_select(log_p[span], tau, starts[span])) for span in spans(log_p)]
+    found, buffer = [], log_p.new_zeros(0)
+    for span in spans(log_p):
+        rows, classes = log_p[span].shape
+        if len(buffer) < rows:  # the first lot is the largest
+            buffer = log_p.new_zeros(rows, -(-classes // _BLOCK) * _BLOCK)
+        # Classes that fill the last block keep a probability of 0.
+        torch.exp(log_p[span], out=buffer[:rows, :classes])
+        p = buffer[:rows].view(rows, -1, _BLOCK)
+        found.append((span.start, *_select(p, tau, starts[span])))
     return (
         _joined([(start, kept) for start, kept, _ in found]),
         _joined([(start, drawn) for start, _, drawn in found]),
@@ -53,9 +61,8 @@ def _joined(parts: list[tuple[int, Named]]) -> Named:
     )
 
 
-def _select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
-    """Look at rows as blocks, and into the few that hold a class to keep, or a draw."""
-    p = _blocks(log_p)  # (rows, blocks, _BLOCK)
+def _select(p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
+    """Look at rows as blocks, `(rows, blocks, _BLOCK)`, and into the few that hold something."""
     rest = p.sum(dim=-1)
     row, block = (p.amax(dim=-1) >= tau).nonzero(as_tuple=True)  # (found,) each
     inside = p[row, block]  # (found, _BLOCK)
@@ -72,15 +79,6 @@ def _select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
     passed = (inside.masked_fill(inside >= tau, 0.0).double() / tau).cumsum(dim=-1) + before
     drawn = passed.floor().diff(dim=-1, prepend=before.floor()) > 0
     return all_kept, _named(row, block, inside, drawn)
-
-
-def _blocks(log_p: Tensor) -> Tensor:
-    """The probabilities, with classes of probability 0 that fill the last block."""
-    rows, classes = log_p.shape
-    blocks = -(-classes // _BLOCK)
-    p = log_p.new_zeros(rows, blocks * _BLOCK)
-    p[:, :classes] = log_p.exp()
-    return p.view(rows, blocks, _BLOCK)
 
 
 def _named(row: Tensor, block: Tensor, inside: Tensor, mask: Tensor) -> Named:

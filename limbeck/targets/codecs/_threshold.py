@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
@@ -139,8 +140,7 @@ class Threshold:
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Keep, draw, and round each level to either neighbour, by the row's own chance."""
-        ranks = np.empty(head.size, dtype=np.int64)
-        ranks[state["order"].numpy()] = np.arange(head.size)
+        ranks = _ranks(state["order"])
         kept, drawn = select(values, self.tau, uniform(seeds, 0))
         levels = rounded(kept.p, self.levels, uniform(seeds[kept.rows], kept.classes + 1))
         parts = self._part("kept", kept, ranks, levels, len(seeds))
@@ -238,6 +238,19 @@ class Threshold:
                 arrays["log_normalisers"] * np.array(largest, dtype=np.float32)
             ),
         )
+
+
+_RANKS = WeakTensorKeyDictionary()
+
+
+def _ranks(order: Tensor) -> Ints:
+    """The place of each class in an order; kept, for every batch is encoded by the same one."""
+    if order not in _RANKS:
+        ranks = np.empty(len(order), dtype=np.int64)
+        ranks[order.numpy()] = np.arange(len(order))
+        _RANKS[order] = ranks
+    found: Ints = _RANKS[order]
+    return found
 
 
 def _largest_normaliser(temperature: float, size: int) -> float:
