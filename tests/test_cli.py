@@ -292,11 +292,14 @@ def test_targets_verify_live_without_the_run_says_what_is_missing(ask, finished,
 
 
 def test_targets_convert_and_merge_make_transfer_sets(ask, finished, tmp_path):
-    options = ["--codec", "topk", "--options", "k=3"]
-    code, said, _ = ask("targets", "convert", finished / "targets", tmp_path / "k", *options)
+    options = ["--codec", "topk", "--option", "k=3"]
+    code, said, _ = ask(
+        "targets", "convert", finished / "targets", "--out", tmp_path / "k", *options
+    )
     assert code == 0
     assert f"{tmp_path / 'k'}: 600 rows" in said
-    code, said, _ = ask("targets", "merge", tmp_path / "m", tmp_path / "k", tmp_path / "k")
+    twice = [tmp_path / "k", tmp_path / "k"]
+    code, said, _ = ask("targets", "merge", *twice, "--out", tmp_path / "m")
     assert code == 0
     assert f"{tmp_path / 'm'}: 600 rows" in said
     code, said, _ = ask("targets", "inspect", tmp_path / "m")
@@ -315,7 +318,7 @@ def test_targets_import_makes_a_transfer_set(ask, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     data = ["--data", "what_was_asked:inputs", "--classes", "4"]
-    code, said, _ = ask("targets", "import", "tinyvit", folder, tmp_path / "set", *data)
+    code, said, _ = ask("targets", "import", "tinyvit", folder, "--out", tmp_path / "set", *data)
     assert code == 0
     assert f"{tmp_path / 'set'}: 2 rows" in said
     code, said, _ = ask("targets", "inspect", tmp_path / "set")
@@ -331,7 +334,10 @@ def test_targets_convert_writes_parquet(ask, finished, tmp_path):
 
 @pytest.mark.parametrize(
     ("more", "named"),
-    [([], "--parquet FILE"), (["{new}", "--options", "k"], "--options takes KEY=VALUE, got 'k'")],
+    [
+        ([], "--parquet FILE"),
+        (["--out", "{new}", "--option", "k"], "--option takes KEY=VALUE, got 'k'"),
+    ],
 )
 def test_targets_convert_says_what_it_takes(ask, finished, tmp_path, more, named):
     more = [each.format(new=tmp_path / "new") for each in more]

@@ -20,6 +20,7 @@ from limbeck.cli._common import (
     out,
 )
 
+NewOption = Annotated[str, typer.Option("--out", metavar="DIR", help="A new folder, or its URL.")]
 TargetsArgument = Annotated[str, typer.Argument(metavar="DIR", help="Its folder, or URL.")]
 
 
@@ -93,8 +94,8 @@ def verify(
 
 
 def merge(
-    out_: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or its URL.")],
     folders: Annotated[list[str], typer.Argument(metavar="DIR...", help="What to merge.")],
+    out_: NewOption,
 ) -> None:
     """Make one transfer set of several that differ in their samples only."""
     with interrupt_ends(end):
@@ -106,10 +107,10 @@ def merge(
 def convert(
     folder: TargetsArgument,
     out_: Annotated[
-        str | None, typer.Argument(metavar="[OUT]", help="A new folder, or its URL.")
+        str | None, typer.Option("--out", metavar="DIR", help="A new folder, or its URL.")
     ] = None,
     codec: Annotated[str, typer.Option(help="The codec of the new transfer set.")] = "dense16",
-    options: Annotated[
+    option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the codec.")
     ] = None,
     parquet: Annotated[
@@ -123,16 +124,16 @@ def convert(
 
     if out_ is not None and out_.endswith((".parquet", ".parq")):
         raise OptionError(
-            f"OUT is a folder, got {out_}. For a file of rows, give --parquet {out_}."
+            f"--out takes a folder, got {out_}. For a file of rows, give --parquet {out_}."
         )
     if (out_ is None) == (parquet is None):
-        raise OptionError("convert takes OUT, or --parquet FILE. Give one of them.")
+        raise OptionError("convert takes --out DIR, or --parquet FILE. Give one of them.")
     if parquet is not None:
         out.print(f"{parquet}: {to_parquet(folder, parquet)} lines", soft_wrap=True)
     elif out_ is not None:
         with Bars() as bars:
             made = convert_set(
-                folder, out_, codec=codec, codec_options=_options_of(options or []), progress=bars
+                folder, out_, codec=codec, codec_options=_options_of(option or []), progress=bars
             )
         _print_made(made)
 
@@ -140,7 +141,7 @@ def convert(
 def import_(
     layout: Annotated[str, typer.Argument(help="distillkit, megatron or tinyvit.")],
     path: Annotated[Path, typer.Argument(help="Where the other tool's cache lies.")],
-    out_: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or its URL.")],
+    out_: NewOption,
     data: Annotated[
         str,
         typer.Option(
@@ -151,7 +152,7 @@ def import_(
     classes: Annotated[int, typer.Option(help="Of the head, or the size of the vocabulary.")],
     head: Annotated[str, typer.Option(help="The head's name.")] = "label",
     teacher: Annotated[str, typer.Option(help="Whose rows they are, for people.")] = "unknown",
-    options: Annotated[
+    option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the layout.")
     ] = None,
 ) -> None:
@@ -172,7 +173,7 @@ def import_(
             classes=classes,
             head=head,
             teacher=teacher,
-            options=_options_of(options or []),
+            options=_options_of(option or []),
         )
     )
 
@@ -214,6 +215,6 @@ def _options_of(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         key, equals, value = each.partition("=")
         if not equals:
-            raise OptionError(f"--options takes KEY=VALUE, got {each!r}.")
+            raise OptionError(f"--option takes KEY=VALUE, got {each!r}.")
         options[key.strip()] = read_value(value)
     return options

@@ -53,6 +53,8 @@ def draw_curve(
             codec=one.named,
             bytes_per_row=one.bytes_per_row,
             error=one.difference if one.kl is None else one.kl,
+            squared_error=one.squared_error,
+            unbiased=one.unbiased,
             chosen=one is taken,
         )
         for one in tried

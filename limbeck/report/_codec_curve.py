@@ -30,6 +30,10 @@ class CodecPoint:
     """On disk, compressed, with a row's share of keys and of what the codec learned."""
     error: float
     """What it loses of a row, above 0 unless it loses nothing; see `error_name`."""
+    squared_error: float | None = None
+    """||stored - live||^2 a row, in probability; None for numbers."""
+    unbiased: bool = False
+    """Whether it is right on average, entry by entry: what is drawn by chance."""
     chosen: bool = False
     """Whether it is the one that was taken."""
 
@@ -73,6 +77,12 @@ def _render(points: Sequence[CodecPoint], title: str, rows: str, error_name: str
         rows=rows,
         error_name=error_name,
         points=[asdict(point) | {"best": point in best} for point in points],
+        families=[
+            (name, role)
+            for name, role in _COLOURS.items()
+            if any(point.codec.startswith(name) for point in points)
+        ],
+        squared=any(point.squared_error is not None for point in points),
         figures={"curve": _plot(points, best, error_name)},
     )
 
@@ -95,11 +105,9 @@ def _plot(
 
     lossy = [point for point in points if point.error > 0]
     on_line = [point for point in best if point.error > 0]
-    x = [log10(point.bytes_per_row) for point in points]
-    # Room at the right for names; a third of a decade would hold "sqrt8".
     plot = figure(
         height=520,
-        x=axis("bytes a row, on disk", type="log", range=[min(x) - 0.12, max(x) + 0.3]),
+        x=axis("bytes a row, on disk", type="log", range=_range(points, on_line)),
         y=axis(error_name, type="log", exponentformat="power", dtick=1),
     )
     plot.add_trace(
@@ -116,7 +124,7 @@ def _plot(
             x=[point.bytes_per_row for point in lossy],
             y=[point.error for point in lossy],
             mode="markers+text",
-            text=[text(point.codec) if point in on_line else "" for point in lossy],
+            text=[text(_options(point)) if point in on_line else "" for point in lossy],
             textposition="middle right",
             textfont={"size": 12, "color": LIGHT["muted"]},
             cliponaxis=False,
@@ -127,7 +135,7 @@ def _plot(
             },
             hovertext=[
                 f"<b>{text(point.codec)}</b><br>{point.bytes_per_row:.2f} B a row"
-                f"<br>{point.error:.3g}"
+                f"<br>{point.error:.3g}{_squared(point)}"
                 for point in lossy
             ],
             hoverinfo="text",
@@ -135,6 +143,27 @@ def _plot(
     )
     drawn: dict[str, object] = json.loads(plot.to_json())
     return drawn
+
+
+def _options(point: CodecPoint) -> str:
+    """A codec's options alone, for its colour names it; itself, if it has none."""
+    return point.codec.partition(" (")[2].removesuffix(")") or point.codec
+
+
+def _squared(point: CodecPoint) -> str:
+    return "" if point.squared_error is None else f"<br>squared error {point.squared_error:.3g}"
+
+
+def _range(points: Sequence[CodecPoint], named: Sequence[CodecPoint]) -> list[float]:
+    """From the smallest to the largest, with room at the right for the names on the line."""
+    x = [log10(point.bytes_per_row) for point in points]
+    low, high = min(x) - 0.12, max(x) + 0.12
+    for point in named:
+        # A character takes about a hundredth of the plot's width.
+        share = 0.011 * min(24, len(_options(point))) + 0.02
+        at = log10(point.bytes_per_row)
+        high = max(high, low + (at - low) / (1 - share))
+    return [low, high]
 
 
 def _colour(codec: str) -> str:

@@ -21,7 +21,8 @@ def describe(targets: TransferSet) -> dict[str, str]:
         "codec": settings.codec + (f" ({options})" if options else ""),
         "rows": f"{card.rows} in {len(targets.manifest.shards)} shards",
         "bytes": f"{card.bytes}: {card.bytes_per_row:.1f} a row, where float32 takes "
-        f"{card.dense_bytes_per_row:.1f}",
+        f"{card.dense_bytes_per_row:.1f}"
+        + (f"; {card.learned_bytes} of them what the codec learned" if card.learned_bytes else ""),
     }
     if card.kl_to_teacher is not None and card.agreement_with_teacher is not None:
         facts["faithful"] = (

@@ -136,9 +136,11 @@ class Card(_Record):
 
     rows: Count
     bytes: Count
-    """Of all shards."""
+    """Of all shards, and of what the codec learned."""
+    learned_bytes: NotNegativeCount = 0
+    """Of these, what the codec learned: once for all rows."""
     bytes_per_row: NotNegative
-    """Of the shards, keys and all."""
+    """`bytes` over `rows`: keys and all."""
     dense_bytes_per_row: NotNegative
     """What float32 numbers for every entry would take."""
     rows_measured: NotNegativeCount
@@ -176,9 +178,10 @@ class Manifest(_Record):
             raise ValueError("a shard is listed twice")
         if any(shard.checksum not in shard.file for shard in self.shards):
             raise ValueError("a shard's name must carry its checksum")
-        for unit in ("rows", "bytes"):
+        stored = {"rows": self.card.rows, "bytes": self.card.bytes - self.card.learned_bytes}
+        for unit, said in stored.items():
             total = sum(getattr(shard, unit) for shard in self.shards)
-            if total != getattr(self.card, unit):
+            if total != said:
                 raise ValueError(f"the shards' {unit} must add up to the card's, got {total}")
         return self
 

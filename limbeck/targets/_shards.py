@@ -225,7 +225,9 @@ def manifest_of(shards: Sequence[Shard]) -> Manifest:
     """The manifest of a transfer set that is these shards."""
     settings, rows_per_sample = _settings_of(shards), shards[0].rows_per_sample
     records = tuple(shard.record for shard in shards)
-    rows, size = sum(record.rows for record in records), sum(record.bytes for record in records)
+    learned = _learned_bytes(shards[0])
+    rows = sum(record.rows for record in records)
+    size = learned + sum(record.bytes for record in records)
     measured = sum((shard.faithfulness for shard in shards), Faithfulness())
     numbers = sum((rows_per_sample[head.name] or 1) * head.size for head in settings.heads)
     asked = settings.origin is None
@@ -237,6 +239,7 @@ def manifest_of(shards: Sequence[Shard]) -> Manifest:
         card=Card(
             rows=rows,
             bytes=size,
+            learned_bytes=learned,
             bytes_per_row=size / rows,
             dense_bytes_per_row=4 * numbers / rows_of_a_sample(rows_per_sample),
             rows_measured=measured.compared,
@@ -247,6 +250,12 @@ def manifest_of(shards: Sequence[Shard]) -> Manifest:
             to_origin=None if asked else _nearness(measured),
         ),
     )
+
+
+def _learned_bytes(shard: Shard) -> int:
+    """The size of the file of what its codec learned, beside it; 0 if it learned nothing."""
+    path = state_path(shard.path.parent, shard.settings.state)
+    return path.stat().st_size if shard.settings.state and path.is_file() else 0
 
 
 def _settings_of(shards: Sequence[Shard]) -> Settings:

@@ -51,12 +51,12 @@ class TransferSet:
         self.manifest: Manifest = read_manifest(self.folder)
         self._shards = [self._open(record.file, record.bytes) for record in self.manifest.shards]
         settings = self.manifest.settings
-        true = manifest_of(self._shards).model_copy(update={"settings": settings})
-        if true != self.manifest:
-            raise self._not_of_one_piece("its shards do not hold what the manifest says")
         self._codec = make_codec(settings.codec, settings.codec_options)
         self.states = read_states(self.folder, settings)
         """By head: what the codec learned of it."""
+        true = manifest_of(self._shards).model_copy(update={"settings": settings})
+        if true != self.manifest:
+            raise self._not_of_one_piece("its shards do not hold what the manifest says")
         self._index = index_of(self._shards)
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)

@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck._errors import OptionError
 from limbeck._progress import Progress, Silence
 from limbeck.data import Samples
+from limbeck.signals import Sparse
 from limbeck.targets._compress import compressed
 from limbeck.targets._encoder import row_seeds, temperature_of
 from limbeck.targets._manifest import HeadRecord, Settings, TeacherRecord
@@ -54,7 +55,8 @@ class Measured:
     """||stored - live||^2 per row, in probability; None for numbers."""
     difference: float
     """The largest, as in `Faithfulness`."""
-
+    unbiased: bool
+    """Whether entries are drawn, each right on average."""
     rows: int
     """How many rows that was measured on."""
     rows_per_sample: int
@@ -130,7 +132,7 @@ def _tried(
     kept: Mapping[str, Tensor],
     total: int,
 ) -> Measured:
-    size, once, faithful = 0, _frame_bytes(settings, kept), Faithfulness()
+    size, once, faithful, drawn = 0, _frame_bytes(settings, kept), Faithfulness(), False
     for number, head in enumerate(record.head for record in settings.heads):
         live = kept[head.name]  # (samples, rows, size)
         state = codec.fit([learned[head.name].flatten(0, 1)], head)
@@ -138,6 +140,7 @@ def _tried(
         arrays = codec.encode(live.flatten(0, 1), head, state, seeds)
         stored = codec.decode(arrays, head, state, temperature_of(head, settings))
         faithful += faithfulness(live.flatten(0, 1), stored, head)
+        drawn = isinstance(stored, Sparse) and stored.drawn is not None
         size += _bytes_on_disk(arrays)
         once += sum(part.nbytes for part in state.values())
     samples = len(next(iter(kept.values())))
@@ -148,6 +151,7 @@ def _tried(
         kl=faithful.mean_kl,
         squared_error=faithful.mean_squared,
         difference=faithful.difference,
+        unbiased=drawn,
         rows=faithful.rows,
         rows_per_sample=faithful.rows // samples,
     )

@@ -35,3 +35,25 @@ def test_the_page_is_made_of_its_file(tmp_path):
     assert "<script>alert(1)" not in text
     assert text.count("on the line") == 2  # the third of them was chosen
     assert "Of 12 rows." in text
+
+
+def test_the_page_says_which_codes_are_unbiased_and_what_their_squared_error_is(tmp_path):
+    drawn = CodecPoint(
+        codec="threshold (tau = 0.02)",
+        bytes_per_row=12.0,
+        error=0.01,
+        squared_error=0.00281,
+        unbiased=True,
+    )
+    text = write_codec_curve(tmp_path, [*POINTS, drawn], title="t", rows="").read_text()
+    assert "<td>0.00281</td>" in text
+    assert text.count('class="words">unbiased') == 1
+    alone = write_codec_curve(tmp_path, POINTS, title="t", rows="").read_text()
+    assert "squared error</th>" not in alone
+    assert "unbiased" not in alone
+
+
+def test_the_legend_names_the_families_that_are_there(tmp_path):
+    text = write_codec_curve(tmp_path, POINTS, title="t", rows="").read_text()
+    for name, there in (("dense", 1), ("sqrt", 1), ("selected", 1), ("threshold", 0)):
+        assert text.count(f">{name}</span>") == there

@@ -17,6 +17,7 @@ def tried(codec, size, kl, **options):
         kl=kl,
         squared_error=None,
         difference=0.25 / size,
+        unbiased=False,
         rows=10,
         rows_per_sample=1,
     )

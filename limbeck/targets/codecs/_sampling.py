@@ -37,15 +37,15 @@ def select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
         tau: The threshold, above 0.
         starts: Where the draws of each row begin, in [0, 1), `(rows,)`; the next are 1 apart.
     """
-    found, buffer = [], log_p.new_zeros(0)
-    for span in spans(log_p):
-        rows, classes = log_p[span].shape
-        if len(buffer) < rows:  # the first lot is the largest
-            buffer = log_p.new_zeros(rows, -(-classes // _BLOCK) * _BLOCK)
-        # Classes that fill the last block keep a probability of 0.
-        torch.exp(log_p[span], out=buffer[:rows, :classes])
-        p = buffer[:rows].view(rows, -1, _BLOCK)
-        found.append((span.start, *_select(p, tau, starts[span])))
+    classes = log_p.shape[-1]
+    blocks = -(-classes // _BLOCK)
+    lots = list(spans(log_p))  # the first is the largest
+    buffer = log_p.new_zeros(len(log_p[lots[0]]), blocks * _BLOCK)
+    found = []
+    for span in lots:
+        p = buffer[: len(log_p[span])]
+        torch.exp(log_p[span], out=p[:, :classes])  # what fills the last block stays at 0
+        found.append((span.start, *_select(p.view(-1, blocks, _BLOCK), tau, starts[span])))
     return (
         _joined([(start, kept) for start, kept, _ in found]),
         _joined([(start, drawn) for start, _, drawn in found]),
