@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from limbeck import _format as form
 from limbeck.data import DataSet
 from limbeck.doctor._findings import Findings
@@ -11,6 +13,8 @@ from limbeck.recipe import Targets
 from limbeck.signals import Head, Rows
 from limbeck.targets import as_stored, codec_or_stand_in, compressed, faithfulness
 
+_KEY_BYTES = 12
+"""8 of a sample's key, 4 of its view."""
 LARGEST_KL = 0.01
 """Nats per row that a codec without bias may lose."""
 
@@ -84,10 +88,15 @@ def look_at_stored_rows(
 
 def transfer_set_size(stored: Stored, data: DataSet, settings: Targets) -> str:
     """Bytes of the whole transfer set, in words."""
-    samples = len(data.train) * settings.views
+    stored_once = len(np.unique(data.train.keys))
+    samples = stored_once * settings.views
+    equal = len(data.train) - stored_once
     return (
-        f"The transfer set: {samples} samples x {stored.bytes_per_sample:g} B = "
-        f"{form.size(samples * stored.bytes_per_sample)}, before the columns are compressed."
+        f"The transfer set: {samples} samples x ({stored.bytes_per_sample:g} B of rows + "
+        f"{_KEY_BYTES} B of key and view) = "
+        f"{form.size(samples * (stored.bytes_per_sample + _KEY_BYTES))}, before the columns are "
+        "compressed."
+        + (f" Of {equal} samples there are others of the same content: stored once." * (equal > 0))
     )
 
 
