@@ -29,8 +29,8 @@ from limbeck._errors import LimbeckError, StorageError, TargetsError
 from limbeck.data import ArraySamples
 from limbeck.signals import Dense, Head
 from limbeck.targets import Processes, TransferSet, capture
-from limbeck.targets import _capture as capturing
-from limbeck.targets import _shard_writer as shard_writer
+from limbeck.targets.asking import _capture as capturing
+from limbeck.targets.format import _shard_writer as shard_writer
 from limbeck.teachers import Teacher
 
 SAMPLES, CLASSES, BATCH, BLOCK_ROWS, FITTED_ROWS = 2000, 10, 64, 200, 256

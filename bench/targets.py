@@ -42,10 +42,10 @@ from limbeck._errors import OptionError
 from limbeck.report import CodecPoint, write_codec_curve
 from limbeck.signals import Head, Rows, Sparse
 from limbeck.targets import make_codec
-from limbeck.targets._columns import joined
-from limbeck.targets._encoder import row_seeds
-from limbeck.targets._shards import BLOCK_ROWS
 from limbeck.targets.codecs import Arrays, Codec
+from limbeck.targets.encoding._encoder import row_seeds
+from limbeck.targets.format._blocks import BLOCK_ROWS
+from limbeck.targets.format._columns import joined
 
 QUICK = "--quick" in sys.argv
 DOCS = Path(__file__).parents[1] / "docs"

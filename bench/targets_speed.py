@@ -38,9 +38,9 @@ from torch import Tensor, nn
 from limbeck.data import ArraySamples
 from limbeck.signals import Head
 from limbeck.targets import TransferSet, capture, make_codec
-from limbeck.targets._shard_writer import ZSTD_LEVEL
-from limbeck.targets._shards import BLOCK_ROWS
 from limbeck.targets.codecs import Arrays, Codec, State, _threshold
+from limbeck.targets.format._blocks import BLOCK_ROWS
+from limbeck.targets.format._shard_writer import ZSTD_LEVEL
 from limbeck.teachers import Teacher
 
 SIMULATED = "simulated-152k"

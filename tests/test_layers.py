@@ -37,6 +37,9 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
 ]
 DEPTH = {name: depth for depth, floor in enumerate(FLOORS) for name in floor}
 
+WITHIN_TARGETS = ["importers", "asking", "reading", "encoding", "format", "codecs"]
+"""Of the transfer set's folders, too, each imports from those after it only."""
+
 SPEAKS = {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit"}
 UNPICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"}
 
@@ -95,6 +98,21 @@ def test_imports_point_down(name):
     assert own in DEPTH, f"limbeck/{own} has no floor: give it one"
     refused = not_below(own, SOURCES[name].read_text(encoding="utf-8"))
     assert not refused, f"limbeck/{name} may not import {sorted(refused)} from limbeck"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in INSIDE if name.count("/") > 1 and name.startswith("targets/")]
+)
+def test_imports_within_the_transfer_set_point_down(name):
+    own = name.split("/")[1]
+    nodes = ast.walk(ast.parse(SOURCES[name].read_text(encoding="utf-8")))
+    others = {
+        part[2]
+        for part in (each.split(".") for each in imported(nodes))
+        if part[1:2] == ["targets"]
+    }
+    above = WITHIN_TARGETS[: WITHIN_TARGETS.index(own)]
+    assert not others & set(above), f"limbeck/{name} may not import {sorted(others & set(above))}"
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

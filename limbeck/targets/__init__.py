@@ -1,39 +1,39 @@
 """The transfer set: what a teacher said, compressed, on disk, found by content."""
 
-from limbeck.targets._aligned import AlignedTargets as AlignedTargets
-from limbeck.targets._ask import Processes as Processes
-from limbeck.targets._batch import collate as collate
-from limbeck.targets._batch import split_batch as split_batch
-from limbeck.targets._capture import ENGINES as ENGINES
-from limbeck.targets._capture import capture as capture
-from limbeck.targets._choose import check_choice_of_codec as check_choice_of_codec
-from limbeck.targets._choose import choose as choose
-from limbeck.targets._choose import codec_or_stand_in as codec_or_stand_in
-from limbeck.targets._compare import compare as compare
-from limbeck.targets._compress import COMPRESSIONS as COMPRESSIONS
-from limbeck.targets._compress import compressed as compressed
 from limbeck.targets._convert import convert as convert
-from limbeck.targets._dataset import TargetsDataset as TargetsDataset
-from limbeck.targets._describe import describe as describe
-from limbeck.targets._ensemble import Ensemble as Ensemble
-from limbeck.targets._ensemble import most_confident as most_confident
-from limbeck.targets._index import data_fingerprint as data_fingerprint
-from limbeck.targets._key_column import TargetsCollator as TargetsCollator
-from limbeck.targets._key_column import add_keys as add_keys
-from limbeck.targets._manifest import Card as Card
-from limbeck.targets._manifest import Manifest as Manifest
-from limbeck.targets._measure import Faithfulness as Faithfulness
-from limbeck.targets._measure import faithfulness as faithfulness
 from limbeck.targets._merge import merge as merge
 from limbeck.targets._parquet import to_parquet as to_parquet
-from limbeck.targets._targets import Targets as Targets
-from limbeck.targets._transfer_set import TransferSet as TransferSet
-from limbeck.targets._trial import as_stored as as_stored
-from limbeck.targets._try_codecs import Measured as Measured
-from limbeck.targets._try_codecs import try_codecs as try_codecs
+from limbeck.targets.asking._ask import Processes as Processes
+from limbeck.targets.asking._capture import ENGINES as ENGINES
+from limbeck.targets.asking._capture import capture as capture
 from limbeck.targets.codecs import CODECS as CODECS
 from limbeck.targets.codecs import Codec as Codec
 from limbeck.targets.codecs import make_codec as make_codec
+from limbeck.targets.encoding._choose import check_choice_of_codec as check_choice_of_codec
+from limbeck.targets.encoding._choose import choose as choose
+from limbeck.targets.encoding._choose import codec_or_stand_in as codec_or_stand_in
+from limbeck.targets.encoding._compress import COMPRESSIONS as COMPRESSIONS
+from limbeck.targets.encoding._compress import compressed as compressed
+from limbeck.targets.encoding._measure import faithfulness as faithfulness
+from limbeck.targets.encoding._trial import as_stored as as_stored
+from limbeck.targets.encoding._try_codecs import Measured as Measured
+from limbeck.targets.encoding._try_codecs import try_codecs as try_codecs
+from limbeck.targets.format._faithfulness import Faithfulness as Faithfulness
+from limbeck.targets.format._index import data_fingerprint as data_fingerprint
+from limbeck.targets.format._manifest import Card as Card
+from limbeck.targets.format._manifest import Manifest as Manifest
+from limbeck.targets.reading._aligned import AlignedTargets as AlignedTargets
+from limbeck.targets.reading._batch import collate as collate
+from limbeck.targets.reading._batch import split_batch as split_batch
+from limbeck.targets.reading._compare import compare as compare
+from limbeck.targets.reading._dataset import TargetsDataset as TargetsDataset
+from limbeck.targets.reading._describe import describe as describe
+from limbeck.targets.reading._ensemble import Ensemble as Ensemble
+from limbeck.targets.reading._ensemble import most_confident as most_confident
+from limbeck.targets.reading._key_column import TargetsCollator as TargetsCollator
+from limbeck.targets.reading._key_column import add_keys as add_keys
+from limbeck.targets.reading._targets import Targets as Targets
+from limbeck.targets.reading._transfer_set import TransferSet as TransferSet
 
 __all__ = [
     "CODECS",

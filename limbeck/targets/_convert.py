@@ -16,12 +16,12 @@ from torch import Tensor
 
 from limbeck._progress import Progress, Silence
 from limbeck.signals import Head, Rows, Sparse
-from limbeck.targets._encoder import Encoder, Stored
-from limbeck.targets._manifest import Origin
-from limbeck.targets._measure import dense_log_probabilities
-from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets._write_set import write_set
 from limbeck.targets.codecs import make_codec
+from limbeck.targets.encoding._encoder import Encoder, Stored
+from limbeck.targets.encoding._measure import dense_log_probabilities
+from limbeck.targets.format._manifest import Origin
+from limbeck.targets.reading._transfer_set import TransferSet
 
 _FITTED_ROWS = 16384
 """Rows of each head, about, that a codec learns from."""

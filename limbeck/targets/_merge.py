@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from limbeck._errors import OptionError, TargetsError
 from limbeck._files import only_writer, write_atomically
-from limbeck.targets._differences import differences
-from limbeck.targets._manifest import MANIFEST, Settings, write_manifest
-from limbeck.targets._remote import Place, place_of
-from limbeck.targets._shards import Shard, manifest_of, open_shard, whole_shards
-from limbeck.targets._state_file import state_path
-from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets._write_set import refuse_whole
+from limbeck.targets.format._differences import differences
+from limbeck.targets.format._from_shards import manifest_of
+from limbeck.targets.format._manifest import MANIFEST, Settings, write_manifest
+from limbeck.targets.format._remote import Place, place_of
+from limbeck.targets.format._shards import Shard, open_shard, whole_shards
+from limbeck.targets.format._state_file import state_path
+from limbeck.targets.reading._transfer_set import TransferSet
 
 
 def merge(out: Path | str, folders: Sequence[Path | str]) -> TransferSet:

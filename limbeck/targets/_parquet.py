@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck._files import write_atomically
 from limbeck.signals import Rows, Sparse
-from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets.reading._transfer_set import TransferSet
 
 
 def to_parquet(source: Path | str, file: Path | str) -> int:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from limbeck._errors import TargetsError
 from limbeck._files import only_writer
-from limbeck.targets._differences import differences
-from limbeck.targets._encoder import Stored
-from limbeck.targets._manifest import MANIFEST, Settings, write_manifest
-from limbeck.targets._remote import Place, place_of
-from limbeck.targets._shard_writer import ShardWriter, remove_leftovers
-from limbeck.targets._shards import RowsPerSample, manifest_of, shard_schema, whole_shards
-from limbeck.targets._state_file import States, state_path, write_states
-from limbeck.targets._transfer_set import TransferSet
+from limbeck.targets.encoding._encoder import Stored
+from limbeck.targets.format._blocks import RowsPerSample, shard_schema
+from limbeck.targets.format._differences import differences
+from limbeck.targets.format._from_shards import manifest_of
+from limbeck.targets.format._manifest import MANIFEST, Settings, write_manifest
+from limbeck.targets.format._remote import Place, place_of
+from limbeck.targets.format._shard_writer import ShardWriter, remove_leftovers
+from limbeck.targets.format._shards import whole_shards
+from limbeck.targets.format._state_file import States, state_path, write_states
+from limbeck.targets.reading._transfer_set import TransferSet
 
 
 def write_set(

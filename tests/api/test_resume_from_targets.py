@@ -7,7 +7,7 @@ from limbeck import TransferSet, capture, distil
 from limbeck._errors import Interrupted
 from limbeck.data import ArraySamples
 from limbeck.targets import Ensemble
-from limbeck.targets._transfer_set import READINGS
+from limbeck.targets.reading._transfer_set import READINGS
 from tests.api.problem import EXACT, ORDER
 from tests.pipeline.examples import python
 from tests.train.problem import (

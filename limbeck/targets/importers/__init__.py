@@ -17,17 +17,17 @@ from limbeck._errors import DataError, OptionError, TargetsError
 from limbeck._lookup import check_choice, check_options
 from limbeck.data import Samples
 from limbeck.signals import Head
-from limbeck.targets._encoder import Stored
-from limbeck.targets._index import data_fingerprint
-from limbeck.targets._manifest import HeadRecord, Origin, Settings, TeacherRecord
-from limbeck.targets._measure import Faithfulness
-from limbeck.targets._transfer_set import TransferSet
 from limbeck.targets._write_set import write_set
 from limbeck.targets.codecs import Arrays, make_codec
+from limbeck.targets.encoding._encoder import Stored
+from limbeck.targets.format._faithfulness import Faithfulness
+from limbeck.targets.format._index import data_fingerprint
+from limbeck.targets.format._manifest import HeadRecord, Origin, Settings, TeacherRecord
 from limbeck.targets.importers._cache import Cache, Entries
 from limbeck.targets.importers._distillkit import distillkit
 from limbeck.targets.importers._megatron import megatron
 from limbeck.targets.importers._tinyvit import tinyvit
+from limbeck.targets.reading._transfer_set import TransferSet
 
 IMPORTERS: dict[str, Callable[..., Cache]] = {
     "distillkit": distillkit,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from limbeck._errors import OptionError, TargetsError
 from limbeck.signals import Head, Sparse
 from limbeck.targets import make_codec
-from limbeck.targets._measure import dense_log_probabilities
 from limbeck.targets.codecs import Threshold
+from limbeck.targets.encoding._measure import dense_log_probabilities
 
 SEED_MASK = 2**64 - 1
 

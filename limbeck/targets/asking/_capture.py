@@ -1,0 +1,319 @@
+"""Ask the teacher once, and keep what it says."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck._errors import DataError, OptionError, StorageError, TargetsError
+from limbeck._files import only_writer, write_along
+from limbeck._lookup import check_choice
+from limbeck._progress import Progress, Silence
+from limbeck._shapes import check_positive
+from limbeck.data import Samples
+from limbeck.signals import Head
+from limbeck.targets.asking._ask import Batches, Processes, Work, ask_here, missing, work_of
+from limbeck.targets.asking._ray import ask_with_ray
+from limbeck.targets.asking._settle_codec import with_choice, with_codec_of
+from limbeck.targets.codecs import Codec, make_codec
+from limbeck.targets.encoding._choose import (
+    AUTO,
+    STAND_IN,
+    check_choice_of_codec,
+    codec_or_stand_in,
+)
+from limbeck.targets.encoding._compress import check_compress
+from limbeck.targets.encoding._encoder import rows_to_store
+from limbeck.targets.format._differences import differences
+from limbeck.targets.format._from_shards import manifest_of
+from limbeck.targets.format._index import data_fingerprint
+from limbeck.targets.format._manifest import (
+    MANIFEST,
+    HeadRecord,
+    Settings,
+    TeacherRecord,
+    write_manifest,
+)
+from limbeck.targets.format._remote import Place, place_of
+from limbeck.targets.format._shard_writer import remove_leftovers, salvage
+from limbeck.targets.format._shards import begun, index_of, whole_shards
+from limbeck.targets.format._state_file import (
+    NOTHING,
+    States,
+    state_in,
+    state_path,
+    states_in,
+    write_states,
+)
+from limbeck.targets.reading._compare import compare
+from limbeck.targets.reading._transfer_set import TransferSet
+from limbeck.teachers import Teacher
+
+ASKED_AGAIN = 8
+"""Samples that a callable is asked about again when its transfer set is gone on with."""
+_BATCH_NUMBERS = 1 << 26
+"""Numbers of one batch of answers, at most, unless one sample has more: 256 MiB."""
+FITTED_ROWS = 16384
+"""Rows of each head, about, that a codec learns from before any is stored."""
+_FITTED_NUMBERS = 1 << 25
+"""Of large vocabularies fewer, for as many numbers, about: a byte less in a thousand would be
+won with more."""
+_LEAST_FITTED_ROWS = 2048
+"""But no fewer than these."""
+
+
+ENGINES: dict[str, Callable[[Work, Place, Batches, Processes, Progress], None]] = {
+    "here": ask_here,
+    "ray": ask_with_ray,
+}
+"""Where the teacher is asked, by name."""
+
+
+def capture(
+    teacher: Teacher,
+    samples: Samples,
+    folder: Path | str,
+    *,
+    compress: str = "softmax",
+    temperature: float = 4.0,
+    codec: str = "dense16",
+    codec_options: Mapping[str, Any] | None = None,
+    budget: str | None = None,
+    max_kl: float | None = None,
+    like: Path | str | None = None,
+    views: int = 1,
+    batch_size: int = 512,
+    processes: Processes = Processes(),  # noqa: B008  (frozen)
+    engine: str = "here",
+    progress: Progress = Silence(),  # noqa: B008  (holds nothing)
+) -> TransferSet:
+    """Ask `teacher` about every sample once, and store what it says as a transfer set.
+
+    A batch is encoded and written while the teacher answers the next. Interrupted or killed, it
+    goes on where it stopped: rows in whole blocks are not asked again. Done already, it returns at
+    once.
+
+    Args:
+        teacher: Who is asked.
+        samples: About what. Samples of the same content are asked and stored once.
+        folder: Where to: a path, or an fsspec URL such as "s3://bucket/folder"; of this transfer
+            set alone.
+        compress: "softmax" for logits, "normalised" for probabilities and other scores. Numbers
+            of real heads are kept as they are.
+        temperature: T > 0. The higher, the more the small probabilities show; 1 is what the
+            teacher says.
+        codec: A key of `CODECS`: "dense16", "dense32", "sqrt8", ..., "topk"; or "auto": some
+            thousand rows are tried, and the codec is chosen by `budget` and `max_kl`.
+        codec_options: The codec's own: `{"k": 8}` for topk.
+        budget: For "auto": "16 B/row", or "20 MB" for all rows; what is stored, keys and all.
+        max_kl: For "auto": nats a row that may be lost, above 0.
+        like: Another transfer set, or its URL, whose codec is taken, with all that it learned of
+            its rows: the two can be merged.
+        views: How many views of each sample, from view 0, the sample as it came.
+        batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
+        processes: Who else asks, into the same folder.
+        engine: "here"; or "ray": in every worker of the Ray cluster that is connected, or of one
+            that is started on this machine. They must share the folder.
+        progress: Is told how far it has come.
+
+    Raises:
+        OptionError: An option is out of range, or does not fit the teacher.
+        ModelError: The teacher's answers are not what its heads say, or not what `compress` takes.
+        TargetsError: The folder holds rows of something else, or damaged ones.
+        StorageError: The folder cannot be written, or another process does; what is whole stays.
+    """
+    place = place_of(folder)
+    folder = place.folder
+    check_choice("engine", engine, ENGINES)
+    check_choice_of_codec(codec, budget, max_kl)
+    if batch_size < 1:
+        raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
+    named = codec_or_stand_in(codec, codec_options or {})
+    settings = _settings(teacher, samples, compress, temperature, named, views)
+    done = place.open()
+    states: States | None = None
+    if like is not None:
+        if codec != STAND_IN or codec_options:
+            raise OptionError(f"like = {str(like)!r} brings its codec. Do not name one beside it.")
+        settings, states = with_codec_of(TransferSet(like), settings, teacher.heads)
+    if codec == AUTO:
+        if processes.index == 0:
+            place.fetch(place.names())
+            settings = with_choice(teacher, samples, settings, folder, budget, max_kl, progress)
+        settings = processes.share(settings)
+    if done:
+        finished = TransferSet(folder)
+        _refuse_others(folder, settings, finished.manifest.settings)
+        _ask_again(finished, teacher, samples)
+        return finished
+    place.begin()
+    batch_size = min(batch_size, _affordable(samples, teacher.heads))
+    with ExitStack() as stack:
+        if processes.index == 0:
+            let_fellows_in = stack.enter_context(only_writer(folder))
+            place.pull()
+            _begin(teacher, samples, place, settings, states, batch_size)
+            let_fellows_in()
+        processes.wait()
+        if processes.index > 0:
+            stack.enter_context(write_along(folder))
+        place.pull()
+        shards = whole_shards(folder)
+        state = shards[0].settings.state if shards else state_in(folder)
+        settings = settings.model_copy(update={"state": state})
+        processes.wait()  # nobody adds a shard before all have seen the same ones
+        work = work_of(teacher, samples, settings, shards)
+        progress.start("targets", work.total)
+        progress.advance(sum(len(shard.keys) for shard in shards))
+        batches = missing(samples.keys, views, shards, batch_size)
+        ENGINES[engine](work, place, batches, processes, progress)
+        processes.wait()
+        if processes.index == 0:
+            place.pull()
+            _finish(folder, settings)
+            place.put(MANIFEST)
+        processes.wait()
+    place.open()
+    made = TransferSet(folder)
+    if shards:
+        try:
+            _ask_again(made, teacher, samples)
+        except TargetsError:
+            place.remove(MANIFEST)
+            raise
+    return made
+
+
+def _ask_again(targets: TransferSet, teacher: Teacher, samples: Samples) -> None:
+    """Refuse rows that a callable does not give now: its name, unlike weights, proves nothing."""
+    if not isinstance(teacher.model, nn.Module):
+        compare(targets, teacher, samples, limit=ASKED_AGAIN)
+
+
+def _settings(
+    teacher: Teacher,
+    samples: Samples,
+    compress: str,
+    temperature: float,
+    codec: Codec,
+    views: int,
+) -> Settings:
+    """Of the rows that are to be stored; what the codec will learn is not known yet."""
+    check_positive(temperature=temperature)
+    if views < 1:
+        raise OptionError(f"views must be 1 or more, got {views}.")
+    if len(samples) == 0:
+        raise DataError("there are no samples to ask the teacher about. Give it some.")
+    if any(head.space in ("categorical", "binary") for head in teacher.heads):
+        check_compress(compress, teacher.outputs)
+    for head in teacher.heads:
+        codec.columns(head)  # refuses a head that it cannot store
+    return Settings(
+        teacher=TeacherRecord(fingerprint=teacher.fingerprint, name=_class_name(teacher.model)),
+        data=data_fingerprint(samples.keys),
+        transform=str(samples.views),
+        views=views,
+        heads=tuple(HeadRecord.of(head) for head in teacher.heads),
+        compress=compress,
+        temperature=float(temperature),
+        codec=codec.name,
+        codec_options=codec.options,
+    )
+
+
+def _class_name(model: Any) -> str:
+    kind = type(model)
+    name = kind.__qualname__ if isinstance(model, nn.Module) else None
+    return str(name or getattr(model, "__qualname__", kind.__qualname__))
+
+
+def _refuse_others(folder: Path, expected: Settings, got: Settings) -> None:
+    # What was learned follows from the others, unless it was brought from elsewhere.
+    fields = set(Settings.model_fields) - ({"state"} if expected.state == NOTHING else set())
+    found = differences({name: getattr(expected, name) for name in sorted(fields)}, got)
+    if found:
+        raise TargetsError(
+            f"{folder} holds a transfer set of something else: {'; '.join(found)}. Choose another "
+            "folder, or delete this one to capture it anew."
+        )
+
+
+def _affordable(samples: Samples, heads: Sequence[Head]) -> int:
+    """How many samples' answers fit in the memory that a batch may take."""
+    rows = [
+        int(samples.labels[head.name].shape[1]) if _has_rows(samples, head) else 1 for head in heads
+    ]
+    numbers = sum(count * head.size for count, head in zip(rows, heads, strict=True))
+    return max(1, _BATCH_NUMBERS // numbers)
+
+
+def _has_rows(samples: Samples, head: Head) -> bool:
+    labels = samples.labels.get(head.name)
+    return labels is not None and head.space == "categorical" and labels.dim() > 1
+
+
+def _begin(
+    teacher: Teacher,
+    samples: Samples,
+    place: Place,
+    settings: Settings,
+    states: States | None,
+    batch_size: int,
+) -> None:
+    """Keep what an interrupted capture left, or let the codec learn what it needs to store.
+
+    Args:
+        teacher: Who is asked.
+        samples: About what.
+        place: Where rows will be.
+        settings: Of what is stored.
+        states: What the codec learned elsewhere; None to let it learn.
+        batch_size: Samples that are asked about at once.
+    """
+    folder = place.folder
+    shards = whole_shards(folder)
+    for shard in shards:
+        _refuse_others(folder, settings, shard.settings)
+    if schema := begun(folder, shards, settings):
+        salvage(folder, schema, shards)
+    else:
+        for name in states_in(folder):
+            place.remove(name)  # what was learned for rows that were never stored
+        if states is None:
+            codec = make_codec(settings.codec, settings.codec_options)
+            states = {
+                head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
+                for head in teacher.heads
+            }
+        if checksum := write_states(folder, states):
+            place.put(state_path(folder, checksum).name)
+
+
+def _finish(folder: Path, settings: Settings) -> None:
+    shards = whole_shards(folder)
+    if fault := index_of(shards).fault(views=settings.views, data=settings.data):
+        raise StorageError(
+            f"files in {folder} were lost while it was written: {fault}. Run the same command "
+            "again: only what is missing is asked."
+        )
+    write_manifest(folder, manifest_of(shards))
+    remove_leftovers(folder)
+
+
+def _pieces(
+    teacher: Teacher, samples: Samples, head: Head, settings: Settings, batch_size: int
+) -> Iterator[Tensor]:
+    """Rows of samples drawn at random, `(rows, size)` a piece; nothing is asked before it must."""
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+    wanted = min(FITTED_ROWS, max(_LEAST_FITTED_ROWS, _FITTED_NUMBERS // head.size))
+    rows = 0
+    for index in torch.split(order, -(-batch_size // 4)):  # so that not many more are asked
+        if rows >= wanted:
+            return
+        answers = teacher.answer(samples.fetch(index).inputs)
+        piece = rows_to_store(answers[head.name], head, settings)
+        rows += len(piece)
+        yield piece

@@ -1,0 +1,88 @@
+"""The codec of a capture that does not name one: chosen by a budget, or that of another set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from limbeck._errors import OptionError
+from limbeck._files import storage_errors
+from limbeck._progress import Progress
+from limbeck.data import Samples
+from limbeck.signals import Head
+from limbeck.targets.codecs import make_codec
+from limbeck.targets.encoding._choose import choose, chosen_by
+from limbeck.targets.encoding._try_codecs import try_codecs
+from limbeck.targets.format._manifest import MANIFEST, Settings
+from limbeck.targets.format._shards import whole_shards
+from limbeck.targets.format._state_file import States
+from limbeck.targets.reading._transfer_set import TransferSet
+from limbeck.teachers import Teacher
+
+
+def with_choice(
+    teacher: Teacher,
+    samples: Samples,
+    settings: Settings,
+    folder: Path,
+    budget: str | None,
+    max_kl: float | None,
+    progress: Progress,
+) -> Settings:
+    """The same settings with the codec that fits the bounds best.
+
+    The codec of what lies in the folder already, where it was chosen by the same bounds.
+    """
+    settings = settings.model_copy(update={"chosen_by": chosen_by(budget, max_kl)})
+    if earlier := _earlier(folder, settings):
+        return earlier
+    tried = try_codecs(
+        teacher,
+        samples,
+        compress=settings.compress,
+        temperature=settings.temperature,
+        views=settings.views,
+        progress=progress,
+    )
+    rows = len(np.unique(samples.keys)) * settings.views * tried[0].rows_per_sample
+    chosen = choose(tried, rows=rows, budget=budget, max_kl=max_kl)
+    for one in tried:
+        progress.say(f"{one}{'   taken' if one is chosen else ''}")
+    return settings.model_copy(update={"codec": chosen.codec, "codec_options": chosen.options})
+
+
+def _earlier(folder: Path, settings: Settings) -> Settings | None:
+    with storage_errors(folder):
+        if (folder / MANIFEST).exists():
+            there = TransferSet(folder).manifest.settings
+        else:
+            shards = whole_shards(folder)
+            if not shards:
+                return None
+            there = shards[0].settings
+    if there.chosen_by != settings.chosen_by:
+        return None
+    return settings.model_copy(update={"codec": there.codec, "codec_options": there.codec_options})
+
+
+def with_codec_of(
+    model: TransferSet, settings: Settings, heads: Sequence[Head]
+) -> tuple[Settings, States]:
+    """The same settings with another set's codec, and what that learned of its rows.
+
+    Raises:
+        OptionError: The other set is of other heads.
+    """
+    theirs = model.manifest.settings
+    if tuple(model.heads) != tuple(heads):
+        raise OptionError(
+            f"like = {str(model.folder)!r} is of other heads: it holds {_named(model.heads)}, and "
+            f"the teacher answers {_named(heads)}. Name a codec instead."
+        )
+    codec = make_codec(theirs.codec, theirs.codec_options)
+    taken = {"codec": codec.name, "codec_options": codec.options, "state": theirs.state}
+    return settings.model_copy(update=taken), model.states
+
+
+def _named(heads: Sequence[Head]) -> str:
+    return ", ".join(f"{head.name} ({head.space}, {head.size})" for head in heads)

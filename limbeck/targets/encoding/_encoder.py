@@ -1,0 +1,172 @@
+"""From a batch of a teacher's answers to the columns of a shard."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limbeck._errors import ModelError
+from limbeck.signals import Head
+from limbeck.targets.codecs import Arrays, Seeds, make_codec
+from limbeck.targets.encoding._compress import compressed
+from limbeck.targets.encoding._measure import faithfulness
+from limbeck.targets.format._blocks import BLOCK_ROWS, RowsPerSample, rows_of_a_sample, shard_schema
+from limbeck.targets.format._columns import Columns
+from limbeck.targets.format._faithfulness import Faithfulness
+from limbeck.targets.format._manifest import Settings
+from limbeck.targets.format._state_file import States
+
+_PIECE_NUMBERS = 1 << 20
+"""Numbers that are encoded at once, about: few enough to stay in a processor's cache."""
+_MEASURED_ROWS = 4096
+"""About so many rows are measured, if there are as many: those of samples chosen by their keys."""
+_MEASURED_NUMBERS = 1 << 24
+"""Of large vocabularies fewer, for as many numbers, about."""
+_LEAST_ROWS, _LEAST_SAMPLES = 1024, 16
+"""But no fewer than these."""
+_MEASURED_AT_ONCE = 1 << 19
+"""Numbers, about: what is computed of them in float64 then stays in the processor's cache."""
+
+Stored = tuple[dict[str, NDArray[Any]], Faithfulness]
+"""The columns of some samples, and how near they are to what was said."""
+
+
+class Encoder:
+    """Compresses and encodes answers, and measures what the codec made of them.
+
+    Args:
+        settings: How.
+        rows_per_sample: By head; every answer must have it.
+        states: What the codec learned of each head.
+        samples: How many there will be, of all views: of many, only some are measured.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rows_per_sample: RowsPerSample,
+        states: States,
+        *,
+        samples: int,
+    ) -> None:
+        self.schema = shard_schema(settings, rows_per_sample)
+        self._settings = settings
+        self._rows_per_sample = rows_per_sample
+        self._states = states
+        self._heads = [record.head for record in settings.heads]
+        self._codec = make_codec(settings.codec, settings.codec_options)
+        numbers = sum((rows_per_sample[head.name] or 1) * head.size for head in self._heads)
+        rows = rows_of_a_sample(rows_per_sample)
+        self._piece = max(1, min(BLOCK_ROWS // rows, _PIECE_NUMBERS // numbers))
+        self._lot = max(1, _MEASURED_AT_ONCE // numbers)
+        self._one_in = np.uint64(_one_in(samples, rows, numbers))
+
+    def encode(
+        self, keys: NDArray[np.uint64], view: int, answers: Mapping[str, Tensor]
+    ) -> Iterator[Stored]:
+        """The columns of some samples at a time, and how faithful they are.
+
+        Args:
+            keys: `(batch,)`.
+            view: Of all of them.
+            answers: By head, `(batch, size)` or `(batch, rows, size)`.
+
+        Raises:
+            ModelError: The number of rows is not that of the batches before.
+        """
+        for head in self._heads:
+            self._check(head, answers[head.name], len(keys))
+        for start in range(0, len(keys), self._piece):
+            piece = slice(start, start + self._piece)
+            columns: dict[str, NDArray[Any]] = {"key": keys[piece]}
+            columns["view"] = np.full(len(keys[piece]), view, dtype=np.int32)
+            measured = Faithfulness()
+            for number, head in enumerate(self._heads):
+                seeds = row_seeds(keys[piece], view, self._rows(head), number)
+                parts, of_head = self._encode_head(
+                    head, answers[head.name][piece], keys[piece], seeds
+                )
+                columns |= {f"{head.name}.{part}": array for part, array in parts.items()}
+                measured += of_head
+            yield columns, measured
+
+    def _encode_head(
+        self, head: Head, answers: Tensor, keys: NDArray[np.uint64], seeds: Seeds
+    ) -> tuple[Arrays, Faithfulness]:
+        state = self._states[head.name]
+        values = rows_to_store(answers, head, self._settings)  # (samples * rows, size)
+        parts = self._codec.encode(values, head, state, seeds)
+        chosen = np.flatnonzero(keys % self._one_in == 0)
+        columns = Columns(self._codec.columns(head), parts, self._rows(head))
+        measured = Faithfulness()
+        for start in range(0, len(chosen), self._lot):
+            samples = chosen[start : start + self._lot]
+            stored = self._codec.decode(
+                columns.take(samples), head, state, self._settings.temperature_of(head)
+            )
+            live = values.reshape(len(keys), -1, head.size)[torch.from_numpy(samples)]
+            measured += faithfulness(live.flatten(0, 1), stored, head)
+        return parts, replace(measured, rows=len(values))
+
+    def _rows(self, head: Head) -> int:
+        return self._rows_per_sample[head.name] or 1
+
+    def _check(self, head: Head, answers: Tensor, batch: int) -> None:
+        rows = self._rows_per_sample[head.name]
+        expected = (batch, head.size) if rows is None else (batch, rows, head.size)
+        if tuple(answers.shape) != expected:
+            raise ModelError(
+                f"the teacher's answers for head {head.name} must have one shape for every batch: "
+                f"expected {expected}, got {tuple(answers.shape)}. Give every sample as many rows."
+            )
+
+
+def _one_in(samples: int, rows: int, numbers: int) -> int:
+    """Of how many samples one is measured.
+
+    Args:
+        samples: All of them.
+        rows: Of each.
+        numbers: In these.
+    """
+    wanted = max(_LEAST_ROWS, min(_MEASURED_ROWS, _MEASURED_NUMBERS * rows // numbers))
+    return max(1, min(samples * rows // wanted, samples // _LEAST_SAMPLES))
+
+
+def rows_to_store(answers: Tensor, head: Head, settings: Settings) -> Tensor:
+    """The rows of some answers, compressed: `(samples * rows, size)`."""
+    values = compressed(answers, head, compress=settings.compress, temperature=settings.temperature)
+    return values.flatten(0, -2)
+
+
+def row_seeds(keys: NDArray[np.uint64], view: int, rows: int, head: int) -> Seeds:
+    """Where the randomness of each row begins, `(samples * rows,)`: its own, wherever it is stored.
+
+    Args:
+        keys: `(samples,)`: content keys.
+        view: Of all of them.
+        rows: Of each sample.
+        head: The head's number.
+    """
+    row = np.arange(rows, dtype=np.uint64) + np.uint64((head << 32) + (view << 40))
+    return _mixed(_mixed(keys)[:, None] ^ _mixed(row)).reshape(-1)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers that look unlike their neighbours (splitmix64: Steele, Lea and Flood, 2014)."""
+    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def rows_per_sample_of(answers: Mapping[str, Tensor]) -> dict[str, int | None]:
+    """By head: the length of the axis for rows; None where there is none."""
+    return {
+        name: None if answer.dim() == 2 else int(answer.shape[1])
+        for name, answer in answers.items()
+    }
