@@ -35,4 +35,5 @@ def activation_boundaries(student: Tensor, teacher: Tensor, *, margin: float = 1
     check_same_shape(student=student, teacher=teacher)
     student, teacher = both(student, teacher)
     wrong = torch.where(teacher > 0, margin - student, margin + student).clamp_min(0.0)
+    wrong = wrong.masked_fill(teacher.isnan(), torch.nan)  # its sign would be taken for off
     return wrong.square().flatten(1).sum(dim=1)

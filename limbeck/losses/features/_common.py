@@ -60,6 +60,8 @@ def both(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 def unit(vectors: Tensor) -> Tensor:
     """Vectors `(..., features)` at length 1; one of zeros stays so, and has no gradient."""
+    if not vectors.numel():
+        return vectors
     largest = vectors.detach().abs().amax(dim=-1, keepdim=True)
     # Of the largest size 1, so that no square is lost; a length does not change a direction.
     vectors = vectors / largest.masked_fill(largest == 0, 1.0)

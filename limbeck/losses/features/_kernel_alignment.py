@@ -29,8 +29,6 @@ def linear_cka_distance(student: Tensor, teacher: Tensor) -> Tensor:
     check_batch(student=student, teacher=teacher)
     check_agree("batch", (0,), student=student, teacher=teacher)
     student, teacher = both(student, teacher)
-    if not len(student):
-        return student.new_zeros(0)
     gap = unit(_centred(student)) - unit(_centred(teacher))  # (batch × batch,)
     return (gap.square().sum() / 2).expand(len(student))
 

@@ -18,7 +18,7 @@ def partial_distance(student: Tensor, teacher: Tensor, margin: Tensor) -> Tensor
     r"""Partial squared distance to the teacher's features after the margin ReLU.
 
     With $t' = \max(t, m_c)$, sum over a row's numbers of 0 where $s \le t' \le 0$, and of $(t' -
-    s)^2$ elsewhere. It is 0 at equality where the teacher is nowhere below its margin.
+    s)^2$ elsewhere.
 
     Args:
         student: $s$, after the connector, shape `(batch, channels, height, width)`, or `(batch,
