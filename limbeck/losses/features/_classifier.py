@@ -1,8 +1,7 @@
 """Features as the teacher's own classifier reads them.
 
-SRRL (Yang et al., 2021, ICLR, "Knowledge distillation via softmax regression representation
-learning") and CAT-KD (Guo et al., 2023, CVPR, "Class Attention Transfer Based Knowledge
-Distillation"). A third, SimKD, is `hints` of the map before that classifier.
+SRRL (Yang et al., 2021, https://openreview.net/forum?id=ZzwDy_wiWv) and CAT-KD (Guo et al., 2023,
+https://arxiv.org/abs/2304.12777). A third, SimKD, is `hints` of the map before that classifier.
 """
 
 import torch.nn.functional as F
@@ -24,8 +23,8 @@ def softmax_regression(
     teacher: Tensor,
     teacher_weight: Tensor,
     *,
-    features_share: float = 1.0,
-    logits_share: float = 1.0,
+    features_weight: float = 1.0,
+    logits_weight: float = 1.0,
 ) -> Tensor:
     r"""Squared error of features, and of the teacher's logits of them (SRRL).
 
@@ -38,8 +37,8 @@ def softmax_regression(
             features)`.
         teacher: $t$, what its last layer reads, of the same shape. No gradient flows into it.
         teacher_weight: $W$, shape `(classes, features)`. No gradient flows into it.
-        features_share: $\alpha$, 0 or more; 0 leaves only what the classifier sees.
-        logits_share: $\beta$, 0 or more; 0 leaves the features' error, `hints`.
+        features_weight: $\alpha$, 0 or more; 0 leaves only what the classifier sees.
+        logits_weight: $\beta$, 0 or more; 0 leaves the features' error, `hints`.
 
     Returns:
         One loss per row, shape `(batch,)`.
@@ -58,7 +57,9 @@ def softmax_regression(
     student, teacher = both(student, teacher)
     gap = student - teacher
     of_logits = products(gap, teacher_weight.detach().to(gap.dtype))  # (batch, classes)
-    return features_share * gap.square().mean(dim=1) + logits_share * of_logits.square().mean(dim=1)
+    return features_weight * gap.square().mean(dim=1) + logits_weight * of_logits.square().mean(
+        dim=1
+    )
 
 
 def class_attention(student: Tensor, teacher: Tensor, *, resolution: int = 2) -> Tensor:

@@ -38,7 +38,7 @@ def contrastive_representation(
         log_normalizer: $\log Z$, once set, as from `contrastive_log_normalizer`, then kept.
         num_memory: $N$, 1 or more: how many samples the negatives are drawn from.
         temperature: $\tau > 0$. Near 0 only the most alike negatives count; as it grows all count
-            alike.
+            alike. It softens no answers, so that its square is no factor here.
 
     Returns:
         One loss per row, in nats, above 0 also at equality, shape `(batch,)`.
@@ -51,7 +51,7 @@ def contrastive_representation(
     positive, other = _log_similarities(student, teacher, negatives, temperature)
     if not negatives.shape[1]:
         raise ShapeError(f"there must be negatives: negatives {tuple(negatives.shape)}.")
-    # log(h / c), of the positive one and of each other
+    # log(c Z), for log(h / c) is a similarity less it
     log_constant = math.log(negatives.shape[1] / num_memory) + log_normalizer
     return F.softplus(log_constant - positive) + F.softplus(other - log_constant).sum(dim=1)
 

@@ -1,4 +1,7 @@
-"""Flow of solution procedure (Yim et al., 2017, CVPR, "A Gift from Knowledge Distillation")."""
+"""Flow of solution procedure (Yim et al., 2017, CVPR, "A Gift from Knowledge Distillation").
+
+https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html
+"""
 
 from torch import Tensor
 

@@ -1,7 +1,7 @@
-"""A comprehensive overhaul of feature distillation (Heo et al., 2019, arXiv:1904.01866).
+"""Overhaul of feature distillation (Heo et al., 2019, https://arxiv.org/abs/1904.01866).
 
-https://arxiv.org/abs/1904.01866: the teacher's features before its ReLU, cut at a margin, and a
-distance that asks nothing where both sides are off.
+The teacher's features before its ReLU, cut at a margin, and a distance that asks nothing where both
+sides are off.
 """
 
 import math

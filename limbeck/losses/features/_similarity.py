@@ -10,7 +10,7 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
 
     $G = F F^\top$ of flat features, each row at length 1; a row's own share is
     $\frac{1}{B} \sum_j (G^s_{ij} - G^t_{ij})^2$, and the mean over the batch the paper's
-    $\frac{1}{B^2} \|G^s - G^t\|_F^2$ (equations 1 to 4).
+    $\frac{1}{B^2} \|G^s - G^t\|_F^2$.
 
     Args:
         student: $F^s$, shape `(batch, ...)`: maps, states or vectors.

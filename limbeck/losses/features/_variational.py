@@ -11,7 +11,7 @@ def variational_information(student: Tensor, teacher: Tensor, log_variance: Tens
     r"""Negative log-likelihood of the teacher's features under a Gaussian that the student gives.
 
     Mean over a row's numbers of $\frac{1}{2} ((t - \mu)^2 / \sigma_c^2 + \log \sigma_c^2)$,
-    equation 5 without its constant. Where the variance is learned as well, each channel's nears its
+    without its constant. Where the variance is learned as well, each channel's nears its
     mean squared error, and a channel that cannot be learned weighs little. It may be below 0: with
     the variance given, the least is half the mean of its logarithm, at equality.
 

@@ -25,7 +25,7 @@ def test_softmax_regression_is_the_error_of_features_and_of_logits(shares):
         return shares[0] * squared_gap(s, t) / 6 + shares[1] * of_logits
 
     found = softmax_regression(
-        student, teacher, weight, features_share=shares[0], logits_share=shares[1]
+        student, teacher, weight, features_weight=shares[0], logits_weight=shares[1]
     )
     torch.testing.assert_close(found, by_rows(plain, student, teacher))
 
@@ -36,11 +36,11 @@ def test_softmax_regression_weighs_both_parts_alike_if_left_out():
     torch.testing.assert_close(softmax_regression(student, teacher, weight), want)
 
 
-def test_without_the_features_share_only_what_the_classifier_sees_counts():
+def test_without_the_features_weight_only_what_the_classifier_sees_counts():
     student, teacher, weight = case()
     unseen = torch.linalg.svd(weight[:3]).Vh[-1]  # orthogonal to these three classes
-    moved = softmax_regression(student + 5 * unseen, teacher, weight[:3], features_share=0.0)
-    found = softmax_regression(student, teacher, weight[:3], features_share=0.0)
+    moved = softmax_regression(student + 5 * unseen, teacher, weight[:3], features_weight=0.0)
+    found = softmax_regression(student, teacher, weight[:3], features_weight=0.0)
     torch.testing.assert_close(moved, found)
 
 
