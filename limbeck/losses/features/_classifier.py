@@ -56,10 +56,9 @@ def softmax_regression(
         )
     student, teacher = both(student, teacher)
     gap = student - teacher
-    of_logits = products(gap, teacher_weight.detach().to(gap.dtype))  # (batch, classes)
-    return features_weight * gap.square().mean(dim=1) + logits_weight * of_logits.square().mean(
-        dim=1
-    )
+    logits_gap = products(gap, teacher_weight.detach().to(gap.dtype))  # (batch, classes)
+    of_features, of_logits = gap.square().mean(dim=1), logits_gap.square().mean(dim=1)
+    return features_weight * of_features + logits_weight * of_logits
 
 
 def class_attention(student: Tensor, teacher: Tensor, *, resolution: int = 2) -> Tensor:

@@ -68,10 +68,10 @@ def attention_relations(
             f"mask must be (batch, tokens), expected {(len(student), student.shape[2])}, got "
             f"{tuple(mask.shape)}."
         )
-    # Where no token counts, each may attend to all: there must be something to attend to.
-    unseen = (~mask & mask.any(dim=1, keepdim=True))[:, None, None]  # (batch, 1, 1, tokens)
+    unseen = ~mask[:, None, None]  # (batch, 1, 1, tokens)
     student = student.masked_fill(unseen, -torch.inf)
     teacher = teacher.masked_fill(unseen, -torch.inf)
+    # Where no token counts there is nothing to attend to, and no number: that goes out here too.
     return _divergence(student, teacher).masked_fill(~mask, 0.0)
 
 
