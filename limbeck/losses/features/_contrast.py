@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -112,5 +113,8 @@ def _log_similarities(
     student, teacher = both(student, teacher)
     anchor = unit(student)
     positive = (anchor * unit(teacher)).sum(dim=1)
-    other = products(anchor[:, None], unit(others).to(anchor.dtype))[:, 0]
+    # Directions of the negatives would be a second copy of them, the largest tensor here.
+    length = torch.linalg.vector_norm(others, dim=2)  # (batch, negatives)
+    other = products(anchor[:, None], others.to(anchor.dtype))[:, 0]
+    other = other / length.masked_fill(length == 0, 1.0)
     return positive / temperature, other / temperature
