@@ -2,8 +2,11 @@
 
 Towards a teacher there is a dense form, of logits, and a sparse one, of the `Sparse` rows that were
 stored. A temperature is a dense loss's option, and sparse rows bring theirs; T² is always a factor.
+
+Losses of features, and of the relations between a batch's rows, are in `limbeck.losses.features`.
 """
 
+from limbeck.losses import features as features
 from limbeck.losses._by_chunks import by_chunks as by_chunks
 from limbeck.losses._by_chunks import by_chunks_of_both as by_chunks_of_both
 from limbeck.losses._decoupled import decoupled_soft_targets as decoupled_soft_targets
