@@ -46,15 +46,28 @@ def decoupled_soft_targets(
     student, teacher = log_probabilities(student_logits, teacher_logits, temperature=temperature)
     student_target, student_others = _decoupled(student, labels)
     teacher_target, teacher_others = _decoupled(teacher, labels)
-    # Where the teacher leaves the others nothing, nothing is said of how they differ.
-    nothing = (teacher_others == -torch.inf).all(dim=-1, keepdim=True)
-    student_others = student_others.masked_fill(nothing, 0.0)
-    teacher_others = teacher_others.masked_fill(nothing, 0.0)
     target = relative_entropy(teacher_target, student_target)
-    others = relative_entropy(
-        teacher_others.log_softmax(dim=-1), student_others.log_softmax(dim=-1)
-    )
+    student_others, teacher_others, _ = among_others(student_others, teacher_others)
+    others = relative_entropy(teacher_others, student_others)
     return temperature**2 * (target_weight * target + others_weight * others)
+
+
+def among_others(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Both sides' log-probabilities among the classes that are left, and where nothing is.
+
+    Where the teacher leaves the others nothing, nothing is said of how they differ: both sides are
+    uniform then, without a gradient.
+
+    Args:
+        student: Logits, `(..., classes)`, $-\infty$ at the label's class.
+        teacher: The same of the teacher.
+
+    Returns:
+        `(..., classes)` twice, and bool `(..., 1)`.
+    """
+    nothing = (teacher == -torch.inf).all(dim=-1, keepdim=True)
+    student, teacher = student.masked_fill(nothing, 0.0), teacher.masked_fill(nothing, 0.0)
+    return student.log_softmax(dim=-1), teacher.log_softmax(dim=-1), nothing
 
 
 def _decoupled(log_probability: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,8 @@
 Each is its dense loss, on what both sides say of the same outcomes: the named classes and one for
 all others, or every class where the rows say how their tail spreads. With all others as one it is
 never above the dense loss of the rows that were stored, for merging outcomes only loses
-differences; `decoupled_soft_targets`, which divides by what is left beside the label, may be.
+differences; `decoupled_soft_targets`, which divides by what is left beside the label, may be, and
+so may `alpha_beta` where its powers do not sum to 1.
 
 None of them is linear in the teacher's probabilities, so drawn entries are refused: take
 `rows.density`. With a `tail_shape` they hold what the dense losses hold, and `by_chunks` bounds it.
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck._shapes import check_leading_shape
+from limbeck.losses._alpha_beta import alpha_beta
 from limbeck.losses._decoupled import decoupled_soft_targets
 from limbeck.losses._divergences import (
     jensen_shannon,
@@ -124,6 +126,35 @@ def sparse_total_variation(student_logits: Tensor, rows: Sparse) -> Tensor:
     """
     student, teacher = _outcomes(student_logits, rows)
     return rows.temperature**2 * total_variation(student, teacher)
+
+
+def sparse_alpha_beta(
+    student_logits: Tensor,
+    rows: Sparse,
+    *,
+    teacher_power: float = 0.8,
+    student_power: float = 0.3,
+) -> Tensor:
+    """`alpha_beta` of what the rows say, at their temperature.
+
+    Args:
+        student_logits: Shape `(..., classes)`.
+        rows: The teacher's, of the same leading shape. No gradient flows into them.
+        teacher_power: 0 or more, as in `alpha_beta`.
+        student_power: 0 or more, as in `alpha_beta`.
+
+    Returns:
+        One loss per row, times T², shape `(...)`.
+
+    Raises:
+        OptionError: An option is out of its range, entries were drawn, or the rows' temperature is
+            not above 0.
+        ShapeError: The shapes do not fit.
+    """
+    student, teacher = _outcomes(student_logits, rows)
+    return rows.temperature**2 * alpha_beta(
+        student, teacher, teacher_power=teacher_power, student_power=student_power
+    )
 
 
 def sparse_decoupled_soft_targets(

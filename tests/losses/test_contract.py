@@ -25,6 +25,12 @@ class Case:
     """False for a kink at equality, where rounding decides on the side."""
     padding: bool = True
     """Whether a class that both sides give -inf makes sense: not for plain numbers."""
+    by_rows: bool = True
+    """False where a row's value depends on the other rows of the batch."""
+    bounded: bool = True
+    """False where it may be negative: a likelihood's."""
+    whole_gradient: bool = True
+    """False where a weight depends on the student and is held fixed."""
 
 
 def named(teacher, *, temperature=1.0, spread=False):
@@ -52,6 +58,11 @@ def identity(logits):
     return torch.eye(logits.shape[-1], dtype=logits.dtype)
 
 
+def all_count(logits):
+    """A mask that leaves nothing out."""
+    return torch.ones(logits.shape[:-1], dtype=torch.bool)
+
+
 FROM_LOGITS = {
     "soft_targets": losses.soft_targets,
     "soft_cross_entropy": losses.soft_cross_entropy,
@@ -64,6 +75,27 @@ FROM_LOGITS = {
     "skew_kl": losses.skew_kl,
     "skew_reverse_kl": losses.skew_reverse_kl,
     "total_variation": losses.total_variation,
+    "alpha_beta": losses.alpha_beta,
+    "universal_logit_distance": losses.universal_logit_distance,
+    "normalised_soft_targets": lambda s, t, **options: losses.normalised_soft_targets(
+        s, t, t.argmax(-1), **options
+    ),
+    "weighted_soft_targets": lambda s, t, **options: losses.weighted_soft_targets(
+        s, t, t.argmax(-1), **options
+    ),
+    "enhanced_soft_cross_entropy": lambda s, t, **options: losses.enhanced_soft_cross_entropy(
+        s, t, t.argmax(-1), **options
+    ),
+    "standardised": lambda s, t, **options: losses.soft_targets(
+        losses.standardised(s), losses.standardised(t), **options
+    ),
+    "correlation_distance": losses.correlation_distance,
+    "batch_consistency": losses.batch_consistency,
+    "class_consistency": losses.class_consistency,
+    "word_level": lambda s, t, **options: losses.word_level(s, t, all_count(s), **options),
+    "interpolated_word_level": lambda s, t, **options: losses.interpolated_word_level(
+        s, t, t.argmax(-1), all_count(s), **options
+    ),
 }
 """Losses from two logits, and options."""
 
@@ -78,16 +110,44 @@ FROM_ROWS = {
     "sparse_skew_kl": losses.sparse_skew_kl,
     "sparse_skew_reverse_kl": losses.sparse_skew_reverse_kl,
     "sparse_total_variation": losses.sparse_total_variation,
+    "sparse_alpha_beta": losses.sparse_alpha_beta,
 }
 """Losses from logits and sparse rows."""
 
 
+def log_variance(numbers):
+    """Of one's neighbour, within a range in which its exponential is finite."""
+    return numbers.flip(-1).clamp(-0.5, 0.5)
+
+
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+OF_A_BATCH = {
+    "correlation_distance",
+    "batch_consistency",
+    "class_consistency",
+    "multi_level_soft_targets",
+}
+NOT_ZERO = {
+    "soft_cross_entropy",
+    "sparse_soft_cross_entropy",
+    "normalised_soft_targets",
+    "enhanced_soft_cross_entropy",
+    "interpolated_word_level",
+}
+KINKED = {"total_variation", "sparse_total_variation", "universal_logit_distance"}
+
+
 def towards(name, call):
     """The case of a loss towards a teacher."""
-    zero = "cross_entropy" not in name and "tail shape" not in name
-    smooth = "total_variation" not in name
-    padding = "by_chunks" not in name  # a product with infinity is no number
-    return Case(call=call, zero_at_equality=zero, smooth=smooth, padding=padding)
+    loss = name.partition(" ")[0]
+    return Case(
+        call=call,
+        zero_at_equality=loss not in NOT_ZERO and "tail shape" not in name,
+        smooth=loss not in KINKED,
+        padding="by_chunks" not in loss,  # a product with infinity is no number
+        by_rows=loss not in OF_A_BATCH,
+        whole_gradient=loss != "weighted_soft_targets",
+    )
 
 
 def cases():
@@ -101,6 +161,15 @@ def cases():
             yield f"{name} with {skew}", partial(FROM_LOGITS[name], skew=skew)
     for share in (0.1, 0.9):
         yield f"jensen_shannon with {share}", partial(losses.jensen_shannon, teacher_share=share)
+    for powers in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (0.0, 2.0), (3.0, 0.01)):
+        options = dict(zip(("teacher_power", "student_power"), powers, strict=True))
+        yield f"alpha_beta with {powers}", partial(losses.alpha_beta, **options)
+    yield (
+        "enhanced_soft_cross_entropy with 1.5",
+        partial(FROM_LOGITS["enhanced_soft_cross_entropy"], exponent=1.5),
+    )
+    yield "logit_regression", losses.logit_regression
+    yield "multi_level_soft_targets", losses.multi_level_soft_targets
     for name, loss in FROM_ROWS.items():
         yield name, lambda s, t, loss=loss: loss(s, named(t))
         yield f"{name} at T = 4", lambda s, t, loss=loss: loss(s, named(t, temperature=4.0))
@@ -128,10 +197,43 @@ LOSSES = {
         call=lambda s, t: losses.binary_cross_entropy(s, (t > 0).to(t.dtype)),
         zero_at_equality=False,
     ),
+    "label_smoothing": Case(
+        call=lambda s, t: losses.label_smoothing(s, t.argmax(-1)), zero_at_equality=False
+    ),
+    "teacher_free_soft_targets": Case(
+        call=lambda s, t: losses.teacher_free_soft_targets(s, t.argmax(-1)), zero_at_equality=False
+    ),
+    "sequence_level": Case(
+        call=lambda s, t: losses.sequence_level(s, t.argmax(-1), all_count(s)),
+        zero_at_equality=False,
+    ),
     "squared_error": Case(call=losses.squared_error, zero_at_equality=True, padding=False),
+    "margin_squared_error": Case(
+        call=losses.margin_squared_error, zero_at_equality=True, padding=False
+    ),
+    "gaussian_kl": Case(
+        call=lambda s, t: losses.gaussian_kl(s, log_variance(s), t, log_variance(t)),
+        zero_at_equality=True,
+        padding=False,
+    ),
+    "gaussian_nll": Case(
+        call=lambda s, t: losses.gaussian_nll(s, log_variance(s), t),
+        zero_at_equality=False,
+        padding=False,
+        bounded=False,
+    ),
+    "pinball": Case(
+        call=lambda s, t: losses.pinball(s, t[..., 0], levels=LEVELS[: s.shape[-1]]),
+        zero_at_equality=False,
+        padding=False,
+    ),
 }
 TO_A_TEACHER = [name for name, case in LOSSES.items() if case.zero_at_equality]
 PADDED = [name for name, case in LOSSES.items() if case.padding]
+BY_ROWS = [name for name, case in LOSSES.items() if case.by_rows]
+BOUNDED = [name for name, case in LOSSES.items() if case.bounded]
+WHOLE = [name for name, case in LOSSES.items() if case.whole_gradient]
+NO_LOSS = {"weighted_mean"}
 
 rows = st.lists(st.tuples(*[st.floats(-30, 30, allow_subnormal=False)] * 8), min_size=1, max_size=4)
 
@@ -150,7 +252,7 @@ def value_and_gradient(call, student, teacher):
 
 
 def test_no_loss_is_left_out():
-    assert {name.partition(" ")[0] for name in LOSSES} == set(losses.__all__)
+    assert {name.partition(" ")[0] for name in LOSSES} == set(losses.__all__) - NO_LOSS
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (0,), (2, 0)])
@@ -159,6 +261,10 @@ def test_takes_any_leading_shape_and_gives_one_value_for_each_row(name, shape):
     student, teacher = pair(*shape, 5)
     value = LOSSES[name].call(student, teacher)
     assert value.shape == shape
+    if not LOSSES[name].by_rows:
+        flat = LOSSES[name].call(student.reshape(-1, 5), teacher.reshape(-1, 5))
+        torch.testing.assert_close(value.flatten(), flat)
+        return
     one_by_one = [
         LOSSES[name].call(s, t)
         for s, t in zip(student.reshape(-1, 5), teacher.reshape(-1, 5), strict=True)
@@ -177,7 +283,7 @@ def test_permuting_the_batch_permutes_the_result(name):
     torch.testing.assert_close(moved_gradient, gradient[order])
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", BY_ROWS)
 def test_a_rows_loss_does_not_depend_on_the_size_of_the_batch(name):
     student, teacher = pair(2, 5)
     value, gradient = value_and_gradient(LOSSES[name].call, student, teacher)
@@ -188,7 +294,7 @@ def test_a_rows_loss_does_not_depend_on_the_size_of_the_batch(name):
     torch.testing.assert_close(tenfold_gradient[:2], gradient)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", BOUNDED)
 @given(rows=rows)
 def test_is_never_negative(name, rows):
     student, teacher = torch.tensor(rows, dtype=torch.float64).chunk(2, dim=-1)
@@ -222,7 +328,7 @@ def test_no_gradient_reaches_the_teacher(name):
     assert teacher.grad is None
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", WHOLE)
 def test_the_gradient_agrees_with_finite_differences(name):
     student, teacher = pair(3, 5)
     assert torch.autograd.gradcheck(lambda s: LOSSES[name].call(s, teacher), student)

@@ -25,6 +25,10 @@ KIN = {
         partial(losses.skew_reverse_kl, skew=0.3),
     ),
     "total_variation": (losses.sparse_total_variation, losses.total_variation),
+    "alpha_beta": (
+        partial(losses.sparse_alpha_beta, teacher_power=0.6, student_power=0.4),
+        partial(losses.alpha_beta, teacher_power=0.6, student_power=0.4),
+    ),
 }
 """Each sparse loss and its dense one."""
 
@@ -232,6 +236,13 @@ def test_decoupled_with_a_tail_shape_is_the_dense_loss(temperature):
         )
         torch.testing.assert_close(value, want)
         torch.testing.assert_close(gradient, want_gradient)
+
+
+def test_alpha_beta_has_the_dense_losss_powers_if_they_are_left_out():
+    rows = rows_with_a_shape()
+    student = torch.randn(6, CLASSES, dtype=torch.float64)
+    found = losses.sparse_alpha_beta(student, rows)
+    torch.testing.assert_close(found, losses.alpha_beta(student, distribution(rows).log()))
 
 
 def test_decoupled_without_one_puts_the_bucket_in_place_of_a_label_that_is_not_named():
