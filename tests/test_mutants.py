@@ -50,7 +50,7 @@ def test_a_mutant_is_a_change_of_this_code(mutant):
     compile(changed, mutant.file, "exec")
     assert mutant.tests
     for test in mutant.tests:
-        assert (REPOSITORY / test.partition("::")[0]).is_file()
+        assert (REPOSITORY / test.partition("::")[0]).exists()
 
 
 def test_a_find_and_a_survivor_are_told_apart_and_the_tree_is_left_as_it_was(tree):
