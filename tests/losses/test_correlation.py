@@ -141,7 +141,7 @@ def test_what_differs_by_rounding_alone_is_the_same_throughout():
     one = torch.tensor([0.5, 0.3, 0.2]).log()
     student = one + torch.linspace(-1, 1, 64)[:, None]  # one distribution, in 64 ways
     found = student.log_softmax(-1)
-    assert bool((found.amax(0) > found.amin(0)).all())
+    assert bool((found.amax(0) > found.amin(0)).any())
     same = correlation_distance(student, one.expand(64, 3), **ONLY_INTRA)
     assert torch.equal(same, torch.zeros(64))
     teacher = torch.randn(64, 3)
