@@ -128,7 +128,7 @@ def test_each_option_moves_the_loss(name):
         assert abs(float(found - default)) > 1e-3, option
 
 
-@pytest.mark.parametrize("name", OTHERWISE.keys() & SPARSE.keys())
+@pytest.mark.parametrize("name", sorted(OTHERWISE.keys() & SPARSE.keys()))
 def test_each_option_moves_the_sparse_loss(name):
     rows, batch = two_classes_named(TEACHER), batch_of(LABELS)
     default = value(method_alone(name), STUDENT, rows, batch)
