@@ -10,10 +10,15 @@ def exact_product(one: Tensor, other: Tensor) -> Tensor:
     """`one @ other` in their own precision, `(..., n, k)` and `(..., k, m)` to `(..., n, m)`.
 
     To leave autocast around the product is not enough: the products of the backward pass are made
-    wherever that is called, which may be under it. Can be differentiated once.
+    wherever that is called, which may be under it.
     """
     found: Tensor = _ExactProduct.apply(one, other)  # type: ignore[no-untyped-call]
     return found
+
+
+def scalar_products(one: Tensor, other: Tensor) -> Tensor:
+    """Those of all pairs of rows: `(..., n, features)`, `(..., m, features)` to `(..., n, m)`."""
+    return exact_product(one, other.mT)
 
 
 class _ExactProduct(torch.autograd.Function):
@@ -24,7 +29,6 @@ class _ExactProduct(torch.autograd.Function):
             return one @ other
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         one, other = ctx.saved_tensors
         for_one, for_other = ctx.needs_input_grad

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.losses import features
 
-HELPERS = {"channel_mask", "contrastive_log_normalizer", "position_mask", "relu_margin"}
+HELPERS = {"channel_mask", "contrastive_log_normaliser", "position_mask", "relu_margin"}
 """What is published beside the losses because their formulas need it."""
 
 MAPS, VECTORS, TOKENS = (4, 3, 5), (6,), (2, 3, 4)
@@ -71,7 +71,7 @@ def semantic(student, teacher):
 def contrastive(student, teacher):
     negatives = torch.stack([teacher.roll(turn, dims=1) for turn in (1, 2, 3)], dim=1)
     return features.contrastive_representation(
-        student, teacher, negatives, log_normalizer=2.0, num_memory=50
+        student, teacher, negatives, log_normaliser=2.0, num_memory=50
     )
 
 

@@ -1,13 +1,20 @@
 import torch
 
-from limbeck.losses._products import exact_product
+from limbeck.losses._products import exact_product, scalar_products
 
 
 def test_is_the_product_and_so_is_its_gradient():
     one, other = torch.randn(2, 3, 4).double(), torch.randn(2, 4, 5).double()
     torch.testing.assert_close(exact_product(one, other), one @ other)
-    assert torch.autograd.gradcheck(
-        exact_product, (one.requires_grad_(), other.requires_grad_()), raise_exception=True
+    both = one.requires_grad_(), other.requires_grad_()
+    assert torch.autograd.gradcheck(exact_product, both)
+    assert torch.autograd.gradgradcheck(exact_product, both)
+
+
+def test_scalar_products_are_of_all_pairs_of_rows():
+    one, other = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
+    torch.testing.assert_close(
+        scalar_products(one, other), (one[:, :, None] * other[:, None]).sum(-1)
     )
 
 

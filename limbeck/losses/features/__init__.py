@@ -19,7 +19,7 @@ from limbeck.losses.features._channels import channel_wise as channel_wise
 from limbeck.losses.features._classifier import class_attention as class_attention
 from limbeck.losses.features._classifier import softmax_regression as softmax_regression
 from limbeck.losses.features._contrast import (
-    contrastive_log_normalizer as contrastive_log_normalizer,
+    contrastive_log_normaliser as contrastive_log_normaliser,
 )
 from limbeck.losses.features._contrast import (
     contrastive_representation as contrastive_representation,
@@ -57,7 +57,7 @@ __all__ = [
     "channel_mask",
     "channel_wise",
     "class_attention",
-    "contrastive_log_normalizer",
+    "contrastive_log_normaliser",
     "contrastive_representation",
     "correlation_congruence",
     "cosine_distance",

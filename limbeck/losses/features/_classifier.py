@@ -9,13 +9,8 @@ from torch import Tensor
 
 from limbeck._errors import OptionError, ShapeError
 from limbeck._shapes import check_same_shape
-from limbeck.losses.features._common import (
-    VECTORS,
-    both,
-    check_agree,
-    check_axes,
-    products,
-)
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import VECTORS, both, check_agree, check_axes
 
 
 def softmax_regression(
@@ -56,7 +51,7 @@ def softmax_regression(
         )
     student, teacher = both(student, teacher)
     gap = student - teacher
-    logits_gap = products(gap, teacher_weight.detach().to(gap.dtype))  # (batch, classes)
+    logits_gap = scalar_products(gap, teacher_weight.detach().to(gap.dtype))  # (batch, classes)
     of_features, of_logits = gap.square().mean(dim=1), logits_gap.square().mean(dim=1)
     return features_weight * of_features + logits_weight * of_logits
 

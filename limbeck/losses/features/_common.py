@@ -1,7 +1,5 @@
 """What feature losses share: checks of shapes, precision, and the directions of vectors."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -67,30 +65,3 @@ def unit(vectors: Tensor) -> Tensor:
     vectors = vectors / largest.masked_fill(largest == 0, 1.0)
     square = vectors.square().sum(dim=-1, keepdim=True)
     return vectors * square.masked_fill(square == 0, 1.0).rsqrt().masked_fill(square == 0, 0.0)
-
-
-def products(left: Tensor, right: Tensor) -> Tensor:
-    """Scalar products, `(..., m, features)` and `(..., n, features)` to `(..., m, n)`.
-
-    In the precision of the two, under autocast too, and so is their gradient.
-    """
-    found: Tensor = _Products.apply(left, right)  # type: ignore[no-untyped-call]
-    return found
-
-
-class _Products(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(left, right)
-        with torch.autocast(left.device.type, enabled=False):
-            return left @ right.mT
-
-    @staticmethod
-    def backward(ctx: Any, of_products: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        left, right = ctx.saved_tensors
-        for_left, for_right = ctx.needs_input_grad
-        with torch.autocast(left.device.type, enabled=False):
-            return (
-                of_products @ right if for_left else None,
-                of_products.mT @ left if for_right else None,
-            )

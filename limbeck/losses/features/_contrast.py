@@ -8,7 +8,8 @@ from torch import Tensor
 
 from limbeck._errors import OptionError, ShapeError
 from limbeck._shapes import check_positive, check_same_shape
-from limbeck.losses.features._common import VECTORS, both, check_axes, products, unit
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import VECTORS, both, check_axes, unit
 
 
 def contrastive_representation(
@@ -16,7 +17,7 @@ def contrastive_representation(
     teacher: Tensor,
     negatives: Tensor,
     *,
-    log_normalizer: float | Tensor,
+    log_normaliser: float | Tensor,
     num_memory: int,
     temperature: float = 0.07,
 ) -> Tensor:
@@ -36,7 +37,7 @@ def contrastive_representation(
         teacher: $t$, of the same samples, of the same shape. No gradient flows into it.
         negatives: $n_k$, the teacher's embeddings of other samples, shape `(batch, negatives,
             features)`. No gradient flows into them.
-        log_normalizer: $\log Z$, once set, as from `contrastive_log_normalizer`, then kept.
+        log_normaliser: $\log Z$, once set, as from `contrastive_log_normaliser`, then kept.
         num_memory: $N$, 1 or more: how many samples the negatives are drawn from.
         temperature: $\tau > 0$. Near 0 only the most alike negatives count; as it grows all count
             alike. It softens no answers, so that its square is no factor here.
@@ -53,11 +54,11 @@ def contrastive_representation(
     if not negatives.shape[1]:
         raise ShapeError(f"there must be negatives: negatives {tuple(negatives.shape)}.")
     # log(c Z), for log(h / c) is a similarity less it
-    log_constant = math.log(negatives.shape[1] / num_memory) + log_normalizer
+    log_constant = math.log(negatives.shape[1] / num_memory) + log_normaliser
     return F.softplus(log_constant - positive) + F.softplus(other - log_constant).sum(dim=1)
 
 
-def contrastive_log_normalizer(
+def contrastive_log_normaliser(
     student: Tensor,
     teacher: Tensor,
     negatives: Tensor,
@@ -115,6 +116,6 @@ def _log_similarities(
     positive = (anchor * unit(teacher)).sum(dim=1)
     # Directions of the negatives would be a second copy of them, the largest tensor here.
     length = torch.linalg.vector_norm(others, dim=2)  # (batch, negatives)
-    other = products(anchor[:, None], others.to(anchor.dtype))[:, 0]
+    other = scalar_products(anchor[:, None], others.to(anchor.dtype))[:, 0]
     other = other / length.masked_fill(length == 0, 1.0)
     return positive / temperature, other / temperature

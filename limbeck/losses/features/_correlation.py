@@ -6,14 +6,8 @@ from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck._shapes import check_positive
-from limbeck.losses.features._common import (
-    VECTORS,
-    both,
-    check_agree,
-    check_axes,
-    products,
-    unit,
-)
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import VECTORS, both, check_agree, check_axes, unit
 
 
 def correlation_congruence(
@@ -56,7 +50,7 @@ def correlation_congruence(
 def _correlation(rows: Tensor, sharpness: float, order: int) -> Tensor:
     """`(batch, batch)`, without the constant term, which both sides have."""
     directions = unit(rows)
-    cosine = products(directions, directions)
+    cosine = scalar_products(directions, directions)
     terms = [
         (2 * sharpness) ** power / math.factorial(power) * cosine**power
         for power in range(1, order + 1)

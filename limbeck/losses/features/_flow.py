@@ -6,7 +6,8 @@ https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_p
 from torch import Tensor
 
 from limbeck._errors import ShapeError
-from limbeck.losses.features._common import MAPS, POOL, both, check_agree, check_axes, products
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import MAPS, POOL, both, check_agree, check_axes
 
 
 def flow_of_solution(
@@ -52,4 +53,4 @@ def flow_of_solution(
 
 def _flow(first: Tensor, second: Tensor) -> Tensor:
     """`(batch, channels of the first, channels of the second)`."""
-    return products(first.flatten(2), second.flatten(2)) / first.shape[2:].numel()
+    return scalar_products(first.flatten(2), second.flatten(2)) / first.shape[2:].numel()

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from limbeck.losses.features._common import both, check_agree, check_batch, products, unit
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import both, check_agree, check_batch, unit
 
 
 def linear_cka_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -37,4 +38,4 @@ def _centred(features: Tensor) -> Tensor:
     """The similarity matrix of centred rows, `(batch × batch,)`."""
     flat = features.flatten(1)
     flat = flat - flat.mean(dim=0)
-    return products(flat, flat).flatten()
+    return scalar_products(flat, flat).flatten()

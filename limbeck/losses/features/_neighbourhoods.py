@@ -2,15 +2,9 @@
 
 from torch import Tensor
 
+from limbeck.losses._products import scalar_products
 from limbeck.losses._soft_targets import relative_entropy
-from limbeck.losses.features._common import (
-    VECTORS,
-    both,
-    check_agree,
-    check_axes,
-    products,
-    unit,
-)
+from limbeck.losses.features._common import VECTORS, both, check_agree, check_axes, unit
 
 SMALLEST = 1e-7
 """Added to each affinity, so that none is 0 and every logarithm finite."""
@@ -47,5 +41,5 @@ def _log_neighbourhood(rows: Tensor) -> Tensor:
     """`(batch, batch)`, logarithms of distributions."""
     directions = unit(rows)
     # Rounding makes a cosine a little less than -1.
-    affinity = ((products(directions, directions) + 1) / 2).clamp_min(0.0) + SMALLEST
+    affinity = ((scalar_products(directions, directions) + 1) / 2).clamp_min(0.0) + SMALLEST
     return affinity.log() - affinity.sum(dim=1, keepdim=True).log()

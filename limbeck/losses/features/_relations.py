@@ -4,14 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.losses.features._common import (
-    VECTORS,
-    both,
-    check_agree,
-    check_axes,
-    products,
-    unit,
-)
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import VECTORS, both, check_agree, check_axes, unit
 
 
 def relational_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -79,4 +73,4 @@ def _distances(rows: Tensor) -> Tensor:
 def _angles(rows: Tensor) -> Tensor:
     """Cosines at the first row of the way to the second and to the third, `(batch,) * 3`."""
     ways = unit(rows - rows[:, None])  # (batch, batch, features)
-    return products(ways, ways)
+    return scalar_products(ways, ways)

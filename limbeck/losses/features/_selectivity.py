@@ -2,15 +2,8 @@
 
 from torch import Tensor
 
-from limbeck.losses.features._common import (
-    MAPS,
-    POOL,
-    both,
-    check_agree,
-    check_axes,
-    products,
-    unit,
-)
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import MAPS, POOL, both, check_agree, check_axes, unit
 
 
 def neuron_selectivity(student: Tensor, teacher: Tensor) -> Tensor:
@@ -40,4 +33,4 @@ def neuron_selectivity(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _kernel(left: Tensor, right: Tensor) -> Tensor:
     """The kernel's mean over pairs of channels, `(batch,)`."""
-    return products(left, right).square().mean(dim=(1, 2))
+    return scalar_products(left, right).square().mean(dim=(1, 2))

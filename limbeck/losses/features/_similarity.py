@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from limbeck.losses.features._common import both, check_agree, check_batch, products, unit
+from limbeck.losses._products import scalar_products
+from limbeck.losses.features._common import both, check_agree, check_batch, unit
 
 
 def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
@@ -31,4 +32,4 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
 def _similarity(features: Tensor) -> Tensor:
     """`(batch, batch)`, each row of length 1."""
     flat = features.flatten(1)
-    return unit(products(flat, flat))
+    return unit(scalar_products(flat, flat))

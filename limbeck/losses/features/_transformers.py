@@ -11,8 +11,9 @@ from torch import Tensor
 
 from limbeck._errors import ShapeError
 from limbeck._shapes import check_same_shape
+from limbeck.losses._products import scalar_products
 from limbeck.losses._soft_targets import relative_entropy
-from limbeck.losses.features._common import both, check_agree, check_axes, products
+from limbeck.losses.features._common import both, check_agree, check_axes
 
 HEADS = "batch, heads, tokens, width"
 
@@ -127,7 +128,7 @@ def attention_scores(student: Tensor, teacher: Tensor, *, lowest: float = -100.0
 
 def _scores(queries: Tensor, keys: Tensor) -> Tensor:
     """`(batch, heads, tokens, tokens)`."""
-    return products(queries, keys) / math.sqrt(queries.shape[3])
+    return scalar_products(queries, keys) / math.sqrt(queries.shape[3])
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

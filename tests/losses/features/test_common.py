@@ -1,6 +1,6 @@
 import torch
 
-from limbeck.losses.features._common import both, products, unit
+from limbeck.losses.features._common import both, unit
 
 
 def test_unit_vectors_have_length_1_and_zeros_stay_zeros():
@@ -13,15 +13,6 @@ def test_the_gradient_of_a_unit_vector_is_across_it_and_none_at_zeros():
     vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
     unit(vectors)[:, 0].sum().backward()
     torch.testing.assert_close(vectors.grad, torch.tensor([[0.128, -0.096], [0.0, 0.0]]))
-
-
-def test_products_have_the_gradients_of_a_product():
-    left = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    right = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(products(left, right), left @ right.mT)
-    assert torch.autograd.gradcheck(products, (left, right))
-    assert torch.autograd.gradcheck(products, (left, right.detach()))
-    assert torch.autograd.gradgradcheck(products, (left, right))
 
 
 def test_both_are_of_the_better_precision_and_the_teacher_without_gradient():
