@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.doctor._findings import Findings
-from limbeck.doctor._prove import Distance, prove
 from limbeck.methods import Objective, Term
+from limbeck.proofs import Distance, prove_rows
 from limbeck.signals import Batch, Dense, Head, Rows, Sparse
 
 
@@ -36,7 +36,7 @@ def look_at_proofs(
         head, rows = by_name[term.head], taught[term.head]
         for name, make_rows, dense in _kinds(term, head, rows):
             loss = _distance(term, make_rows, batch)
-            for fact in prove(loss, size=head.size, space=head.space, dense=dense):
+            for fact in prove_rows(loss, size=head.size, space=head.space, dense=dense):
                 answer = "yes" if fact.holds else "NO"
                 table.append([name, fact.name, f"{fact.measured:.2g}", f"{fact.bound:g}", answer])
                 if not fact.holds:

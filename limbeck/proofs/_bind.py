@@ -1,0 +1,328 @@
+"""From what a user writes to a loss that can be asked: a function, a module, or what makes one."""
+
+import copy
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck._errors import LimbeckError, LossError, OptionError, did_you_mean
+from limbeck._lookup import first_line
+from limbeck.proofs._case import Case, random_case
+from limbeck.proofs._roles import Roles, find_roles, known_options, required, temperature_name
+
+DEFAULT_TEMPERATURE = 4.0
+"""Given to a loss that must have one and is not told which."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A user's loss, and how it is called."""
+
+    ask: Callable[[Case], Tensor]
+    call: str
+    """As it is written: "kd(student, teacher, temperature=4.0)"."""
+    definition: str
+    """Lines of Python that define `loss`."""
+    dtype: torch.dtype
+    """The precision it is asked in: float64 unless it does not take that."""
+    output: torch.dtype
+    """The precision it answers in."""
+    by_row: bool
+    """Whether it gives one value per row, or one for all."""
+    doubtful: bool
+    """Whether the order of student and teacher is a guess."""
+    takes_teacher: bool
+    takes_labels: bool
+    temperature: float | None
+    """Which it has; None where it cannot be set."""
+
+
+def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: bool | None) -> Bound:
+    """Find out how a loss is called, and call it once.
+
+    Args:
+        loss: A function, module, class, or function that makes one of them.
+        name: For messages, and for code: "module:function" can be imported.
+        options: By keyword, for the maker, the call, or both.
+        teacher_first: The order of the two sides; None to tell it from their names.
+
+    Raises:
+        OptionError: An option does not exist, or is missing.
+        LossError: The loss raises, or does not return numbers.
+    """
+    made = _Made(loss, name, options)
+    first: LossError | None = None
+    for optional_labels in (False, True):
+        roles = find_roles(
+            made.signature,
+            made.call_options,
+            teacher_first=teacher_first,
+            optional_labels=optional_labels,
+        )
+        asked = _Asked(made, roles, name)
+        for dtype in (torch.float64, torch.float32):
+            case = random_case(4, 5, dtype=dtype)
+            try:
+                output = asked(case)
+            except LossError as error:
+                first = first or error
+                continue
+            _check_output(output, case, name)
+            return Bound(
+                ask=asked,
+                call=asked.written("student", "teacher", "labels"),
+                definition=asked.definition(),
+                dtype=dtype,
+                output=output.dtype,
+                by_row=output.dim() > 0,
+                doubtful=roles.doubtful and "teacher" in roles.names,
+                takes_teacher="teacher" in roles.names,
+                takes_labels="labels" in roles.names,
+                temperature=made.temperature(roles),
+            )
+    assert first is not None, "it was asked, and did not answer"
+    raise first
+
+
+class _Made:
+    """A loss after the call that makes it, where there is one; made again for a temperature."""
+
+    def __init__(self, loss: Any, name: str, options: Mapping[str, Any]) -> None:
+        self.name, self.loss, self.options = name, loss, dict(options)
+        self.makes = isinstance(loss, type) or (
+            not isinstance(loss, nn.Module) and len(_sides(loss, options)) < 1
+        )
+        self.maker_options = self._renamed(loss) if self.makes else {}
+        if self.makes:
+            known, anything = known_options(loss)
+            self.maker_options = {
+                key: value for key, value in self.maker_options.items() if anything or key in known
+            }
+            missing = required(loss, self.maker_options)
+            if missing:
+                raise OptionError(
+                    f"{name} needs the option {missing[0]}. Give --set {missing[0]}=VALUE."
+                )
+        self.function = self.make({})
+        self.signature = _called(self.function)
+        self.call_options = self._renamed(self.signature)
+        used = set(self.maker_options)
+        known, anything = known_options(self.signature)
+        maker_known = known_options(loss)[0] if self.makes else []
+        for key in list(self.call_options):
+            if key in used and key not in known:
+                del self.call_options[key]
+            elif key not in known and not anything:
+                everything = [*maker_known, *known]
+                raise OptionError(
+                    f"{name} has no option {key!r}.{did_you_mean(key, everything)} It takes "
+                    f"{', '.join(everything) or 'none'}."
+                )
+        self.maker_temperature = temperature_name(loss) if self.makes else None
+
+    def make(self, changed: Mapping[str, Any]) -> Any:
+        """The loss itself, with some options changed."""
+        if not self.makes:
+            if isinstance(self.loss, nn.Module):
+                return copy.deepcopy(self.loss)
+            return self.loss
+        with _guarded(self.name, "its options"):
+            made = self.loss(**{**self.maker_options, **changed})
+        if not callable(made) and not callable(getattr(made, "compute_loss", None)):
+            raise LossError(
+                f"{self.name} must be a loss, or make one, got {type(made).__name__}. Name a "
+                "function of (student_logits, teacher_logits)."
+            )
+        return made
+
+    def at(self, temperature: float | None, dtype: torch.dtype) -> Any:
+        """What is called, at a temperature."""
+        changed = temperature is not None and self.maker_temperature is not None
+        function = self.make({self.maker_temperature or "": temperature}) if changed else self.function
+        return _called(function.to(dtype) if isinstance(function, nn.Module) else function)
+
+    def temperature(self, roles: Roles) -> float | None:
+        """What it is now, where it can be set."""
+        name = roles.names.get("temperature")
+        options, function = (
+            (self.call_options, self.signature)
+            if name is not None
+            else (self.maker_options, self.loss)
+        )
+        name = name or self.maker_temperature
+        if name is None:
+            return None
+        if name in options:
+            return float(options[name])
+        default = inspect.signature(function).parameters[name].default
+        return DEFAULT_TEMPERATURE if default is inspect.Parameter.empty else float(default)
+
+    def _renamed(self, function: Any) -> dict[str, Any]:
+        """The options, of which `temperature` may be called otherwise there."""
+        found = dict(self.options)
+        own = temperature_name(function)
+        if "temperature" in found and own is not None and own != "temperature":
+            found[own] = found.pop("temperature")
+        return found
+
+
+class _Asked:
+    """A made loss as a function of a case."""
+
+    def __init__(self, made: _Made, roles: Roles, name: str) -> None:
+        if roles.unknown:
+            raise OptionError(
+                f"{name} needs {', '.join(roles.unknown)}. Give --set {roles.unknown[0]}=VALUE, or "
+                "wrap it in a function of (student_logits, teacher_logits)."
+            )
+        if "student" not in roles.names or not {"teacher", "labels"} & roles.names.keys():
+            raise LossError(
+                f"{name} must take student_logits and teacher_logits, got "
+                f"({', '.join(roles.order)}). Wrap it in a function that does."
+            )
+        self.made, self.roles, self.name = made, roles, name
+
+    def __call__(self, case: Case) -> Tensor:
+        function = self.made.at(case.temperature, case.student.dtype)
+        values: dict[str, Any] = {
+            "student": case.student,
+            "teacher": case.teacher,
+            "labels": case.labels.clone(),
+            "mask": torch.ones(len(case), dtype=torch.bool),
+            "temperature": self._temperature(case),
+        }
+        places, keywords = self._arguments(values)
+        given = ", ".join(
+            f"{self.roles.names[role]} {tuple(values[role].shape)}"
+            for role in ("student", "teacher", "labels", "mask")
+            if role in self.roles.names
+        )
+        torch.default_generator.manual_seed(0)  # so that chance is the same each time
+        with _guarded(self.name, f"{given}, {str(case.student.dtype).removeprefix('torch.')}"):
+            output = function(*places, **keywords)
+        if not isinstance(output, Tensor):
+            raise LossError(
+                f"{self.name} must return a tensor, got {type(output).__name__}. Return the loss "
+                "alone: one value for each row, or one for all."
+            )
+        return output
+
+    def _temperature(self, case: Case) -> float | None:
+        return self.made.temperature(self.roles) if case.temperature is None else case.temperature
+
+    def _arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The values of all roles, by place, and by name where there is none; and the options."""
+        by_name = {name: values[role] for role, name in self.roles.names.items()}
+        temperature = self.roles.names.get("temperature")
+        places = [
+            by_name[name]
+            for name in self.roles.order
+            if name not in self.roles.keyword_only and name != temperature
+        ]
+        keywords = {
+            name: by_name[name] for name in self.roles.order if name in self.roles.keyword_only
+        }
+        if temperature is not None:
+            keywords[temperature] = by_name[temperature]
+        return places, {**self.made.call_options, **keywords}
+
+    def written(self, student: str, teacher: str, labels: str, temperature: str = "") -> str:
+        """The call as Python."""
+        short = self.name.rpartition(":")[2]
+        values = {
+            "student": student,
+            "teacher": teacher,
+            "labels": labels,
+            "mask": "torch.ones(len(student), dtype=torch.bool)",
+            "temperature": temperature or repr(self.made.temperature(self.roles)),
+        }
+        places, keywords = self._arguments(values)
+        options = [
+            f"{key}={value if key in self.roles.names.values() else repr(value)}"
+            for key, value in keywords.items()
+        ]
+        maker = self._made_as(short, temperature)
+        return f"{maker}({', '.join([*places, *options])})"
+
+    def _made_as(self, short: str, temperature: str) -> str:
+        if not self.made.makes:
+            return short
+        options = {key: repr(value) for key, value in self.made.maker_options.items()}
+        if temperature and self.made.maker_temperature is not None:
+            options[self.made.maker_temperature] = temperature
+        made = f"{short}({', '.join(f'{key}={value}' for key, value in options.items())})"
+        return made if callable(self.made.function) else f"{made}.compute_loss"
+
+    def definition(self) -> str:
+        """Lines that import it and define `loss`."""
+        module, colon, short = self.name.rpartition(":")
+        first = (
+            f"from {module} import {short}" if colon else f"# {short} is the loss that was proved"
+        )
+        names = ["student", "teacher"]
+        temperature = self.made.temperature(self.roles)
+        if "labels" in self.roles.names:
+            names.append("labels=labels")
+        if temperature is not None:
+            names.append(f"temperature={temperature!r}")
+        changed = "temperature" if temperature is not None else ""
+        body = self.written("student", "teacher", "labels", changed)
+        return f"{first}\n\ndef loss({', '.join(names)}):\n    return {body}\n"
+
+
+def _sides(loss: Any, options: Mapping[str, Any]) -> list[str]:
+    """Parameters of a function that must be given: none of a function that makes a loss."""
+    try:
+        return required(loss, options)
+    except TypeError:
+        return ["student", "teacher"]
+
+
+def _called(function: Any) -> Any:
+    """What has the signature: a module's `forward`, and Keras's `compute_loss`."""
+    if isinstance(function, nn.Module):
+        return function.forward
+    return function if callable(function) else function.compute_loss
+
+
+def _check_output(output: Tensor, case: Case, name: str) -> None:
+    if tuple(output.shape) not in ((), (len(case),), (1,)):
+        raise LossError(
+            f"{name} must return one value for each row, {(len(case),)}, or one for all, (), got "
+            f"{tuple(output.shape)} for logits of {tuple(case.student.shape)}. Sum over classes."
+        )
+
+
+@contextmanager
+def _guarded(name: str, given: str) -> Iterator[None]:
+    """What the user's code raises, as an error of ours that says where and with what."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except LimbeckError as failure:
+        raise LossError(f"{name} was given {given}: {failure}") from failure
+    except Exception as failure:
+        raise LossError(
+            f"{name} raised {type(failure).__name__}{_place(failure)}: {first_line(failure)}. It "
+            f"was given {given}. Mend it, or say how it is called: --set, --teacher-first."
+        ) from failure
+
+
+def _place(failure: BaseException) -> str:
+    """The last line of code outside of installed packages."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(failure.__traceback__)
+        if "site-packages" not in frame.filename
+        and Path(frame.filename).parent != Path(__file__).parent
+    ]
+    return f" at {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
