@@ -30,7 +30,7 @@ class Bound:
     call: str
     """As it is written: "kd(student, teacher, temperature=4.0)"."""
     definition: str
-    """Lines of Python that define `loss`."""
+    """Lines of Python that define `loss(student, teacher)`; labels are a variable beside it."""
     dtype: torch.dtype
     """The precision it is asked in: float64 unless it does not take that."""
     output: torch.dtype
@@ -41,6 +41,9 @@ class Bound:
     """Whether the order of student and teacher is a guess."""
     takes_teacher: bool
     takes_labels: bool
+    """Whether they are given; `prove` sets it to whether they pull."""
+    written_with_labels: bool
+    """Whether the definition has them."""
     temperature: float | None
     """Which it has; None where it cannot be set."""
 
@@ -86,6 +89,7 @@ def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: boo
                 doubtful=roles.doubtful and "teacher" in roles.names,
                 takes_teacher="teacher" in roles.names,
                 takes_labels="labels" in roles.names,
+                written_with_labels="labels" in roles.names,
                 temperature=made.temperature(roles),
             )
     assert first is not None, "it was asked, and did not answer"
@@ -146,7 +150,9 @@ class _Made:
     def at(self, temperature: float | None, dtype: torch.dtype) -> Any:
         """What is called, at a temperature."""
         changed = temperature is not None and self.maker_temperature is not None
-        function = self.make({self.maker_temperature or "": temperature}) if changed else self.function
+        function = (
+            self.make({self.maker_temperature or "": temperature}) if changed else self.function
+        )
         return _called(function.to(dtype) if isinstance(function, nn.Module) else function)
 
     def temperature(self, roles: Roles) -> float | None:
@@ -264,18 +270,14 @@ class _Asked:
     def definition(self) -> str:
         """Lines that import it and define `loss`."""
         module, colon, short = self.name.rpartition(":")
-        first = (
-            f"from {module} import {short}" if colon else f"# {short} is the loss that was proved"
-        )
+        first = f"from {module} import {short}" if colon else f"# {short} is your loss"
         names = ["student", "teacher"]
         temperature = self.made.temperature(self.roles)
-        if "labels" in self.roles.names:
-            names.append("labels=labels")
         if temperature is not None:
             names.append(f"temperature={temperature!r}")
         changed = "temperature" if temperature is not None else ""
         body = self.written("student", "teacher", "labels", changed)
-        return f"{first}\n\ndef loss({', '.join(names)}):\n    return {body}\n"
+        return f"import torch\n{first}\n\ndef loss({', '.join(names)}):\n    return {body}"
 
 
 def _sides(loss: Any, options: Mapping[str, Any]) -> list[str]:

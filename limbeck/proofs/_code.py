@@ -1,4 +1,4 @@
-"""A counterexample as Python that runs: paste it, and see."""
+"""A counterexample as Python that runs: paste it below the loss's definition, and see."""
 
 from torch import Tensor
 
@@ -6,24 +6,21 @@ from limbeck.proofs._case import Case
 from limbeck.proofs._probe import Measured
 
 
-def as_code(definition: str, case: Case, measured: Measured) -> str:
-    """Lines that make the case, call the loss, and print what was measured.
+def as_code(case: Case, measured: Measured, *, labels: bool) -> str:
+    """Lines that make the case, call `loss`, and print what was measured.
 
     Args:
-        definition: Lines that define `loss`, of student, teacher and, if it takes them, labels.
         case: The rows.
         measured: What to show of them.
+        labels: Whether the loss takes labels.
     """
     if not measured.steps:
         return ""
     *before, last = measured.steps
     lines = [
-        "import torch",
-        "",
         f"student = {_tensor(case.student)}",
         f"teacher = {_tensor(case.teacher)}",
-        *([f"labels = torch.tensor({case.labels.tolist()})"] if "labels" in definition else []),
-        definition,
+        *([f"labels = torch.tensor({case.labels.tolist()})"] if labels else []),
         *before,
         f"{last}  # {measured.got}; expected {measured.expected}" if measured.expected else last,
     ]

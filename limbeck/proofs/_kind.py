@@ -62,8 +62,7 @@ KNOWN: dict[str, Known] = {
 SENTENCES = {
     "squared": "a squared error of the logits, or numbers, themselves",
     "forward": "the forward KL divergence, KL(teacher || student): Hinton's soft targets",
-    "reverse": "the reverse KL divergence, KL(student || teacher): it keeps to one of the "
-    "teacher's modes. If soft targets were meant, its arguments are swapped",
+    "reverse": "the reverse KL divergence, KL(student || teacher)",
     "jensen-shannon": "the Jensen-Shannon divergence, between the forward and the reverse KL",
     "binary": "a KL divergence of yes or no for each class",
     "probabilities": "a squared error of the probabilities",
@@ -103,7 +102,7 @@ def temperature_of(kind: Kind) -> Check:
             f"T² KL: T² is missing"
         )
         if math.isclose(weight * temperature, 1.0, rel_tol=0.01):
-            why = f"It softens by T = {exact} and multiplies by T once: T² is meant"
+            why = f"It softens by T = {exact} and multiplies by T once, where T² is meant"
         elif not math.isclose(weight * temperature**2, 1.0, rel_tol=0.01):
             why += f", beside a weight of {weight * temperature**2:.3g}"
         wanted = _gradient(kind.name, case, temperature)

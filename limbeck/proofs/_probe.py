@@ -52,15 +52,21 @@ class Probe:
         given = replace(case, student=case.student.clone(), teacher=teacher.clone())
         return _into(teacher, self.ask(given), len(case))
 
-    def pull(self, case: Case) -> Tensor:
+    def pull(self, case: Case, *, padding: float | None = None) -> Tensor:
         """What of the student's gradient is the teacher's doing, `(rows, classes)`.
 
         Where there are labels it is the difference to the gradient under another teacher, of which
-        everything is gone that labels add.
+        everything is gone that labels add. With `padding`, classes of that logit are added before
+        and left out after.
         """
         if not (self.takes_labels and self.takes_teacher):
+            return self._beside(case, padding)
+        return self._beside(case, padding) - self._beside(case.of_another_teacher(), padding)
+
+    def _beside(self, case: Case, padding: float | None) -> Tensor:
+        if padding is None:
             return self.gradient(case)
-        return self.gradient(case) - self.gradient(case.of_another_teacher())
+        return self.gradient(case.padded(padding))[:, : case.student.shape[-1]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ class Property:
     of_its_kind: bool = False
     """Whether a loss of this kind need not have it: what is said then is no fault."""
     counterexample: str = ""
-    """Code that shows it, of the smallest case in which it does not hold."""
+    """Code below the proof's definition that shows it, in the smallest case where it does not."""
 
     @property
     def holds(self) -> bool:

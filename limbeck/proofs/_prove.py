@@ -38,7 +38,9 @@ class Proof:
     kind: str
     """What it is, in one sentence."""
     notes: tuple[str, ...]
-    """What to know of how it was called."""
+    """What to know beside its properties."""
+    definition: str
+    """Lines of Python that define `loss`, for the counterexamples to stand below."""
     properties: tuple[Property, ...]
 
     @property
@@ -127,7 +129,7 @@ class _Examination:
 
     def proof(self, notes: list[str]) -> Proof:
         """Everything, in the order in which it is read."""
-        if self.add(_steadiness.AGAIN, [self.reference]).holds:
+        if self.add(_steadiness.AGAIN, self.cases).holds:
             self.kind = find_kind(self.probe, self.space)
             # Told from many rows: of two, anything may look alike.
             alike = _scale.BATCH.measure(self.probe, self.reference)
@@ -140,6 +142,7 @@ class _Examination:
             returns=self.returns(),
             kind=self.sentence(),
             notes=tuple(notes),
+            definition=self.bound.definition,
             properties=tuple(self.found),
         )
 
@@ -202,16 +205,16 @@ class _Examination:
         if wanted is None or (self.expect is None and self.kind is None):
             return
         name = self.kind.name if self.kind is not None else None
-        whose = "was expected" if self.expect else "its name says"
+        whose = "was expected" if self.expect else "is what its name says"
         is_ = SENTENCES[name] if name else "none of the losses that are known by their gradient"
         self.found.append(
             Property(
                 name=f"is the {wanted} KL",
                 measured=0.0 if name == wanted else 1.0,
                 bound=0.0,
-                otherwise=f"The {wanted} KL {whose}, and it is {is_}. F.kl_div takes the student's "
-                "log-probabilities first and the teacher's probabilities second for the forward "
-                "one.",
+                otherwise=f"The {wanted} KL {whose}, and this is {is_}. For the "
+                "forward one F.kl_div takes the student's log-probabilities first and the "
+                "teacher's probabilities second.",
             )
         )
 
@@ -289,7 +292,7 @@ class _Examination:
         if not fact.holds and kind and measured.got != "an error":
             fact = replace(fact, of_its_kind=True, otherwise=kind)
         elif not fact.holds:
-            code = as_code(self.bound.definition, case, measured)
+            code = as_code(case, measured, labels=self.bound.written_with_labels)
             fact = replace(fact, counterexample=code)
         self.found.append(fact)
         return fact
@@ -322,7 +325,12 @@ class _Examination:
         return f"{part} {words}{at}{times}."
 
     def untold(self) -> list[str]:
-        """What could not be looked at."""
+        """What its properties do not say."""
+        if self.kind is not None and self.kind.name == "reverse" and not _direction_in(self.name):
+            return [
+                "The reverse KL keeps to what the teacher would, and need not cover all of it. If "
+                "Hinton's soft targets were meant, its arguments are swapped."
+            ]
         if self.bound.takes_teacher and self.bound.temperature is None and self.kind is None:
             return [
                 "Whether T² is right cannot be told: its temperature cannot be set, and its "

@@ -16,7 +16,7 @@ _NAMES: dict[Role, str] = {
     "mask": r"mask",
     "teacher": r"teacher|(^|_)t$|^t_|^y_true$|^tea(_|$)",
     "student": r"student|(^|_)s$|^s_|^(y_)?pred|^stu(_|$)|^outputs?$|^logits?$",
-    "labels": r"label|^y$|^gt$|ground_truth|hard_target",
+    "labels": r"label|^y$|^gt$|ground_truth|hard_target|^tokens?(_ids)?$",
 }
 """By which a parameter's name says what it is; in lower case but for T, which is a temperature."""
 _SURE = r"(?i)student|teacher|(^|_)[st]$|^[st]_|^y_(pred|true)$|^stu(_|$)|^tea(_|$)"
@@ -66,9 +66,9 @@ def find_roles(
     names: dict[Role, str] = {}
     for part in [*needed, *parameters]:
         role = _role(part.name)
-        if role == "temperature" and part.default is None and part.name not in given:
+        if role is None or role in names:
             continue
-        if role is not None and role not in names and (part in needed or role == "temperature"):
+        if part in needed if role != "temperature" else _may_be_set(part, given):
             names[role] = part.name
     sides = [
         part.name
@@ -106,7 +106,11 @@ def known_options(function: Callable[..., Any]) -> tuple[list[str], bool]:
 
 def temperature_name(function: Callable[..., Any]) -> str | None:
     """The parameter that is a temperature, if there is one."""
-    names = [name for name in known_options(function)[0] if _role(name) == "temperature"]
+    names = [
+        part.name
+        for part in _parameters(function)
+        if _role(part.name) == "temperature" and _may_be_set(part, {})
+    ]
     return names[0] if names else None
 
 
@@ -125,6 +129,12 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     named = [part for part in found if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
     anything = any(part.kind is part.VAR_POSITIONAL for part in found)
     return two if anything and not named else named
+
+
+def _may_be_set(part: inspect.Parameter, given: Mapping[str, Any]) -> bool:
+    """Whether it takes a number: a tuple of temperatures is no temperature."""
+    value = given.get(part.name, part.default)
+    return value is part.empty or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _role(name: str) -> Role | None:

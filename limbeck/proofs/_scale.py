@@ -41,16 +41,17 @@ def _padded(probe: Probe, case: Case, number: float) -> Measured:
         largest(padded_gradient[:, classes:]) / probe.gradient_size,
     )
     why = ""
-    ratio, apart = compared(probe.pull(padded)[:, :classes], probe.pull(case))
+    ratio, apart = compared(probe.pull(case, padding=number), probe.pull(case))
     if off == math.inf:
         why = "Where both sides exclude a class, its value or gradient is not finite: look for "
         why += "log(softmax(...)), which is log_softmax(...)."
     elif apart < _PARALLEL and not math.isclose(ratio, 1.0, rel_tol=1e-3):
         share = classes / (classes + 2)
         means = " It is a mean over classes: take their sum." if _near(ratio, share) else ""
+        whose = "the teacher's part of its gradient" if probe.takes_labels else "its gradient"
         why = (
             f"Two classes that are impossible for both sides, beside {classes} others, multiply "
-            f"its gradient by {ratio:.4g}.{means}"
+            f"{whose} by {ratio:.4g}.{means}"
         )
     written = "-torch.inf" if number == -math.inf else f"{number:g}"
     return Measured(
@@ -69,8 +70,7 @@ def _padded(probe: Probe, case: Case, number: float) -> Measured:
 def class_share(probe: Probe, case: Case) -> float:
     """By what the classes divide the gradient: their number for a mean over them, or 1."""
     classes = case.student.shape[-1]
-    padded = probe.pull(case.padded(FINITE_PADDING))[:, :classes]
-    ratio, apart = compared(padded, probe.pull(case))
+    ratio, apart = compared(probe.pull(case, padding=FINITE_PADDING), probe.pull(case))
     return classes if apart < _PARALLEL and _near(ratio, classes / (classes + 2)) else 1.0
 
 
@@ -100,7 +100,9 @@ def _batch(probe: Probe, case: Case) -> Measured:
         why=why,
         steps=(
             "print(loss(student, teacher))",
+            *(["every = labels"] if probe.takes_labels else []),
             "for row in range(len(student)):",
+            *(["    labels = every[[row]]"] if probe.takes_labels else []),
             "    print(loss(student[[row]], teacher[[row]]))",
         ),
     )
@@ -116,11 +118,13 @@ def batch_share(probe: Probe, case: Case) -> float:
 def _temperature(probe: Probe, case: Case) -> Measured:
     """By which power of the temperature the gradient grows, once it is large."""
     sizes = [float(probe.pull(case.at(each)).norm()) for each in (WARM, 2 * WARM)]
+    if sizes == [0, 0]:
+        return Measured(off=0.0)  # of nothing there is no more to tell
     if not all(0 < size < math.inf for size in sizes):
         return Measured(off=math.inf, why=f"Its gradient at T = {WARM:g} is {sizes[0]:.4g}.")
     power = math.log2(sizes[1] / sizes[0])
-    missing = {-2: "T² is missing", -1: "it is multiplied by T once: T² is meant"}
-    means = missing.get(round(power), f"it has not the factor T², but T to the {2 + power:.2g}")
+    missing = {-2: "T² is missing", -1: "one factor T of T² is missing"}
+    means = missing.get(round(power), "it has another power of T than T² as its factor")
     towards = "loss(rows, teacher, temperature=temperature)"
     if probe.takes_labels:
         towards += " - loss(rows, teacher.roll(1, -1), temperature=temperature)"

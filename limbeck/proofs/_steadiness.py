@@ -71,7 +71,9 @@ def _order(probe: Probe, case: Case) -> Measured:
         expected=shown(wanted),
         steps=(
             f"order = {order}",
-            "print(loss(student, teacher), loss(student[order], teacher[order]))",
+            "before = loss(student, teacher)",
+            *(["labels = labels[order]"] if probe.takes_labels else []),
+            "print(before, loss(student[order], teacher[order]))",
         ),
     )
 
@@ -90,8 +92,9 @@ def _pairs(probe: Probe, case: Case) -> Measured:
 
 def _again(probe: Probe, case: Case) -> Measured:
     first, second = probe.value(case), probe.value(case)
+    same = torch.allclose(first, second, rtol=probe.tolerance, atol=0.0, equal_nan=True)
     return Measured(
-        off=largest(second - first) / max(largest(first), 1e-30) if largest(first) else 0.0,
+        off=0.0 if same else 1.0,
         got=shown(second),
         expected=shown(first),
         steps=("print(loss(student, teacher), loss(student, teacher))",),

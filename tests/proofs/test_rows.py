@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from limbeck.proofs import prove_rows
 from limbeck.losses import soft_binary_targets, soft_targets, squared_error
+from limbeck.proofs import prove_rows
 
 T = 4.0
 
