@@ -20,7 +20,7 @@ from limbeck.cli._bars import Bars
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
-COMMANDS = ("run", "doctor", "report", "recipes", "targets")
+COMMANDS = ("run", "doctor", "prove", "report", "recipes", "targets")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from limbeck._interrupt import interrupt_ends
 from limbeck.cli._common import end, options_of, out
@@ -59,17 +58,16 @@ def prove(
 def _print(proof: Any) -> None:
     out.print(f"[bold]{escape(proof.call)}[/bold]: {escape(proof.returns)}.", soft_wrap=True)
     out.print(escape(proof.kind), soft_wrap=True)
-    table = Table(box=None, pad_edge=False, show_header=False)
     for fact in proof.properties:
         if fact.holds:
-            table.add_row("[green]holds[/green]", escape(fact.name))
+            line = f"[green]holds[/green]   {escape(fact.name)}"
         elif fact.breaks:
-            table.add_row("[red]BREAKS[/red]", escape(fact.name))
+            line = f"[red]BREAKS[/red]  {escape(fact.name)}"
         else:
-            table.add_row("[cyan]note[/cyan]", f"{escape(fact.name)}: {escape(fact.otherwise)}")
-    out.print(table)
+            line = f"[cyan]note[/cyan]    {escape(f'{fact.name}: {fact.otherwise}')}"
+        out.print(line, soft_wrap=True)
     for note in proof.notes:
-        out.print(f"[cyan]note:[/cyan] {escape(note)}", soft_wrap=True)
+        out.print(f"[cyan]note[/cyan]    {escape(note)}", soft_wrap=True)
     if proof.breaks:
         out.print("\nWhat breaks, each in the smallest case, below these lines:")
         out.print(f"\n{proof.definition}", markup=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """What makes a loss a distance to the teacher: 0 at equality, above it elsewhere, one way only."""
 
 from limbeck.proofs._case import Case
-from limbeck.proofs._probe import Check, Measured, Probe, largest
+from limbeck.proofs._probe import Check, Measured, Probe, largest, shown
 
 BACKWARD = "loss(rows, teacher).sum().backward()"
 
@@ -10,7 +10,7 @@ def _zero(probe: Probe, case: Case) -> Measured:
     value = probe.value(case.at_equality())
     return Measured(
         off=largest(value) / probe.value_size,
-        got=f"{largest(value):.4g}",
+        got=shown(value),
         expected="0",
         steps=("print(loss(teacher, teacher))",),
     )
@@ -62,7 +62,11 @@ def _student_taught(probe: Probe, case: Case) -> Measured:
         off=0.0 if pull > 0 else 1.0,
         got="0, or no gradient at all",
         expected="a gradient",
-        steps=("rows = student.clone().requires_grad_()", BACKWARD, "print(rows.grad)"),
+        steps=(
+            "rows = student.clone().requires_grad_()",
+            "(loss(rows, teacher).sum() + 0 * rows.sum()).backward()",  # where none arrives, too
+            "print(rows.grad)",
+        ),
     )
 
 

@@ -78,7 +78,7 @@ CROSS_ENTROPY = {
 
 def find_kind(probe: Probe, space: Space) -> Kind | None:
     """The known loss whose gradient a loss has, up to a factor; None where there is none."""
-    case = _telling_case()
+    case = _telling_case().to(probe.dtype)
     found = probe.pull(case)
     if not bool(torch.isfinite(found).all()) or not float(found.norm()) > 0:
         return None

@@ -29,8 +29,8 @@ class Probe:
     """False for a loss towards labels alone."""
     takes_labels: bool = False
     """Whether labels pull as well: the teacher's part is measured as a difference then."""
-    has_temperature: bool = False
-    """Whether the temperature can be set."""
+    dtype: torch.dtype = torch.float64
+    """What it is asked in."""
 
     def value(self, case: Case) -> Tensor:
         """`(rows,)` or `()`, without a gradient."""

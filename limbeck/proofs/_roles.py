@@ -21,6 +21,8 @@ _NAMES: dict[Role, str] = {
 """By which a parameter's name says what it is; in lower case but for T, which is a temperature."""
 _SURE = r"(?i)student|teacher|(^|_)[st]$|^[st]_|^y_(pred|true)$|^stu(_|$)|^tea(_|$)"
 """Names that leave no doubt about the order."""
+_TARGETS = "|target|truth|class|hard"
+"""What labels may be called beside a teacher; without one it is the teacher."""
 _ORDER: tuple[Role, ...] = ("student", "teacher", "labels")
 """Of the parameters whose names say nothing."""
 
@@ -82,6 +84,8 @@ def find_roles(
         names |= dict(zip(ordered, sides, strict=False))
     rest = [name for name in sides if name not in names.values()]
     names |= dict(zip([role for role in _ORDER if role not in names], rest, strict=False))
+    if not re.search(_NAMES["labels"] + _TARGETS, names.get("labels", "label").lower()):
+        del names["labels"]
     filled = [part for part in parameters if part.name in names.values()]
     return Roles(
         names=names,

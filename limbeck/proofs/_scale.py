@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from limbeck._errors import LossError
 from limbeck.proofs._case import Case
 from limbeck.proofs._probe import Check, Measured, Probe, largest, shown
 from limbeck.signals import Space
@@ -53,7 +54,7 @@ def _padded(probe: Probe, case: Case, number: float) -> Measured:
             f"Two classes that are impossible for both sides, beside {classes} others, multiply "
             f"{whose} by {ratio:.4g}.{means}"
         )
-    written = "-torch.inf" if number == -math.inf else f"{number:g}"
+    written = "-torch.inf" if number == -math.inf else "-1e4"
     return Measured(
         off=off,
         got=f"{shown(padded_value)} with padding",
@@ -110,7 +111,10 @@ def _batch(probe: Probe, case: Case) -> Measured:
 
 def batch_share(probe: Probe, case: Case) -> float:
     """By what the batch multiplies a row's gradient, where it does so alike for all."""
-    alone = torch.cat([probe.gradient(case.rows([row])) for row in range(len(case))])
+    try:
+        alone = torch.cat([probe.gradient(case.rows([row])) for row in range(len(case))])
+    except LossError:  # which the property says
+        return 1.0
     ratio, apart = compared(probe.gradient(case), alone)
     return ratio if apart < _PARALLEL else 1.0
 
@@ -118,7 +122,7 @@ def batch_share(probe: Probe, case: Case) -> float:
 def _temperature(probe: Probe, case: Case) -> Measured:
     """By which power of the temperature the gradient grows, once it is large."""
     sizes = [float(probe.pull(case.at(each)).norm()) for each in (WARM, 2 * WARM)]
-    if sizes == [0, 0]:
+    if max(sizes) <= probe.tolerance**2 * probe.gradient_size:
         return Measured(off=0.0)  # of nothing there is no more to tell
     if not all(0 < size < math.inf for size in sizes):
         return Measured(off=math.inf, why=f"Its gradient at T = {WARM:g} is {sizes[0]:.4g}.")
