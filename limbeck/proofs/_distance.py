@@ -59,7 +59,7 @@ def _teacher_left_alone(probe: Probe, case: Case) -> Measured:
 def _student_taught(probe: Probe, case: Case) -> Measured:
     pull = largest(probe.gradient(case))
     return Measured(
-        off=0.0 if pull > 0 else 1.0,
+        off=0.0 if pull > probe.tolerance**2 else 1.0,  # else it is rounding
         got="0, or no gradient at all",
         expected="a gradient",
         steps=(

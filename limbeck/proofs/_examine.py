@@ -90,6 +90,10 @@ class Examination:
         if self.bound.takes_teacher:
             self.at_equality(bounded.holds)
             self.add(_distance.TEACHER_LEFT_ALONE, self.cases)
+            relation = "It compares classes over the whole batch, and not which row is whose."
+            self.add_if_everywhere(
+                _steadiness.PAIRS, self.several, kind=relation if self.relation else ""
+            )
         if not taught.holds:
             return  # what follows is about its gradient
         self.direction()
@@ -99,11 +103,6 @@ class Examination:
         self.add(_steadiness.FINITE, large_cases())
         self.add(_steadiness.HALF, self.cases)
         self.add(_steadiness.ORDER, self.several)
-        if self.bound.takes_teacher:
-            relation = "It compares classes over the whole batch, and not which row is whose."
-            self.add_if_everywhere(
-                _steadiness.PAIRS, self.several, kind=relation if self.relation else ""
-            )
 
     def at_equality(self, bounded: bool) -> None:
         """Zero and stationary there, or a loss that need not be."""
@@ -288,4 +287,4 @@ def _probe(bound: Bound, reference: Case) -> Probe:
 
 
 def _usable(size: float) -> float:
-    return size if 0 < size < math.inf else 1.0
+    return size if 1e-12 < size < math.inf else 1.0  # below it is rounding

@@ -122,7 +122,7 @@ def batch_share(probe: Probe, case: Case) -> float:
 def _temperature(probe: Probe, case: Case) -> Measured:
     """By which power of the temperature the gradient grows, once it is large."""
     sizes = [float(probe.pull(case.at(each)).norm()) for each in (WARM, 2 * WARM)]
-    if max(sizes) <= probe.tolerance**2 * probe.gradient_size:
+    if max(sizes) <= probe.tolerance**2:
         return Measured(off=0.0)  # of nothing there is no more to tell
     if not all(0 < size < math.inf for size in sizes):
         return Measured(off=math.inf, why=f"Its gradient at T = {WARM:g} is {sizes[0]:.4g}.")
@@ -131,18 +131,18 @@ def _temperature(probe: Probe, case: Case) -> Measured:
     means = missing.get(round(power), "it has another power of T than T² as its factor")
     towards = "loss(rows, teacher, temperature=temperature)"
     if probe.takes_labels:
-        towards += " - loss(rows, teacher.roll(1, -1), temperature=temperature)"
+        towards = f"({towards} - {towards.replace('teacher', 'teacher.roll(1, -1)')})"
     return Measured(
         off=abs(power),
-        got=f"{sizes[1] / sizes[0]:.4g} times the gradient at twice the temperature",
-        expected="about the same size",
+        got=f"{sizes[1] / sizes[0]:.4g} times as large at twice the temperature",
+        expected="about as large",
         why=f"At twice the temperature the gradient is {sizes[1] / sizes[0]:.3g} times as large: "
         f"{means}.",
         steps=(
             f"for temperature in ({WARM}, {2 * WARM}):",
             "    rows = student.clone().requires_grad_()",
-            f"    ({towards}).sum().backward()",
-            "    print(rows.grad)",
+            f"    {towards}.sum().backward()",
+            "    print(float(rows.grad.norm()))",
         ),
     )
 
