@@ -157,10 +157,10 @@ class Examination:
         """Classes, batch and temperature."""
         if self.space != "real":
             kind = ""
-            if self.kind is not None and self.kind.squared:
-                kind = "It is a mean over the classes, as usual for numbers."
-            elif scale_invariant(self.probe, self.reference):
+            if scale_invariant(self.probe, self.reference):
                 kind = "It standardises each row, and counts impossible classes in that."
+            elif compares_numbers(self.probe, self.reference):
+                kind = "It is a mean over the classes, as usual for numbers."
             if self.add(_scale.CLASSES, self.cases, kind=kind).holds:
                 kind = (
                     "Where both sides give a class -inf, as a mask does, it is not a number: give "

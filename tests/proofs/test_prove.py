@@ -311,6 +311,38 @@ def test_a_loss_is_recognised_by_its_gradient(loss, kind):
     assert kind in limbeck.prove(loss).kind
 
 
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss])
+def test_a_distance_of_numbers_may_be_a_mean_over_them(loss):
+    def towards(student, teacher):
+        return loss(student, teacher.detach())
+
+    assert limbeck.prove(towards).holds
+    told = {fact.name for fact in limbeck.prove(towards).properties if not fact.holds}
+    assert told >= {"not scaled by the classes", "unmoved by a constant in a row"}
+
+
+def test_a_standardised_loss_counts_impossible_classes():
+    def standardised(logits):
+        return (logits - logits.mean(-1, keepdim=True)) / logits.std(-1, keepdim=True)
+
+    def loss(student, teacher, temperature=2.0):
+        return forward(standardised(student), standardised(teacher), temperature)
+
+    assert limbeck.prove(loss).holds
+    assert said(loss, "not scaled by the classes").startswith("It standardises each row")
+
+
+def test_labels_beside_a_teacher_leave_the_teachers_part_to_be_told():
+    def both(logits, labels, teacher_logits, temperature=4.0):
+        soft = forward(logits, teacher_logits, temperature)
+        return 0.9 * soft + 0.1 * F.cross_entropy(logits, labels)
+
+    proof = limbeck.prove(both)
+    assert proof.holds
+    assert proof.kind.startswith("Its teacher's part is the forward KL divergence")
+    assert proof.kind.endswith("at T = 4, times 0.9.")
+
+
 def test_a_weight_is_no_missing_t_squared():
     assert limbeck.prove(lambda s, t: 0.3 * losses.soft_targets(s, t)).holds
 
