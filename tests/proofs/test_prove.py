@@ -323,7 +323,7 @@ def test_a_distance_of_numbers_may_be_a_mean_over_them(loss):
 
 def test_a_standardised_loss_counts_impossible_classes():
     def standardised(logits):
-        return (logits - logits.mean(-1, keepdim=True)) / logits.std(-1, keepdim=True)
+        return (logits - logits.mean(-1, keepdim=True)) / (1e-7 + logits.std(-1, keepdim=True))
 
     def loss(student, teacher, temperature=2.0):
         return forward(standardised(student), standardised(teacher), temperature)
