@@ -18,7 +18,7 @@ demo: .venv/core.stamp
 	$(BIN)/limbeck run digits --out runs/digits
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ not in a whole block yet, fewer than `BLOCK_ROWS`. So one kill of one process co
 import multiprocessing
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -228,7 +229,7 @@ class Trials:
         try:
             targets = TransferSet(folder)
         except TargetsError as error:
-            if "holds no whole transfer set" not in str(error):
+            if not re.search("holds no whole transfer set|there is no such folder", str(error)):
                 outcome.faults.append(str(error))
             return False
         except (LimbeckError, OSError, ValueError, LookupError) as error:

@@ -214,10 +214,11 @@ def main() -> None:
         print(own_peak(chosen.peak, rows, width))
         return
 
+    # First of all: a new process counts what its parent held at that moment as a peak of its own.
+    peaks = {name: peak_of(name, rows, width) for name in cases(rows, width)}
     found: list[dict[str, Any]] = []
     ratios: dict[str, dict[str, float]] = {}
     for group in (of_logits(rows, width), of_hidden(rows, width)):
-        peaks = {name: peak_of(name, rows, width) for name in group}
         seconds = medians({name: make() for name, make in group.items()}, chosen.rounds)
         first = next(iter(group))
         for name, values in seconds.items():

@@ -61,8 +61,8 @@ class Sizes:
     """Rows that batches are drawn from."""
     images: int | None = None
     """MNIST's that are captured; None for all."""
-    sequences: int | None = None
-    """Of 64 words, that are captured; None for all."""
+    sequences: int = 512
+    """Of 64 words, that are captured."""
 
 
 QUICK = Sizes(repetitions=3, pairs=2, tokens=512, stored=50_000, images=2048, sequences=32)

@@ -1,5 +1,5 @@
-"""Write what must not say anything else: docs/recipes.md and docs/data.md from the code, and the
-table of README.md from the committed result files.
+"""Write what must not say anything else: docs/recipes.md, docs/data.md and docs/methods.md from the
+code, and the table of README.md from the committed result files.
 
 python docs/make_pages.py
 """
@@ -88,6 +88,27 @@ Its classes are named in `student.json`. A teacher of your own gets the same inp
 
 This page is made by `docs/make_pages.py` from the sources' own descriptions.
 """
+METHODS_HEAD = """# Methods
+
+A method is how a student learns from what the teacher said: `distil.method` in a recipe, or `limbeck.distil(..., method=...)`;
+`distil.options` holds its options, and `limbeck methods NAME` prints its card. The objective is
+`hard_weight` × labels + `soft_weight` × the method's loss, whose temperature T is `distil.temperature`, or else that of the targets.
+
+```toml
+[distil]
+method = "dkd"
+options = { others_weight = 2.0 }
+hard_weight = 1.0
+```
+
+What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
+teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch
+visits the labelled ones more often instead, as a control's does; *whole batches*: rows are compared with each other, so
+micro-batches and processes change what is learned, and padding is left out first. None needs the teacher itself. `limbeck doctor`
+proves of a method's loss what it promises; on which data it helps, only a run with its control says.
+
+This page is made by `docs/make_pages.py` from the cards; [adding a method](adding-a-method.md) says how to add one.
+"""
 
 
 def recipes_page() -> str:
@@ -102,8 +123,30 @@ def recipes_page() -> str:
             parts.append(f"| `{key}` | {default(field)} | {text} |")
     parts.append(_listed("Models", MODELS, ("interface",)))
     parts.append(TRANSFORMERS)
-    parts.append(_listed("Methods", METHODS, ("heads",)))
+    parts.append("\n## Methods\n\n" + _methods_table())
     parts.append(_listed("Codecs", CODECS, ()))
+    return "\n".join(parts) + "\n"
+
+
+def _methods_table() -> str:
+    lines = ["| name | what it is | needs | options |\n|---|---|---|---|"]
+    for name, method in METHODS.items():
+        options = ", ".join(f"`{key}` = {value}" for key, value, _ in method.option_rows)
+        link = f"[`{name}`](methods.md#{name})"
+        lines.append(f"| {link} | {method.card.line} | {', '.join(method.needs)} | {options} |")
+    return "\n".join(lines)
+
+
+def methods_page() -> str:
+    parts = [METHODS_HEAD, _methods_table().replace("](methods.md#", "](#")]
+    for name, method in METHODS.items():
+        parts.append(f"\n## {name}\n\n{method.card.line}\n")
+        for what, text in method.facts.items():
+            shown = f"`{text}`" if what == "formula" else text
+            parts.append(f"- **{what}**: {shown}")
+        if method.option_rows:
+            parts.append("\n| option | default | what it is |\n|---|---|---|")
+            parts += [f"| `{key}` | {value} | {text} |" for key, value, text in method.option_rows]
     return "\n".join(parts) + "\n"
 
 
@@ -171,6 +214,7 @@ BEGIN, END = "<!-- begin: made by docs/make_pages.py -->", "<!-- end -->"
 PAGES: dict[Path, Callable[[], str]] = {
     FOLDER / "recipes.md": recipes_page,
     FOLDER / "data.md": data_page,
+    FOLDER / "methods.md": methods_page,
     ROOT / "README.md": readme,
 }
 

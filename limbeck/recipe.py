@@ -198,13 +198,15 @@ class Distil(_Section):
     """By what objective the students learn: hard_weight x labels + soft_weight x teacher."""
 
     method: str = "soft_targets"
-    """The distillation method."""
+    """The distillation method; `limbeck methods` lists them."""
+    options: dict[str, Any] = {}
+    """The method's own options; `limbeck methods NAME` shows them."""
     temperature: Positive | None = None
     """T of the loss; left out, that of the targets."""
     hard_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the supervised loss on labelled samples."""
     soft_weight: Positive = 1.0
-    """Weight of the loss towards the teacher."""
+    """Weight of the method's loss, as a rule towards the teacher."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
 

@@ -33,6 +33,23 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+LONGEST_FIRST = [
+    "test_readme.py",
+    "test_examples.py",
+    "test_two_processes.py",
+    "test_resume.py",
+    "test_mutants.py",
+    "test_ray.py",
+]
+"""Files of whole commands: begun last, one of them would keep one worker while others wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, all others in their order."""
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The real data sets: `$LIMBECK_DATA`, or `../shared/data` beside the checkout."""

@@ -17,10 +17,11 @@ from limbeck import cli
 from limbeck._errors import Interrupted
 from limbeck.cli import _common, _runs
 from limbeck.cli._bars import Bars
+from limbeck.methods import METHODS
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
-COMMANDS = ("run", "doctor", "prove", "report", "recipes", "targets")
+COMMANDS = ("run", "doctor", "prove", "report", "recipes", "methods", "targets")
 
 
 @pytest.fixture
@@ -105,6 +106,28 @@ def test_the_module_is_the_command():
         check=True,
     )
     assert done.stdout == f"limbeck {limbeck.__version__}\n"
+
+
+def test_methods_lists_every_method_with_what_it_needs(ask):
+    code, said, _ = ask("methods")
+    assert code == 0
+    words = said.split()
+    assert set(METHODS) <= set(words)
+    assert "labels" in words
+
+
+def test_methods_shows_a_card_with_options_and_their_defaults(ask):
+    code, said, _ = ask("methods", "ofa")
+    assert code == 0
+    assert "Hao et al. (2023), https://arxiv.org/abs/2310.19444" in said
+    assert "[c is the label])^exponent" in " ".join(said.split())  # not taken for markup
+    assert re.search(r"^exponent +1\.0 +1 or more", said, re.MULTILINE)
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_one(ask):
+    code, _, said = ask("methods", "dkkd")
+    assert code == 2
+    assert "no method is called 'dkkd'. Did you mean dkd?" in said
 
 
 def test_recipes_lists_every_shipped_recipe(ask):

@@ -15,7 +15,9 @@ def pages():
     return module.PAGES
 
 
-@pytest.mark.parametrize("name", ["docs/recipes.md", "docs/data.md", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/recipes.md", "docs/data.md", "docs/methods.md", "README.md"]
+)
 def test_a_page_is_what_the_code_and_the_result_files_make(name):
     path = DOCS.parent / name
     assert path.read_text(encoding="utf-8") == pages()[path](), "run `python docs/make_pages.py`"

@@ -1,6 +1,7 @@
 """Train a student on what a teacher said."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
 from limbeck.api._given import Given
 from limbeck.data import DataSet
-from limbeck.methods import objective
+from limbeck.methods import NO_OPTIONS, check_rows, find_method, objective, only_from_labels
 from limbeck.recipe import Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
@@ -30,6 +31,7 @@ def distil(
     hard_weight: float = 0.0,
     soft_weight: float = 1.0,
     method: str = "soft_targets",
+    options: Mapping[str, Any] = NO_OPTIONS,
     outputs: Outputs = "logits",
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -46,8 +48,10 @@ def distil(
         train: For how long, by what optimiser, ...
         temperature: T > 0 of the loss; that of the targets if left out.
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
-        soft_weight: Weight of the loss towards the teacher, 0 or more.
-        method: A name in `limbeck.methods.METHODS`.
+        soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more.
+        method: A name in `limbeck.methods.METHODS`. Where it needs labels, and so counts labelled
+            samples only, an epoch visits these more often instead of the others.
+        options: The method's own options.
         outputs: What the student gives: "logits" or "probabilities".
         seed: Of the order of samples and of dropout.
         checkpoint: A file to keep the state in, to go on from after a kill.
@@ -59,7 +63,8 @@ def distil(
 
     Raises:
         OptionError: An option is out of range.
-        TargetsError: The targets have no row for some of the samples, or are of other classes.
+        TargetsError: The targets have no row for some of the samples, are of other classes, or
+            name too few for the method.
         TrainingError: A loss is not finite.
     """
     sum_of_weights = hard_weight + soft_weight
@@ -71,7 +76,7 @@ def distil(
     if isinstance(targets, (str, Path)):
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
-    given = Given.of(data, heads, labels=hard_weight > 0)
+    given = Given.of(data, heads, labels=hard_weight > 0 or find_method(method).with_labels)
     targets.expect(heads=given.heads, transform=str(given.train.views))
     if train.views:
         raise OptionError(
@@ -85,8 +90,13 @@ def distil(
         temperature=temperature,
         hard_weight=hard_weight,
         soft_weight=soft_weight,
+        options=options,
     )
+    check_rows(method, targets.like, stored="the transfer set")
     aligned = targets.aligned(given.train)
+    pool = torch.arange(len(given.train))
+    if only_from_labels(terms) and given.train.labelled is not None:
+        pool = pool[given.train.labelled]
 
     def teach(batch: Batch) -> dict[str, Rows]:
         device = _device_of(batch.inputs)
@@ -96,11 +106,11 @@ def distil(
     return given.fit(
         Learner(name="student", model=student, objective=terms, outputs=outputs),
         train,
-        Order(pool=torch.arange(len(given.train)), length=len(given.train), seed=seed),
+        Order(pool=pool, length=len(given.train), seed=seed),
         teach=teach,
         views=targets.views,
         checkpoint=checkpoint,
-        taught_by=fingerprint([targets.fingerprint, method, temperature]),
+        taught_by=fingerprint([targets.fingerprint, method, temperature, dict(options)]),
         log_folder=log_folder,
         progress=progress,
     )

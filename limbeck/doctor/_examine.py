@@ -14,6 +14,7 @@ from limbeck.doctor._proofs import look_at_proofs
 from limbeck.doctor._stored import look_at_stored_rows, transfer_set_size
 from limbeck.doctor._teacher import look_at_score
 from limbeck.doctor._terms import COLUMNS, look_at_terms
+from limbeck.methods import check_rows
 from limbeck.recipe import Recipe
 from limbeck.signals import Dense, Rows
 from limbeck.tasks import Task, load_task
@@ -52,6 +53,7 @@ def _look_at_learning(
 ) -> None:
     data = task.data
     taught = _taught(recipe, data, parts, device, found)
+    check_rows(recipe.distil.method, taught, stored=f"codec {recipe.targets.codec}")
     knows = recipe.teacher.weights is not None
     if knows:
         look_at_score(parts.teacher, task, found)
@@ -59,7 +61,7 @@ def _look_at_learning(
     for lesson in parts.lessons:
         rows += look_at_terms(lesson, taught, found, teacher_knows=knows)
     found.tables.append(("Loss terms", COLUMNS, rows))
-    look_at_proofs(parts.terms, data.heads, taught, parts.batch, found)
+    look_at_proofs(parts.terms, data.heads, taught, found)
     if found.faults:
         return  # a model that does not learn cannot be timed at it
     seconds = median_seconds(lambda: parts.teacher.logits(parts.batch.inputs), device)

@@ -20,7 +20,7 @@ from limbeck.doctor._lessons import (
     one_batch,
 )
 from limbeck.doctor._splits import look_at_splits
-from limbeck.methods import Objective, objective, supervised
+from limbeck.methods import METHODS, Objective, objective_of, supervised
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
@@ -51,7 +51,7 @@ def look_at_parts(
     batch = one_batch(data.train, recipe.train.batch_size).to(device)
     found.attempt(lambda: check_combinations(recipe))
     found.attempt(lambda: _check_codec(recipe, data.heads))
-    terms = found.attempt(lambda: _objective(recipe, data.heads))
+    terms = found.attempt(lambda: objective_of(recipe, data.heads))
     found.attempt(lambda: _check_labels(data))
     teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
     answers = None if teacher is None else found.attempt(lambda: ask(teacher, batch))
@@ -60,20 +60,10 @@ def look_at_parts(
     found.tables.append(_models_table(recipe, teacher, answers, lessons))
     asked = _asked(None if answers is None else teacher, lessons)
     look_at_splits(data, asked, recipe.train.batch_size, device, found)
-    _add_notes(recipe, batch, found)
+    _add_notes(recipe, terms or (), batch, found)
     if terms is None or teacher is None or answers is None or found.faults:
         return None
     return Parts(batch=batch, teacher=teacher, answers=answers, terms=terms, lessons=lessons)
-
-
-def _objective(recipe: Recipe, heads: tuple[Head, ...]) -> Objective:
-    return objective(
-        recipe.distil.method,
-        heads,
-        temperature=recipe.distil.temperature or recipe.targets.temperature,
-        hard_weight=recipe.distil.hard_weight,
-        soft_weight=recipe.distil.soft_weight,
-    )
 
 
 def _check_labels(data: DataSet) -> None:
@@ -186,11 +176,20 @@ def _shapes(answers: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{name} {shape_of(rows)}" for name, rows in answers.items())
 
 
-def _add_notes(recipe: Recipe, batch: Batch, found: Findings) -> None:
+def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) -> None:
+    name = recipe.distil.method
     if batch.labelled is not None:
         found.notes.append(
             f"Of the {len(batch)} samples in the batch, {int(batch.labelled.sum())} show their "
             "label."
+        )
+        if any(term.with_labels and term.name.startswith("soft") for term in terms):
+            found.notes.append(f"The others teach nothing by method {name}, which needs labels.")
+    if terms and METHODS[name].whole_batch and recipe.train.accumulate > 1:
+        found.warnings.append(
+            f"method {name} compares the rows of a batch with each other, and train.accumulate = "
+            f"{recipe.train.accumulate} leaves it the rows of a part of it. With accumulate = 1 "
+            "it is the method of the paper."
         )
     if recipe.teacher.weights is None:
         found.notes.append(

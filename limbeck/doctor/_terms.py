@@ -53,7 +53,7 @@ def look_at_terms(
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
     for large, small in permutations(pulls, 2):
         if text := _drowned(lesson.name, large, small):
-            doubtful = large.term.with_labels and not small.term.with_labels and not teacher_knows
+            doubtful = small.term.from_teacher and not large.term.from_teacher and not teacher_knows
             (found.notes if doubtful else found.faults).append(text)
     return [
         [

@@ -44,7 +44,7 @@ def word_level(
     student, teacher = (
         logits.masked_fill(out[..., None], 0.0) for logits in (student_logits, teacher_logits)
     )
-    return soft_targets(student, teacher, temperature=temperature).masked_fill(out, 0.0)
+    return soft_targets(student, teacher, temperature=temperature)  # of two equal rows it is 0
 
 
 def sequence_level(student_logits: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -210,7 +210,10 @@ def _outcomes(student_logits: Tensor, rows: Sparse) -> tuple[Tensor, Tensor]:
     if said.spread is not None:
         return at_least_float32(student_logits) / rows.temperature, _every_class(said, said.spread)
     student, _ = named_and_others(student_logits, said.ids, None, temperature=rows.temperature)
-    return student, torch.cat([said.named, said.tail[..., None]], dim=-1).log()
+    # A tail that was stored as 0 is none to a student that excludes all other classes as well.
+    none = (student.detach()[..., -1] == -torch.inf) & (rows.tail == 0)
+    tail = said.tail.masked_fill(none, 0.0)
+    return student, torch.cat([said.named, tail[..., None]], dim=-1).log()
 
 
 def _every_class(said: Reading, spread: Spread) -> Tensor:

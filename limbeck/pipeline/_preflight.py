@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limbeck._errors import DataError, ModelError
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
-from limbeck.methods import mean_terms, objective, supervised
+from limbeck.methods import check_rows, mean_terms, objective_of, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
@@ -44,13 +44,8 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     rows: Mapping[str, Rows] = (
         _uniform(answers, heads) if recipe.distil.live else _stored(answers, heads, recipe)
     )
-    soft = objective(
-        recipe.distil.method,
-        heads,
-        temperature=recipe.distil.temperature or recipe.targets.temperature,
-        hard_weight=recipe.distil.hard_weight,
-        soft_weight=recipe.distil.soft_weight,
-    )
+    soft = objective_of(recipe, heads)
+    check_rows(recipe.distil.method, rows, stored=f"codec {recipe.targets.codec}")
     for name, student in recipe.students.items():
         who = f"student {name}"
         model = build(student.model, student.options, interface).eval()

@@ -14,7 +14,13 @@ from torch import nn
 
 from limbeck._chance import chance_warnings
 from limbeck._files import file_hash, fingerprint
-from limbeck.methods import Objective, objective, supervised
+from limbeck.methods import (
+    Objective,
+    check_rows,
+    objective_of,
+    only_from_labels,
+    supervised,
+)
 from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
@@ -155,19 +161,20 @@ def control_stage(context: Context, seed: int) -> Pass:
 
 def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[Any]) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
-    settings = context.recipe.distil
-    terms = objective(
-        settings.method,
-        context.task.data.heads,
-        temperature=settings.temperature or context.recipe.targets.temperature,
-        hard_weight=settings.hard_weight,
-        soft_weight=settings.soft_weight,
-    )
-    return _students(context, "distil", seed, terms, teach, [settings.model_dump(), *depends])
+    terms = objective_of(context.recipe, context.task.data.heads)
+    said = context.recipe.distil.model_dump()
+    asked = teach if any(term.from_teacher for term in terms) else None
+    return _students(context, "distil", seed, terms, asked, [said, *depends])
 
 
 def teach_from(context: Context, targets: TransferSet) -> Teach:
-    """The teacher's rows from the transfer set."""
+    """The teacher's rows from the transfer set, if the method can learn from such rows.
+
+    Raises:
+        TargetsError: It cannot. Only now is known what codec "auto" chose.
+    """
+    codec = targets.manifest.settings.codec
+    check_rows(context.recipe.distil.method, targets.like, stored=f"codec {codec}")
     aligned = targets.aligned(context.task.data.train)
 
     def teach(batch: Batch) -> dict[str, Rows]:
@@ -225,7 +232,7 @@ def _students(
         Learner(name=key, model=model, objective=terms, outputs=recipe.students[key].outputs)
         for key, model in models.items()
     ]
-    who: Literal["labelled", "taught"] = "labelled" if teach is None else "taught"
+    who: Literal["labelled", "taught"] = "labelled" if only_from_labels(terms) else "taught"
     role_of = {"control": "control", "distil": "student"}[role]
     title = f"training {role_of} {' + '.join(models)}, {seed + 1} of {recipe.seeds}"
     fitted = context.fit(

@@ -105,9 +105,10 @@ def _plot(
 
     lossy = [point for point in points if point.error > 0]
     on_line = [point for point in best if point.error > 0]
+    named = [point for point in lossy if point in on_line or not _family(point.codec)]
     plot = figure(
         height=520,
-        x=axis("bytes a row, on disk", type="log", range=_range(points, on_line)),
+        x=axis("bytes a row, on disk", type="log", range=_range(points, named)),
         y=axis(error_name, type="log", exponentformat="power", dtick=1),
     )
     plot.add_trace(
@@ -124,12 +125,12 @@ def _plot(
             x=[point.bytes_per_row for point in lossy],
             y=[point.error for point in lossy],
             mode="markers+text",
-            text=[text(_options(point)) if point in on_line else "" for point in lossy],
+            text=[text(_label(point)) if point in named else "" for point in lossy],
             textposition="middle right",
             textfont={"size": 12, "color": LIGHT["muted"]},
             cliponaxis=False,
             marker={
-                "color": [LIGHT[_colour(point.codec)] for point in lossy],
+                "color": [LIGHT[_COLOURS.get(_family(point.codec), "muted")] for point in lossy],
                 "size": [14 if point.chosen else 10 for point in lossy],
                 "symbol": ["star" if point.chosen else "circle" for point in lossy],
             },
@@ -145,9 +146,10 @@ def _plot(
     return drawn
 
 
-def _options(point: CodecPoint) -> str:
-    """A codec's options alone, for its colour names it; itself, if it has none."""
-    return point.codec.partition(" (")[2].removesuffix(")") or point.codec
+def _label(point: CodecPoint) -> str:
+    """A codec's options alone, where its colour names it."""
+    options = point.codec.partition(" (")[2].removesuffix(")")
+    return options if options and _family(point.codec) else point.codec
 
 
 def _squared(point: CodecPoint) -> str:
@@ -155,16 +157,17 @@ def _squared(point: CodecPoint) -> str:
 
 
 def _range(points: Sequence[CodecPoint], named: Sequence[CodecPoint]) -> list[float]:
-    """From the smallest to the largest, with room at the right for the names on the line."""
+    """From the smallest to the largest, with room at the right for names."""
     x = [log10(point.bytes_per_row) for point in points]
     low, high = min(x) - 0.12, max(x) + 0.12
     for point in named:
         # A character takes about a hundredth of the plot's width.
-        share = 0.011 * min(24, len(_options(point))) + 0.02
+        share = 0.011 * min(24, len(_label(point))) + 0.02
         at = log10(point.bytes_per_row)
         high = max(high, low + (at - low) / (1 - share))
     return [low, high]
 
 
-def _colour(codec: str) -> str:
-    return next((role for start, role in _COLOURS.items() if codec.startswith(start)), "muted")
+def _family(codec: str) -> str:
+    """What its name begins with, of those that have a colour; empty for all others."""
+    return next((family for family in _COLOURS if codec.startswith(family)), "")

@@ -214,3 +214,32 @@ def test_a_checkpoint_is_not_gone_on_from_under_another_temperature_or_teacher(
         distil(begun, INPUTS, taught, settings(), checkpoint=path, **options)
         distil(fresh, INPUTS, taught, settings(), **options)
         assert same_weights(begun, fresh)
+
+
+def test_a_method_that_needs_labels_sees_labelled_samples_only(targets):
+    shown = torch.arange(50) % 5 == 0
+    samples = Watched(INPUTS, {"label": LABELS}, labelled=shown)
+    how = {"method": "dkd", "options": {"others_weight": 2.0}}
+    distil(model(), samples, targets, settings(), **how)
+    asked = torch.cat([index for index, _ in samples.asked])
+    assert shown[asked].all()
+    assert len(asked) == 3 * 50  # as many steps as by any other method
+
+
+def test_a_method_that_needs_labels_is_refused_without_them(targets):
+    with pytest.raises(DataError, match="label"):
+        distil(model(), INPUTS, targets, settings(), method="dkd")
+
+
+def test_an_unknown_option_of_a_method_is_refused(targets):
+    with pytest.raises(OptionError, match="Did you mean others_weight"):
+        distil(
+            model(), (INPUTS, LABELS), targets, settings(), method="dkd", options={"others": 1.0}
+        )
+
+
+def test_sparse_targets_are_refused_where_every_class_is_needed(teacher, tmp_path):
+    how = {"codec": "topk", "codec_options": {"k": 1}}
+    few = capture(teacher, (INPUTS, LABELS), tmp_path / "few", **how)
+    with pytest.raises(TargetsError, match="the transfer set names only some of head label"):
+        distil(model(), (INPUTS, LABELS), few, settings(), method="lskd")

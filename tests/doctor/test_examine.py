@@ -11,9 +11,9 @@ from torch import nn
 import limbeck
 from limbeck._errors import DataError
 from limbeck.data import SOURCES, ArraySamples, Cut, DataSet, load
-from limbeck.doctor import examine
+from limbeck.doctor import _parts, examine
 from limbeck.losses import soft_targets
-from limbeck.methods import METHODS, Term, soft_target_method
+from limbeck.methods import METHODS, Term, objective_of
 from limbeck.models import MLP, MODELS, save_weights
 from limbeck.recipe_file import load_recipe
 from limbeck.signals import Head
@@ -460,18 +460,25 @@ def test_what_is_not_finite_is_a_fault(model, in_value, text):
 
 
 def add_term(monkeypatch, loss, weight=1.0):
-    """Puts a method "own" among the methods: soft targets, and one more term."""
+    """Gives every recipe one more term."""
 
-    def method(heads, **options):
-        more = Term(name="more", head=heads[0].name, weight=weight, with_labels=False, loss=loss)
-        return (*soft_target_method(heads, **options), more)
+    def with_more(recipe, heads):
+        more = Term(
+            name="more",
+            head=heads[0].name,
+            weight=weight,
+            with_labels=False,
+            from_teacher=True,
+            loss=loss,
+        )
+        return (*objective_of(recipe, heads), more)
 
-    monkeypatch.setitem(METHODS, "own", method)
+    monkeypatch.setattr(_parts, "objective_of", with_more)
 
 
 def test_a_term_that_is_zero_is_a_fault(monkeypatch):
     add_term(monkeypatch, lambda student, teacher, batch: 0 * student.sum(-1))
-    faults = look("distil.method=own").faults
+    faults = look().faults
     assert any("the more loss of student small is exactly 0" in fault for fault in faults)
 
 
@@ -510,11 +517,44 @@ def test_a_loss_that_does_not_hold_is_a_fault(monkeypatch):
         return soft_targets(student, teacher.logits, temperature=4.0) / 16
 
     add_term(monkeypatch, without_t_squared)
-    fault = only_fault(look("distil.method=own"))
+    fault = only_fault(look())
     assert "the more loss does not prove itself: gradient of the right size is off by 0.93" in fault
     assert "Look for a missing T^2" in fault
-    proofs = table(look("distil.method=own"), "The losses prove themselves")
+    proofs = table(look(), "The losses prove themselves")
     assert [row[4] for row in proofs] == ["yes"] * 11 + ["NO"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_terms_of_every_method_are_shown_and_proven(method):
+    found = look(f"distil.method={method}", "data.labelled=1.0", "distil.hard_weight=0")
+    assert found.faults == []
+    terms = [row[:2] for row in table(found, "Loss terms") if row[0] == "student small"]
+    assert terms == [["student small", "soft"]]
+    proven = [rows for title, _, rows in found.tables if title == "The losses prove themselves"]
+    assert bool(proven) == METHODS[method].from_teacher
+
+
+def test_that_unlabelled_samples_teach_nothing_is_a_note():
+    note = "The others teach nothing by method dkd, which needs labels."
+    assert note in look("distil.method=dkd", "distil.soft_weight=0.1").notes
+    assert note not in look().notes
+
+
+def test_a_wrong_option_of_a_method_is_a_fault():
+    fault = only_fault(look("distil.method=dkd", "distil.options.others=2"))
+    assert "distil.options of dkd: there is no key others. Did you mean others_weight?" in fault
+
+
+def test_sparse_rows_for_a_method_that_needs_every_class_are_a_fault():
+    fault = only_fault(
+        look("distil.method=dist", "targets.codec=topk", "targets.codec_options={k=3}")
+    )
+    assert "method dist needs every class of a row, and codec topk names only some" in fault
+
+
+def test_micro_batches_of_a_method_that_compares_rows_are_warned_of():
+    assert "train.accumulate = 4" in look("distil.method=dist", "train.accumulate=4").warnings[0]
+    assert look("distil.method=dkd", "train.accumulate=4").warnings == []
 
 
 class Coarse(DenseCodec):

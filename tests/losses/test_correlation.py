@@ -137,6 +137,19 @@ def test_what_is_the_same_throughout_on_both_sides_is_at_0_and_on_one_at_1():
     torch.testing.assert_close(correlation_distance(flat, varied), torch.full((2,), 2.0))
 
 
+def test_what_differs_by_rounding_alone_is_the_same_throughout():
+    one = torch.tensor([0.5, 0.3, 0.2]).log()
+    student = one + torch.linspace(-1, 1, 64)[:, None]  # one distribution, in 64 ways
+    found = student.log_softmax(-1)
+    assert bool((found.amax(0) > found.amin(0)).any())
+    same = correlation_distance(student, one.expand(64, 3), **ONLY_INTRA)
+    assert torch.equal(same, torch.zeros(64))
+    teacher = torch.randn(64, 3)
+    found = correlation_distance(student, teacher, **ONLY_INTRA)
+    assert torch.equal(found, torch.ones(64))
+    assert torch.equal(gradient(student, teacher, **ONLY_INTRA), torch.zeros(64, 3))
+
+
 def test_one_row_has_no_relation_along_its_classes():
     student, teacher = pair(rows=1)
     found = correlation_distance(student, teacher, **ONLY_INTRA)

@@ -104,6 +104,16 @@ def test_a_teacher_that_leaves_the_others_nothing_says_nothing_of_them():
     assert bool(torch.isfinite(student.grad).all())
 
 
+def test_a_label_that_both_leave_alone_is_0_with_a_gradient_of_0():
+    """The logarithm of the others' sum is of nothing on the student's side as well."""
+    none = float("-inf")
+    student = torch.tensor([[0.0, none, none]], requires_grad=True)
+    found = decoupled_soft_targets(student, student, torch.tensor([0]))
+    found.sum().backward()
+    assert torch.equal(found, torch.zeros(1))
+    assert torch.equal(student.grad, torch.zeros(1, 3))
+
+
 def test_what_does_not_fit_is_refused():
     two = torch.zeros(4, 10)
     with pytest.raises(ShapeError) as error:

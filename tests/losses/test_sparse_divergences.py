@@ -190,6 +190,20 @@ def test_a_tail_that_was_stored_as_0_is_finite(name, shape):
     assert float(gradient[0, 0]) < 0
 
 
+@pytest.mark.parametrize("name", KIN)
+def test_a_class_that_is_masked_and_not_named_adds_nothing(name):
+    """A padded vocabulary, of which every true class is named."""
+    named, ids = torch.tensor([[0.7, 0.3]]), torch.tensor([[0, 1]])
+    rows = Sparse(ids=ids, probabilities=named, tail=torch.zeros(1))
+    student = torch.tensor([[0.0, 1.0]])
+    padded = torch.cat([student, torch.full((1, 2), -torch.inf)], -1)
+    value, gradient = value_and_gradient(KIN[name][0], padded, rows)
+    want, want_gradient = value_and_gradient(KIN[name][0], student, rows)
+    torch.testing.assert_close(value, want)
+    torch.testing.assert_close(gradient[:, :2], want_gradient)
+    assert not gradient[:, 2:].any()
+
+
 @pytest.mark.parametrize("name", [*NOT_LINEAR, "decoupled_soft_targets"])
 def test_drawn_entries_are_refused_and_their_density_is_not(name):
     drawn = torch.tensor([[False, True], [False, True]])

@@ -243,6 +243,17 @@ def test_drawn_entries_are_read_as_a_generalised_divergence():
     )
 
 
+@pytest.mark.parametrize("shape", [None, torch.zeros(6)])
+def test_rows_that_are_read_some_at_a_time_are_read_all(monkeypatch, shape):
+    student, teacher = pair(rows=10)
+    rows = replace(name_largest(teacher, 2), tail_shape=shape)
+    want = sparse_soft_targets(student, rows)
+    want_gradient = gradient(sparse_soft_targets, student, rows)
+    monkeypatch.setitem(_others.BLOCK, "cpu", 6 * 3)
+    torch.testing.assert_close(sparse_soft_targets(student, rows), want)
+    torch.testing.assert_close(gradient(sparse_soft_targets, student, rows), want_gradient)
+
+
 @pytest.mark.parametrize("loss", [sparse_soft_targets, sparse_soft_cross_entropy])
 @pytest.mark.parametrize("shape", [None, torch.zeros(60)])
 def test_nothing_of_the_logits_size_is_held_but_their_gradient(monkeypatch, loss, shape):

@@ -14,7 +14,7 @@ from limbeck._progress import Progress
 from limbeck.data import Samples
 from limbeck.targets.asking._store import Store
 from limbeck.targets.encoding._encoder import Encoder, rows_per_sample_of
-from limbeck.targets.format._blocks import RowsPerSample, shard_schema
+from limbeck.targets.format._blocks import RowsPerSample, rows_of_a_sample, shard_schema
 from limbeck.targets.format._index import Keys, distinct
 from limbeck.targets.format._manifest import Settings
 from limbeck.targets.format._remote import Place
@@ -96,11 +96,11 @@ def ask_here(
 
     begun_at, asked = time.monotonic(), 0
 
-    def told(samples: int, written: int) -> None:
+    def told(samples: int, rows: int, so_far: int) -> None:
         nonlocal asked
-        asked += samples
+        asked += rows
         rate = asked * processes.count / (time.monotonic() - begun_at)
-        progress.advance(samples, **{"samples/s": rate, "MB": written / 1e6})
+        progress.advance(samples, **{"rows/s": rate, "MB": so_far / 1e6})
 
     number = work.number + processes.index
     ask_about(work, place, own(), number=number, step=processes.count, told=told)
@@ -113,7 +113,7 @@ def ask_about(
     *,
     number: int,
     step: int,
-    told: Callable[[int, int], None],
+    told: Callable[[int, int, int], None],
 ) -> int:
     """Ask about some batches, and store what is said; returns the bytes of the shards.
 
@@ -123,17 +123,18 @@ def ask_about(
         batches: What is asked.
         number: Of the first shard.
         step: From one shard's number to the next: as many as there are parts.
-        told: Hears after each batch how many samples it had, and of the bytes so far.
+        told: Hears after each batch how many samples and rows it had, and of the bytes so far.
     """
-    store: Store | None = None
+    store, rows = None, 0
     with ExitStack() as stack:
         for index, view in batches:
             answers = work.teacher.answer(work.samples.fetch(index, view).inputs)
             if store is None:
-                rows = work.rows_per_sample or rows_per_sample_of(answers)
-                store = stack.enter_context(_store(work, place, rows, number, step))
+                per_sample = work.rows_per_sample or rows_per_sample_of(answers)
+                rows = rows_of_a_sample(per_sample)
+                store = stack.enter_context(_store(work, place, per_sample, number, step))
             store.put(work.samples.keys[index.numpy()], view, answers)
-            told(len(index), store.written)
+            told(len(index), len(index) * rows, store.so_far)
     return 0 if store is None else store.written
 
 

@@ -105,7 +105,7 @@ def _ask_part(
                 left.append((absent, view))
         number = count + max((s.number for s in shards), default=work.number + part - count)
         return ask_about(
-            work, place, left, number=number, step=count, told=lambda samples, written: None
+            work, place, left, number=number, step=count, told=lambda samples, rows, so_far: None
         )
 
 

@@ -44,6 +44,11 @@ class Store:
             raise failed
 
     @property
+    def so_far(self) -> int:
+        """Bytes on disk, those of the open shard too."""
+        return self._writer.written + self._writer.open_bytes
+
+    @property
     def written(self) -> int:
         """Bytes of the shards that are whole."""
         return self._writer.written

@@ -1,6 +1,10 @@
 """Some rows as they would come back from a transfer set, without one."""
 
+from typing import Any
+
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck.signals import Head, Rows
@@ -9,11 +13,14 @@ from limbeck.targets.encoding._encoder import row_seeds
 from limbeck.targets.format._index import Keys
 
 
-def as_stored(values: Tensor, head: Head, codec: Codec, temperature: float) -> tuple[Rows, Arrays]:
+def as_stored(
+    values: Tensor | NDArray[Any], head: Head, codec: Codec, temperature: float
+) -> tuple[Rows, Arrays]:
     """Encode and decode rows with a codec that learned what it needs from the same rows.
 
     Args:
-        values: Compressed answers, `(batch, size)` or `(batch, rows, size)`.
+        values: Compressed answers, `(batch, size)` or `(batch, rows, size)`: a tensor on any
+            device, or a numpy array.
         head: Whose they are.
         codec: How they would be stored.
         temperature: Of `values`.
@@ -21,6 +28,7 @@ def as_stored(values: Tensor, head: Head, codec: Codec, temperature: float) -> t
     Returns:
         The rows, and the arrays that would lie in the shards.
     """
+    values = torch.as_tensor(values)
     flat = values.flatten(0, -2).cpu()  # (batch * rows, size)
     state = codec.fit([flat], head)
     seeds = row_seeds(_numbers(len(values)), 0, len(flat) // len(values), 0)

@@ -220,10 +220,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("it says the same, in other characters than were written")
         return Manifest.model_validate_json(json.dumps(said))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise TargetsError(
-            f"{folder} holds no whole transfer set: there is no {MANIFEST}. Capture it, or "
-            "capture it again with the same settings if that was interrupted."
-        ) from error
+        raise TargetsError(_absent(folder)) from error
     except OSError as error:
         raise TargetsError(
             f"{path} cannot be read: {error.strerror}. Look at its permissions."
@@ -234,6 +231,17 @@ def read_manifest(folder: Path) -> Manifest:
         raise _damaged(path, f"{where}: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, first_line(error)) from error
+
+
+def _absent(folder: Path) -> str:
+    if (folder / "targets" / MANIFEST).is_file():
+        return f"{folder} is the folder of a run. Its transfer set is {folder / 'targets'}."
+    if not folder.is_dir():
+        return f"there is no transfer set {folder}: there is no such folder. Correct its name."
+    return (
+        f"{folder} holds no whole transfer set: there is no {MANIFEST}. Capture it, or capture it "
+        "again with the same settings if that was interrupted."
+    )
 
 
 def _damaged(path: Path, why: str) -> TargetsError:

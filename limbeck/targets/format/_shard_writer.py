@@ -59,7 +59,9 @@ class ShardWriter:
         closed: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.written = 0
-        """Bytes of all shards so far."""
+        """Bytes of all shards that are whole."""
+        self.open_bytes = 0
+        """Of the one that is not."""
         self._folder = folder
         self._schema = schema
         self._number = number
@@ -104,8 +106,8 @@ class ShardWriter:
         if self._faithfulness.rows >= BLOCK_ROWS or self._buffered >= BLOCK_BYTES:
             self._write_block()
         with storage_errors(self._beside):
-            large = self._beside.stat().st_size >= SHARD_BYTES
-        if large or time.monotonic() - self._opened >= SHARD_SECONDS:
+            self.open_bytes = self._beside.stat().st_size
+        if self.open_bytes >= SHARD_BYTES or time.monotonic() - self._opened >= SHARD_SECONDS:
             self._close_shard()
 
     @property
@@ -147,7 +149,7 @@ class ShardWriter:
             name = f"shard-{self._number:05d}-{file_hash(self._beside)}.arrow"
             self.written += self._beside.stat().st_size
             self._beside.replace(self._folder / name)
-        self._blocks = 0
+        self._blocks = self.open_bytes = 0
         self._closed(name)
         self._number += self._step
 

@@ -95,7 +95,7 @@ def _unpack(shards: Sequence[Shard], manifest: Manifest, copy: Path) -> None:
     beside = copy.with_name(f"{copy.name}.{secrets.token_hex(8)}.part")
     names = [name for name, _, _ in _parts(manifest)]
     with storage_errors(copy):
-        _remove_unfinished(copy.parent)
+        _remove_others(copy)
         beside.mkdir(parents=True)
         try:
             paths = [beside / f"{number}.bin" for number in range(len(names))]
@@ -115,10 +115,16 @@ def _unpack(shards: Sequence[Shard], manifest: Manifest, copy: Path) -> None:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left of copies; one that is being made has its writer."""
-    for path in folder.glob(".unpacked-*.part"):
-        if time.time() - path.stat().st_mtime > _SOON:
+def _remove_others(copy: Path) -> None:
+    """Remove copies of what the folder held before, and what killed processes left of copies.
+
+    One that is being made has its writer.
+    """
+    for path in copy.parent.glob(".unpacked-*"):
+        if not path.name.endswith(".part"):
+            if path != copy:
+                shutil.rmtree(path, ignore_errors=True)
+        elif time.time() - path.stat().st_mtime > _SOON:
             with suppress(StorageError), only_writer(path):
                 shutil.rmtree(path, ignore_errors=True)
 

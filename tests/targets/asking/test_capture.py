@@ -21,6 +21,7 @@ from limbeck._errors import (
     StorageError,
     TargetsError,
 )
+from limbeck._progress import Silence
 from limbeck.data import ArraySamples
 from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
@@ -536,3 +537,34 @@ def test_a_file_in_the_folders_place_is_named(teacher, samples, tmp_path):
     (tmp_path / "set").write_text("mine")
     with pytest.raises(StorageError, match=r"cannot write .*set: a file or folder"):
         capture(teacher, samples, tmp_path / "set")
+
+
+class Watched(Silence):
+    """Keeps the numbers that it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def advance(self, steps, **numbers):
+        if numbers:
+            self.told.append((steps, numbers))
+
+
+def test_whoever_watches_is_told_rows_a_second_and_bytes_that_grow(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 16)
+    texts = ArraySamples(torch.arange(480.0).reshape(40, 4, 3), {})
+    watched, linear = Watched(), torch.nn.Linear(3, 5)
+
+    def answer(inputs):
+        time.sleep(0.05)
+        return linear(torch.from_numpy(inputs)).detach().numpy()
+
+    begun = time.monotonic()
+    capture(Teacher(answer, [make.label]), texts, tmp_path, batch_size=8, progress=watched)
+    seconds = time.monotonic() - begun
+    assert [steps for steps, _ in watched.told] == [8] * 5
+    rate = watched.told[-1][1]["rows/s"]
+    assert 160 / seconds < rate <= 160 / 0.25  # 40 samples of 4 rows, five batches
+    sizes = [numbers["MB"] for _, numbers in watched.told]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 0  # of a shard that is still open

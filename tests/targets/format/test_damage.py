@@ -132,9 +132,8 @@ def test_a_missing_shard_is_named(stored):
 
 
 def test_a_folder_without_a_manifest_is_no_transfer_set(tmp_path):
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(TargetsError, match=r"there is no manifest\.json\. Capture it"):
-            TransferSet(folder)
+    with pytest.raises(TargetsError, match=r"there is no manifest\.json\. Capture it"):
+        TransferSet(tmp_path)
 
 
 def test_a_manifest_that_cannot_be_read_is_named(stored):
@@ -331,3 +330,15 @@ def test_a_shard_that_is_damaged_after_it_was_opened_is_named(stored):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(TargetsError, match=rf"{path.name} in .* is damaged: it cannot be read"):
         targets.verify()
+
+
+def test_a_folder_that_is_not_there_or_is_a_runs_is_named_with_the_way_out(stored, tmp_path):
+    with pytest.raises(TargetsError, match=r"there is no transfer set .*nowhere.*Correct its name"):
+        TransferSet(tmp_path / "nowhere")
+    run = tmp_path / "run"
+    run.mkdir()
+    stored.rename(run / "targets")
+    with pytest.raises(
+        TargetsError, match=r"is the folder of a run\. Its transfer set is .*run.*targets"
+    ):
+        TransferSet(run)

@@ -259,6 +259,15 @@ def test_what_killed_processes_left_half_written_is_removed(make, samples, kille
     assert gone_on(make, killed, samples) == 16
 
 
+def test_a_copy_of_what_the_folder_held_before_is_removed(stored):
+    old = stored / ".unpacked-0123456789abcdef"
+    old.mkdir()
+    (old / "0.bin").write_bytes(b"old")
+    TransferSet(stored, reading="mapped").read(torch.arange(1))
+    [copy] = stored.glob(".unpacked-*")
+    assert copy != old
+
+
 def test_copies_that_killed_processes_left_half_unpacked_are_removed(stored):
     left, going = stored / ".unpacked-0.1.part", stored / ".unpacked-0.2.part"
     for folder in (left, going):

@@ -1,8 +1,4 @@
-"""Methods: distillation objectives, by name, as sums of weighted loss terms.
-
-A method is chosen by a recipe's `distil.method` and built for the heads at hand; which loss it
-uses for a head follows from the head's space alone.
-"""
+"""An objective: the sum of weighted losses that a learner minimises; its terms, and their means."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from limbeck._errors import OptionError, did_you_mean
-from limbeck.losses import (
-    binary_cross_entropy,
-    cross_entropy,
-    soft_binary_targets,
-    soft_targets,
-    sparse_soft_targets,
-    squared_error,
-)
-from limbeck.signals import Batch, Head, Rows, Space, Sparse
+from limbeck.losses import binary_cross_entropy, cross_entropy, squared_error
+from limbeck.signals import Batch, Head, Rows, Space
 
 SUPERVISED: dict[Space, Callable[[Tensor, Tensor], Tensor]] = {
     "categorical": cross_entropy,
@@ -27,6 +15,15 @@ SUPERVISED: dict[Space, Callable[[Tensor, Tensor], Tensor]] = {
     "real": squared_error,
 }
 """The loss towards labels, by space."""
+
+BOUNDED = frozenset(
+    {"never negative", "no gradient to the teacher", "unchanged by classes of -inf"}
+)
+"""What every loss towards a teacher promises."""
+DISTANCE = BOUNDED | {"zero at equality", "stationary at equality"}
+"""What one promises that a student cannot do better at than to be its teacher."""
+TRUE_TO_SIZE = DISTANCE | {"gradient of the right size"}
+"""What one promises that is, near equality, as large as soft targets are."""
 
 
 class TermLoss(Protocol):
@@ -48,6 +45,10 @@ class Term:
     """What its mean is multiplied by."""
     with_labels: bool
     """Whether it needs labels, and so counts labelled samples only."""
+    from_teacher: bool
+    """Whether it needs the teacher's rows."""
+    promises: frozenset[str] = TRUE_TO_SIZE
+    """What `limbeck doctor` measures of its loss, where that is towards a teacher."""
     loss: TermLoss
     """Its values."""
 
@@ -59,61 +60,24 @@ def supervised(heads: Sequence[Head], *, weight: float = 1.0) -> Objective:
     """Labels alone: what the teacher and every control learn from."""
     return tuple(
         Term(
-            name=_term_name("hard", head, heads),
+            name=term_name("hard", head, heads),
             head=head.name,
             weight=weight,
             with_labels=True,
+            from_teacher=False,
             loss=_towards_labels(head),
         )
         for head in heads
     )
 
 
-def soft_target_method(
-    heads: Sequence[Head], *, temperature: float, hard_weight: float, soft_weight: float
-) -> Objective:
-    """Soft targets, and labels where there are any (Hinton et al., 2015)."""
-    soft = tuple(
-        Term(
-            name=_term_name("soft", head, heads),
-            head=head.name,
-            weight=soft_weight,
-            with_labels=False,
-            loss=_towards_teacher(head, temperature),
-        )
-        for head in heads
-    )
-    return soft + (supervised(heads, weight=hard_weight) if hard_weight > 0 else ())
+def only_from_labels(terms: Objective) -> bool:
+    """Whether samples without a label teach nothing at all, so that none need be seen."""
+    return all(term.with_labels for term in terms)
 
 
-METHODS: dict[str, Callable[..., Objective]] = {"soft_targets": soft_target_method}
-"""Methods by name."""
-
-
-def objective(
-    method: str,
-    heads: Sequence[Head],
-    *,
-    temperature: float,
-    hard_weight: float,
-    soft_weight: float,
-) -> Objective:
-    """The named method's terms for these heads.
-
-    Raises:
-        OptionError: There is no such method.
-    """
-    if method not in METHODS:
-        raise OptionError(
-            f"no method is called {method!r}.{did_you_mean(method, METHODS)} "
-            f"There are {', '.join(sorted(METHODS))}."
-        )
-    return METHODS[method](
-        heads, temperature=temperature, hard_weight=hard_weight, soft_weight=soft_weight
-    )
-
-
-def _term_name(kind: str, head: Head, heads: Sequence[Head]) -> str:
+def term_name(kind: str, head: Head, heads: Sequence[Head]) -> str:
+    """The name of a head's term among those of all heads."""
     return kind if len(heads) == 1 else f"{kind} {head.name}"
 
 
@@ -124,19 +88,6 @@ def _towards_labels(head: Head) -> TermLoss:
         return loss(student, batch.labels[head.name])
 
     return towards_labels
-
-
-def _towards_teacher(head: Head, temperature: float) -> TermLoss:
-    def towards_teacher(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
-        assert teacher is not None, "a soft term is only asked with a teacher's rows"
-        if isinstance(teacher, Sparse):
-            return sparse_soft_targets(student, teacher.moved(temperature))
-        if head.space == "real":
-            return squared_error(student, teacher.values)
-        loss = soft_targets if head.space == "categorical" else soft_binary_targets
-        return loss(student, teacher.logits, temperature=temperature)
-
-    return towards_teacher
 
 
 def mean_terms(

@@ -1,0 +1,45 @@
+"""Methods: distillation objectives, by name, each with a card that says when to use it.
+
+A recipe chooses one by `distil.method`, and sets its `distil.options`. docs/adding-a-method.md says
+how to add one.
+"""
+
+from limbeck.methods._method import Card as Card
+from limbeck.methods._method import Method as Method
+from limbeck.methods._method import Options as Options
+from limbeck.methods._method import Paper as Paper
+from limbeck.methods._methods import METHODS as METHODS
+from limbeck.methods._methods import find_method as find_method
+from limbeck.methods._methods import read_options as read_options
+from limbeck.methods._objective import NO_OPTIONS as NO_OPTIONS
+from limbeck.methods._objective import check_rows as check_rows
+from limbeck.methods._objective import objective as objective
+from limbeck.methods._objective import objective_of as objective_of
+from limbeck.methods._terms import SUPERVISED as SUPERVISED
+from limbeck.methods._terms import Objective as Objective
+from limbeck.methods._terms import Term as Term
+from limbeck.methods._terms import TermLoss as TermLoss
+from limbeck.methods._terms import mean_terms as mean_terms
+from limbeck.methods._terms import only_from_labels as only_from_labels
+from limbeck.methods._terms import supervised as supervised
+
+__all__ = [
+    "METHODS",
+    "NO_OPTIONS",
+    "SUPERVISED",
+    "Card",
+    "Method",
+    "Objective",
+    "Options",
+    "Paper",
+    "Term",
+    "TermLoss",
+    "check_rows",
+    "find_method",
+    "mean_terms",
+    "objective",
+    "objective_of",
+    "only_from_labels",
+    "read_options",
+    "supervised",
+]

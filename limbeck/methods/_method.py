@@ -1,0 +1,184 @@
+"""What a method is: a card to choose it by, options, and the losses that it calls."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from limbeck.methods._terms import DISTANCE, TermLoss
+from limbeck.signals import Batch, Head, Rows, Space, Sparse
+
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+Loss = Callable[..., Tensor]
+"""A function of `limbeck.losses`, or one like it. Its tensors are positional, in the order of
+student, teacher, labels, as far as the method needs them; its options are keywords."""
+
+
+class Options(BaseModel):
+    """A method's options in a recipe, `distil.options`: none, unless a subclass has fields."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """Where a method is from."""
+
+    authors: str
+    year: int
+    link: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What one wants to know before one chooses a method."""
+
+    line: str
+    """What it is."""
+    paper: Paper
+    """Who found it."""
+    formula: str
+    """The loss of a row, in plain characters, with the options by their names."""
+    when: str
+    """When to use it, and when not."""
+    setting: str
+    """What the paper, or its code, sets elsewhere in a recipe: temperature and weights."""
+    notes: str = ""
+    """What else it does that a user could stumble over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A distillation objective for rows: one loss, in the form that the rows at hand need."""
+
+    card: Card
+    dense: Mapping[Space, Loss]
+    """By the spaces of heads it is for: a loss of logits, or numbers, called with `temperature`
+    and the options."""
+    sparse: Loss | None = None
+    """A loss of `Sparse` rows, called with the options; None if it needs every class."""
+    options: type[Options] = Options
+    """The losses' options, by their keywords."""
+    from_teacher: bool = True
+    """False for a loss that learns from labels alone."""
+    with_labels: bool = False
+    """True for a loss that needs labels, and so counts labelled samples only."""
+    whole_batch: bool = False
+    """True for a loss that compares the rows of a batch with each other."""
+    promises: frozenset[str] = DISTANCE
+    """What `limbeck doctor` measures of the loss."""
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """The heads that it is for."""
+        return tuple(self.dense)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What must be there: of "rows", "dense rows", "labels" and "whole batches"."""
+        asked = {
+            "rows": self.from_teacher and self.sparse is not None,
+            "dense rows": self.from_teacher and self.sparse is None,
+            "labels": self.with_labels,
+            "whole batches": self.whole_batch,
+        }
+        return tuple(name for name, needed in asked.items() if needed)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The card, for people: each fact by what it says."""
+        card, paper = self.card, self.card.paper
+        told = {
+            "paper": f"{paper.authors} ({paper.year}), {paper.link}",
+            "formula": card.formula,
+            "when": card.when,
+            "needs": ", ".join(self.needs),
+            "heads": ", ".join(self.spaces),
+            "in the paper": card.setting,
+            "notes": card.notes,
+        }
+        return {what: text for what, text in told.items() if text}
+
+    @property
+    def option_rows(self) -> list[tuple[str, str, str]]:
+        """Each option: its name, default as TOML writes it, and what it is."""
+        return [
+            (
+                name,
+                json.dumps(field.get_default(call_default_factory=False)),
+                " ".join((field.description or "").split()),
+            )
+            for name, field in self.options.model_fields.items()
+        ]
+
+    def loss(self, head: Head, *, temperature: float, options: Options) -> TermLoss:
+        """The loss of a head's rows."""
+        set_to = options.model_dump()
+        dense = partial(self.dense[head.space], temperature=temperature, **set_to)
+        sparse = None if self.sparse is None else partial(self.sparse, **set_to)
+
+        def towards_teacher(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
+            labels = [batch.labels[head.name]] if self.with_labels else []
+            if not self.from_teacher:
+                return dense(student, *labels)
+            assert teacher is not None, "a method that needs rows is only asked with them"
+            if isinstance(teacher, Sparse):
+                assert sparse is not None, "check_rows refuses these rows"
+                return sparse(student, teacher.moved(temperature), *labels)
+            said = teacher.values if head.space == "real" else teacher.logits
+            counts = batch.rows_that_count(with_labels=self.with_labels)
+            if self.whole_batch and counts is not None:
+                return _of_those_that_count(dense, counts, student, said, *labels)
+            return dense(student, said, *labels)
+
+        return towards_teacher
+
+
+def _of_those_that_count(loss: Loss, counts: Tensor, student: Tensor, *others: Tensor) -> Tensor:
+    """Values, of rows that no other row is compared with if it does not count."""
+    found = loss(student[counts], *(other[counts] for other in others))
+    values = found.new_zeros(student.shape[:-1])
+    values[counts] = found
+    return values
+
+
+def without_temperature(loss: Loss) -> Loss:
+    """A loss that has no temperature, called with one."""
+
+    def loss_at_any(*tensors: Tensor, temperature: float, **options: object) -> Tensor:
+        return loss(*tensors, **options)
+
+    return loss_at_any
+
+
+def of_density(loss: Loss) -> Loss:
+    """A loss of `Sparse` rows that is not linear in them: what was drawn goes into the tail."""
+
+    def loss_of_density(
+        student: Tensor, rows: Sparse, *labels: Tensor, **options: object
+    ) -> Tensor:
+        return loss(student, rows.density, *labels, **options)
+
+    return loss_of_density
+
+
+def one_above_zero(**weights: float) -> None:
+    """Refuse weights that leave nothing of a loss.
+
+    Raises:
+        ValueError: All are 0.
+    """
+    if not any(weights.values()):
+        raise ValueError(f"{' or '.join(weights)} must be above 0")

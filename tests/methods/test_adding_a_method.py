@@ -1,0 +1,28 @@
+"""What docs/adding-a-method.md says to do makes a method."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from limbeck import losses
+from limbeck.methods import METHODS
+from tests.methods.problem import batch_of, draw, labels_of, method_alone, stored, value
+
+PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
+FILE, LINE, *TESTS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_the_page_ends_in_a_method_that_passes_its_test(monkeypatch):
+    said = {}
+    exec(FILE, said)
+    monkeypatch.setitem(METHODS, "squares", eval(f"{{{LINE}}}", said)["squares"])
+    expected, otherwise = (eval(f"{{{text}}}", {"losses": losses})["squares"] for text in TESTS)
+
+    def found(**options):
+        terms = method_alone("squares", **options)
+        return value(terms, draw(6, 5), stored(draw(6, 5, seed=1)), batch_of(labels_of(6)))
+
+    want = expected(draw(6, 5), draw(6, 5, seed=1), labels_of(6)).mean()
+    torch.testing.assert_close(found(), want)
+    assert abs(float(found(**otherwise) - want)) > 1e-3

@@ -1,0 +1,65 @@
+"""A method and its options are part of a run: read, checked, trained by, and told apart."""
+
+import pytest
+
+import limbeck
+from limbeck._errors import OptionError, TargetsError
+from limbeck.pipeline import _preflight
+from tests.pipeline.examples import equal, small, weights
+
+TOPK = ("targets.codec=topk", "targets.codec_options={k=3}")
+
+
+def test_options_move_the_students_and_nothing_before_them(tmp_path):
+    out = tmp_path / "out"
+    dkd = ("seeds=1", "distil.method=dkd", "distil.hard_weight=1")
+    limbeck.run(small(tmp_path, *dkd), out)
+    first = weights(out)
+    limbeck.run(small(tmp_path, *dkd, "distil.options={others_weight = 2.0}"), out)
+    second = weights(out)
+    changed = {name for name in first if not equal({"": first[name]}, {"": second[name]})}
+    assert changed == {"distil/seed-0/small.safetensors", "students/small/student.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["distil.options.target=1"], "method soft_targets has no options, got target"),
+        (["distil.method=dkd", "distil.options.target_weight=-1"], "target_weight: input should"),
+        (["distil.method=dkd", "distil.options=2"], "distil.options: input should be a valid dict"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_made(tmp_path, overrides, said):
+    with pytest.raises((OptionError, limbeck.LimbeckError), match=said):
+        limbeck.run(small(tmp_path, *overrides), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_name_too_few_classes_are_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(TargetsError, match="method dist needs every class of a row, and codec top"):
+        limbeck.run(small(tmp_path, "distil.method=dist", *TOPK), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_codec_that_was_chosen_later_is_refused_before_a_control_is_trained(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_preflight, "check_rows", lambda *arguments, **options: None)
+    monkeypatch.setattr(_preflight, "mean_terms", lambda *arguments: {})
+    with pytest.raises(TargetsError, match="codec topk names only some of head label"):
+        limbeck.run(small(tmp_path, "distil.method=dist", *TOPK), tmp_path / "out")
+    assert not (tmp_path / "out" / "control").exists()
+
+
+def test_where_labels_are_needed_a_student_sees_what_its_control_sees(tmp_path):
+    """Label smoothing of 0 is the control's loss: from the same batches it makes the same model."""
+    overrides = [
+        "distil.method=label_smoothing",
+        "distil.options.smoothing=0",
+        "data.labelled=0.2",
+        "seeds=1",
+    ]
+    limbeck.run(small(tmp_path, *overrides), tmp_path / "out")
+    made = weights(tmp_path / "out")
+    control, student = (made[f"{role}/seed-0/small.safetensors"] for role in ("control", "distil"))
+    assert all(float((control[name] - student[name]).abs().max()) < 1e-5 for name in control)
