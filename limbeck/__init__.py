@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limbeck.api import supervise as supervise
     from limbeck.models import load as load
     from limbeck.pipeline import run as run
+    from limbeck.proofs import prove as prove
     from limbeck.recipe import Train as Train
     from limbeck.recipe_file import load_recipe as load_recipe
     from limbeck.signals import Head as Head
@@ -45,6 +46,7 @@ _HOME = {
     "load": "limbeck.models",
     "load_recipe": "limbeck.recipe_file",
     "losses": "",
+    "prove": "limbeck.proofs",
     "run": "limbeck.pipeline",
     "supervise": "limbeck.api",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "load",
     "load_recipe",
     "losses",
+    "prove",
     "run",
     "supervise",
 ]

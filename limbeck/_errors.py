@@ -5,6 +5,7 @@ LimbeckError
 ├── ShapeError       two things that must fit each other do not
 ├── RecipeError      a recipe is missing, or says something that does not exist
 ├── DataError        samples are missing, corrupt, not finite, or out of range
+├── LossError        a loss of the user's cannot be called, or is none
 ├── ModelError       a model cannot be built, loaded or understood
 ├── TargetsError     a transfer set is damaged, incomplete, or of something else
 ├── StorageError     a file cannot be written or read: disk full, no permission
@@ -38,6 +39,10 @@ class RecipeError(LimbeckError, ValueError):
 
 class DataError(LimbeckError, ValueError):
     """Samples are missing, corrupt, not finite, or out of range."""
+
+
+class LossError(LimbeckError, ValueError):
+    """A loss of the user's cannot be called, or is none."""
 
 
 class ModelError(LimbeckError, ValueError):

@@ -21,7 +21,7 @@ from limbeck.methods import METHODS
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
-COMMANDS = ("run", "doctor", "report", "recipes", "methods", "targets")
+COMMANDS = ("run", "doctor", "prove", "report", "recipes", "methods", "targets")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ TREE = {
     "ShapeError": ValueError,
     "RecipeError": ValueError,
     "DataError": ValueError,
+    "LossError": ValueError,
     "ModelError": ValueError,
     "TargetsError": ValueError,
     "StorageError": OSError,

@@ -18,7 +18,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"cli"},
     {"pipeline", "doctor", "api"},
     {"train", "evaluation", "_chance"},
-    {"targets", "tasks", "methods", "report", "verdict"},
+    {"targets", "tasks", "methods", "report", "verdict", "proofs"},
     {"teachers", "models", "_format"},
     {"losses", "metrics", "data", "results", "recipe_file", "_checkpoint", "_outputs"},
     {

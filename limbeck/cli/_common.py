@@ -16,8 +16,9 @@ def end() -> None:
 
 
 with interrupt_ends(end):
+    from collections.abc import Sequence
     from pathlib import Path
-    from typing import Annotated
+    from typing import Annotated, Any
 
     import typer
     from rich.console import Console
@@ -33,6 +34,20 @@ SetOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
 ]
+
+
+def options_of(flag: str, given: Sequence[str]) -> dict[str, Any]:
+    """Each KEY=VALUE of a flag; a value is TOML, or else a string."""
+    from limbeck._errors import OptionError
+    from limbeck.recipe_file import read_value
+
+    options = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise OptionError(f"{flag} takes KEY=VALUE, got {each!r}.")
+        options[key.strip()] = read_value(value)
+    return options
 
 
 def is_first_process() -> bool:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from limbeck._errors import Interrupted, LimbeckError
 from limbeck.cli._common import STOPPED, STOPPED_LINE, err, out
 from limbeck.cli._methods import methods
+from limbeck.cli._prove import prove
 from limbeck.cli._runs import doctor, recipes, report, run
 from limbeck.cli._targets import convert, curve, import_, inspect, make, merge, verify
 
@@ -23,7 +24,7 @@ targets_app = typer.Typer(
     invoke_without_command=True, help="Make and look at a transfer set: what a teacher said."
 )
 app.add_typer(targets_app, name="targets")
-RUNS: tuple[Callable[..., None], ...] = (run, doctor, report, recipes, methods)
+RUNS: tuple[Callable[..., None], ...] = (run, doctor, prove, report, recipes, methods)
 TARGETS: tuple[Callable[..., None], ...] = (make, curve, inspect, verify, convert, merge)
 for command in RUNS:
     app.command()(command)

@@ -1,6 +1,5 @@
 """The commands about transfer sets: limbeck targets make, inspect, verify, ..."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from limbeck.cli._common import (
     SetOption,
     end,
     is_first_process,
+    options_of,
     out,
 )
 
@@ -133,7 +133,11 @@ def convert(
     elif out_ is not None:
         with Bars() as bars:
             made = convert_set(
-                folder, out_, codec=codec, codec_options=_options_of(option or []), progress=bars
+                folder,
+                out_,
+                codec=codec,
+                codec_options=options_of("--option", option or []),
+                progress=bars,
             )
         _print_made(made)
 
@@ -173,7 +177,7 @@ def import_(
             classes=classes,
             head=head,
             teacher=teacher,
-            options=_options_of(option or []),
+            options=options_of("--option", option or []),
         )
     )
 
@@ -205,16 +209,3 @@ def _print_made(targets: Any) -> None:
         f"{card.bytes_per_row:.1f} bytes a row",
         soft_wrap=True,
     )
-
-
-def _options_of(given: Sequence[str]) -> dict[str, Any]:
-    """Each KEY=VALUE; a value is TOML, or else a string."""
-    from limbeck.recipe_file import read_value
-
-    options = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not equals:
-            raise OptionError(f"--option takes KEY=VALUE, got {each!r}.")
-        options[key.strip()] = read_value(value)
-    return options

@@ -2,7 +2,5 @@
 
 from limbeck.doctor._examine import examine as examine
 from limbeck.doctor._findings import Findings as Findings
-from limbeck.doctor._prove import Property as Property
-from limbeck.doctor._prove import prove as prove
 
-__all__ = ["Findings", "Property", "examine", "prove"]
+__all__ = ["Findings", "examine"]

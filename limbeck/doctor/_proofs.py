@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.doctor._findings import Findings
-from limbeck.doctor._prove import Distance, prove
 from limbeck.methods import Objective, Term
+from limbeck.proofs import Distance, prove_rows
 from limbeck.signals import Batch, Dense, Head, Rows, Sparse
 
 
@@ -33,7 +33,8 @@ def look_at_proofs(
             continue
         head, rows = by_name[term.head], taught[term.head]
         for name, make_rows, dense in _kinds(term, head, rows):
-            facts = prove(_distance(term, make_rows), size=head.size, space=head.space, dense=dense)
+            loss = _distance(term, make_rows)
+            facts = prove_rows(loss, size=head.size, space=head.space, dense=dense)
             for fact in facts:
                 if fact.name not in term.promises:
                     continue

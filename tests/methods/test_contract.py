@@ -6,10 +6,10 @@ import torch
 from limbeck._errors import Interrupted
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._proofs import look_at_proofs
-from limbeck.doctor._prove import prove
 from limbeck.losses import soft_targets
 from limbeck.methods import METHODS, objective
 from limbeck.methods._terms import TRUE_TO_SIZE
+from limbeck.proofs import prove_rows
 from limbeck.signals import Dense
 from tests.methods.problem import (
     CASES,
@@ -200,4 +200,4 @@ def test_its_loss_is_what_it_promises(name, space):
 
 
 def test_what_can_be_promised_is_what_doctor_measures():
-    assert {fact.name for fact in prove(soft_targets)} == TRUE_TO_SIZE
+    assert {fact.name for fact in prove_rows(soft_targets)} == TRUE_TO_SIZE

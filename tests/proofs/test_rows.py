@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from limbeck.doctor import prove
 from limbeck.losses import soft_binary_targets, soft_targets, squared_error
+from limbeck.proofs import prove_rows
 
 T = 4.0
 
@@ -55,13 +55,13 @@ def cross_entropy_at_temperature(student, teacher):
 
 
 def failing(loss, **options):
-    return {fact.name for fact in prove(loss, **options) if not fact.holds}
+    return {fact.name for fact in prove_rows(loss, **options) if not fact.holds}
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0, 1000.0])
 @pytest.mark.parametrize("size", [2, 10, 1000])
 def test_soft_targets_prove_themselves(temperature, size):
-    facts = prove(lambda s, t: soft_targets(s, t, temperature=temperature), size=size)
+    facts = prove_rows(lambda s, t: soft_targets(s, t, temperature=temperature), size=size)
     assert len(facts) == 6
     assert all(fact.holds for fact in facts), facts
 
@@ -97,12 +97,12 @@ def test_a_loss_on_what_is_no_log_probability_fails_in_several_ways(loss):
 
 
 def test_a_dropped_t_squared_is_measured_as_what_is_missing():
-    facts = {fact.name: fact for fact in prove(no_t_squared)}
+    facts = {fact.name: fact for fact in prove_rows(no_t_squared)}
     assert facts["gradient of the right size"].measured == pytest.approx(1 - 1 / T**2, abs=1e-3)
 
 
 def test_not_a_number_never_holds():
-    facts = prove(lambda s, t: soft_targets(s, t) * math.nan)
+    facts = prove_rows(lambda s, t: soft_targets(s, t) * math.nan)
     # The teacher is detached all the same.
     assert [fact.name for fact in facts if fact.holds] == ["no gradient to the teacher"]
 
@@ -116,5 +116,5 @@ def test_a_binary_loss_is_not_taken_for_a_categorical_one():
 
 def test_proving_leaves_the_random_state_alone():
     before = torch.get_rng_state()
-    prove(soft_targets)
+    prove_rows(soft_targets)
     assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,195 @@
+"""How a user's loss is called, told from its signature: from a case to its values."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck._errors import LossError, OptionError
+from limbeck.proofs._case import Case, random_case
+from limbeck.proofs._make import Made, guarded
+from limbeck.proofs._roles import Roles, find_roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A user's loss, and how it is called."""
+
+    ask: Callable[[Case], Tensor]
+    call: str
+    """As it is written: "kd(student, teacher, temperature=4.0)"."""
+    definition: str
+    """Lines of Python that define `loss(student, teacher)`; labels are a variable beside it."""
+    dtype: torch.dtype
+    """The precision it is asked in: float64 unless it does not take that."""
+    output: torch.dtype
+    """The precision it answers in."""
+    by_row: bool
+    """Whether it gives one value per row, or one for all."""
+    doubtful: bool
+    """Whether the order of student and teacher is a guess."""
+    takes_teacher: bool
+    takes_labels: bool
+    """Whether they are given; `prove` sets it to whether they pull."""
+    written_with_labels: bool
+    """Whether the definition has them."""
+    temperature: float | None
+    """Which it has; None where it cannot be set."""
+
+
+def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: bool | None) -> Bound:
+    """Find out how a loss is called, and call it once.
+
+    Args:
+        loss: A function, module, class, or function that makes one of them.
+        name: For messages, and for code: "module:function" can be imported.
+        options: By keyword, for the maker, the call, or both.
+        teacher_first: The order of the two sides; None to tell it from their names.
+
+    Raises:
+        OptionError: An option does not exist, or is missing.
+        LossError: The loss raises, or does not return numbers.
+    """
+    made = Made(loss, name, options)
+    first: LossError | None = None
+    for optional_labels in (False, True):
+        roles = find_roles(
+            made.signature,
+            made.call_options,
+            teacher_first=teacher_first,
+            optional_labels=optional_labels,
+        )
+        asked = _Asked(made, roles, name)
+        for dtype in (torch.float64, torch.float32):
+            case = random_case(4, 5, dtype=dtype)
+            try:
+                output = asked(case)
+            except LossError as error:
+                first = first or error
+                continue
+            _check_output(output, case, name)
+            return Bound(
+                ask=asked,
+                call=asked.written("student", "teacher", "labels"),
+                definition=asked.definition(),
+                dtype=dtype,
+                output=output.dtype,
+                by_row=output.dim() > 0,
+                doubtful=roles.doubtful and "teacher" in roles.names,
+                takes_teacher="teacher" in roles.names,
+                takes_labels="labels" in roles.names,
+                written_with_labels="labels" in roles.names,
+                temperature=made.temperature(roles),
+            )
+    assert first is not None, "it was asked, and did not answer"
+    raise first
+
+
+class _Asked:
+    """A made loss as a function of a case."""
+
+    def __init__(self, made: Made, roles: Roles, name: str) -> None:
+        if roles.unknown:
+            raise OptionError(
+                f"{name} needs {', '.join(roles.unknown)}. Give --set {roles.unknown[0]}=VALUE, or "
+                "wrap it in a function of (student_logits, teacher_logits)."
+            )
+        if "student" not in roles.names or not {"teacher", "labels"} & roles.names.keys():
+            raise LossError(
+                f"{name} must take student_logits and teacher_logits, got "
+                f"({', '.join(roles.order)}). Wrap it in a function that does."
+            )
+        self.made, self.roles, self.name = made, roles, name
+
+    def __call__(self, case: Case) -> Tensor:
+        function = self.made.at(case.temperature, case.student.dtype)
+        values: dict[str, Any] = {
+            "student": case.student,
+            "teacher": case.teacher,
+            "labels": case.labels.clone(),
+            "mask": torch.ones(len(case), dtype=torch.bool),
+            "temperature": self._temperature(case),
+        }
+        places, keywords = self._arguments(values)
+        given = ", ".join(
+            f"{self.roles.names[role]} {tuple(values[role].shape)}"
+            for role in ("student", "teacher", "labels", "mask")
+            if role in self.roles.names
+        )
+        torch.default_generator.manual_seed(0)  # so that chance is the same each time
+        with guarded(self.name, f"{given}, {str(case.student.dtype).removeprefix('torch.')}"):
+            output = function(*places, **keywords)
+        if not isinstance(output, Tensor):
+            raise LossError(
+                f"{self.name} must return a tensor, got {type(output).__name__}. Return the loss "
+                "alone: one value for each row, or one for all."
+            )
+        return output
+
+    def _temperature(self, case: Case) -> float | None:
+        return self.made.temperature(self.roles) if case.temperature is None else case.temperature
+
+    def _arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The values of all roles, by place, and by name where there is none; and the options."""
+        by_name = {name: values[role] for role, name in self.roles.names.items()}
+        temperature = self.roles.names.get("temperature")
+        places = [
+            by_name[name]
+            for name in self.roles.order
+            if name not in self.roles.keyword_only and name != temperature
+        ]
+        keywords = {
+            name: by_name[name] for name in self.roles.order if name in self.roles.keyword_only
+        }
+        if temperature is not None:
+            keywords[temperature] = by_name[temperature]
+        return places, {**self.made.call_options, **keywords}
+
+    def written(self, student: str, teacher: str, labels: str, temperature: str = "") -> str:
+        """The call as Python."""
+        short = self.name.rpartition(":")[2]
+        values = {
+            "student": student,
+            "teacher": teacher,
+            "labels": labels,
+            "mask": "torch.ones(len(student), dtype=torch.bool)",
+            "temperature": temperature or repr(self.made.temperature(self.roles)),
+        }
+        places, keywords = self._arguments(values)
+        options = [
+            f"{key}={value if key in self.roles.names.values() else repr(value)}"
+            for key, value in keywords.items()
+        ]
+        maker = self._made_as(short, temperature)
+        return f"{maker}({', '.join([*places, *options])})"
+
+    def _made_as(self, short: str, temperature: str) -> str:
+        if not self.made.makes:
+            return short
+        options = {key: repr(value) for key, value in self.made.maker_options.items()}
+        if temperature and self.made.maker_temperature is not None:
+            options[self.made.maker_temperature] = temperature
+        made = f"{short}({', '.join(f'{key}={value}' for key, value in options.items())})"
+        return made if callable(self.made.function) else f"{made}.compute_loss"
+
+    def definition(self) -> str:
+        """Lines that import it and define `loss`."""
+        module, colon, short = self.name.rpartition(":")
+        first = f"from {module} import {short}" if colon else f"# {short} is your loss"
+        names = ["student", "teacher"]
+        temperature = self.made.temperature(self.roles)
+        if temperature is not None:
+            names.append(f"temperature={temperature!r}")
+        changed = "temperature" if temperature is not None else ""
+        body = self.written("student", "teacher", "labels", changed)
+        return f"import torch\n{first}\n\ndef loss({', '.join(names)}):\n    return {body}"
+
+
+def _check_output(output: Tensor, case: Case, name: str) -> None:
+    if tuple(output.shape) not in ((), (len(case),)):
+        raise LossError(
+            f"{name} must return one value for each row, {(len(case),)}, or one for all, (), got "
+            f"{tuple(output.shape)} for logits of {tuple(case.student.shape)}. Sum over classes."
+        )

@@ -1,0 +1,121 @@
+"""Rows that a loss is asked about: round numbers of few classes first, a random batch last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+SHAPES = ((1, 2), (1, 3), (2, 2), (2, 3), (3, 4))
+"""Rows and classes of the round cases, the smallest first."""
+
+_DRAWN, _KEPT = 24, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A batch of a student's and a teacher's rows."""
+
+    student: Tensor
+    """`(rows, classes)`."""
+    teacher: Tensor
+    """`(rows, classes)`."""
+    labels: Tensor
+    """`(rows,)`, int64."""
+    temperature: float | None = None
+    """Another one than the loss has by itself, where it can be set."""
+
+    def __len__(self) -> int:
+        return len(self.student)
+
+    def at_equality(self) -> "Case":
+        """With the teacher's rows on both sides."""
+        return replace(self, student=self.teacher)
+
+    def at(self, temperature: float) -> "Case":
+        """At another temperature."""
+        return replace(self, temperature=temperature)
+
+    def of_another_teacher(self) -> "Case":
+        """With a teacher that says of each class what it said of the one before."""
+        return replace(self, teacher=another(self.teacher))
+
+    def rows(self, index: Sequence[int]) -> "Case":
+        """Some of the rows, or all in another order."""
+        return replace(
+            self,
+            student=self.student[index],
+            teacher=self.teacher[index],
+            labels=self.labels[index],
+        )
+
+    def padded(self, number: float, count: int = 2) -> "Case":
+        """With more classes, to which both sides give `number`."""
+        more = torch.full((len(self), count), number, dtype=self.student.dtype)
+        return replace(
+            self,
+            student=torch.cat([self.student, more], dim=-1),
+            teacher=torch.cat([self.teacher, more], dim=-1),
+        )
+
+    def to(self, dtype: torch.dtype) -> "Case":
+        """In another precision."""
+        return replace(self, student=self.student.to(dtype), teacher=self.teacher.to(dtype))
+
+
+def another(teacher: Tensor) -> Tensor:
+    """Rows that differ from the teacher's, as long as these are not constant."""
+    return teacher.roll(1, dims=-1) if teacher.shape[-1] > 1 else teacher + 1
+
+
+def round_cases(*, dtype: torch.dtype = torch.float64) -> list[Case]:
+    """Whole numbers from -2 to 2, the smallest and roundest first."""
+    generator = torch.Generator().manual_seed(0)
+    found = [make_case(torch.tensor([[0, 1]]), torch.tensor([[1, 0]]))]
+    for rows, classes in SHAPES:
+        drawn = torch.randint(-2, 3, (_DRAWN, 2, rows, classes), generator=generator)
+        pairs = [(student, teacher) for student, teacher in drawn if _speaks(student, teacher)]
+        pairs.sort(key=lambda pair: sum(int(side.abs().sum()) for side in pair))
+        found += [make_case(*pair) for pair in pairs[:_KEPT]]
+    return [case.to(dtype) for case in found]
+
+
+def random_case(
+    rows: int = 16, classes: int = 10, *, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> Case:
+    """Normal numbers of standard deviation 3."""
+    generator = torch.Generator().manual_seed(seed)
+    student, teacher = 3.0 * torch.randn(
+        (2, rows, classes), dtype=torch.float64, generator=generator
+    )
+    return make_case(student, teacher).to(dtype)
+
+
+def large_cases() -> list[Case]:
+    """Logits of a thousand, in float32, and everything in reach of them."""
+    big, rows = 1000.0, random_case(4, 5, dtype=torch.float32)
+    some = rows.student.clone()
+    some[0, 0], some[1, 1], some[2] = big, -big, big
+    pairs = [
+        ([[big, 0.0]], [[0.0, big]]),
+        ([[big, 0.0]], [[big, 0.0]]),
+        ([[-big, 0.0]], [[0.0, 0.0]]),
+        ([[0.0, 0.0]], [[-big, 0.0]]),
+        ([[big, 0.0, 0.0], [0.0, 0.0, big]], [[0.0, big, -big], [0.0, 0.0, big]]),
+    ]
+    cases = [make_case(torch.tensor(student), torch.tensor(teacher)) for student, teacher in pairs]
+    return [*cases, replace(rows, student=some), replace(rows, teacher=some)]
+
+
+def make_case(student: Tensor, teacher: Tensor) -> Case:
+    """A case with the labels 0, 1, ... in turn."""
+    labels = torch.arange(len(student)) % student.shape[-1]
+    return Case(student=student, teacher=teacher, labels=labels)
+
+
+def _speaks(student: Tensor, teacher: Tensor) -> bool:
+    """Whether no teacher's row is constant, or as good as the student's, or another's."""
+    gap = student - teacher
+    varies = bool((teacher.amax(dim=-1) > teacher.amin(dim=-1)).all())
+    differs = bool((gap.amax(dim=-1) > gap.amin(dim=-1)).all())
+    return varies and differs and len(torch.unique(teacher, dim=0)) == len(teacher)

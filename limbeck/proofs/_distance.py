@@ -1,0 +1,105 @@
+"""What makes a loss a distance to the teacher: 0 at equality, above it elsewhere, one way only."""
+
+from limbeck.proofs._case import Case
+from limbeck.proofs._probe import Check, Measured, Probe, largest, shown
+
+BACKWARD = "loss(rows, teacher).sum().backward()"
+
+
+def _zero(probe: Probe, case: Case) -> Measured:
+    value = probe.value(case.at_equality())
+    return Measured(
+        off=largest(value) / probe.value_size,
+        got=shown(value),
+        expected="0",
+        steps=("print(loss(teacher, teacher))",),
+    )
+
+
+def _stationary(probe: Probe, case: Case) -> Measured:
+    gradient = probe.gradient(case.at_equality())
+    return Measured(
+        off=largest(gradient) / probe.gradient_size,
+        got=f"up to {largest(gradient):.4g}",
+        expected="0",
+        steps=("rows = teacher.clone().requires_grad_()", BACKWARD, "print(rows.grad)"),
+    )
+
+
+def _never_negative(probe: Probe, case: Case) -> Measured:
+    least = float(probe.value(case).min())
+    return Measured(
+        off=float("inf") if least != least else max(-least, 0.0) / probe.value_size,
+        got=f"{least:.4g}",
+        expected="0 or more",
+        steps=("print(loss(student, teacher))",),
+    )
+
+
+def _above_equality(probe: Probe, case: Case) -> Measured:
+    """How far the loss comes below what it is at equality: not at all for a cross-entropy."""
+    below = (probe.value(case.at_equality()) - probe.value(case)).max()
+    return Measured(off=float(below.clamp_min(0.0)) / probe.value_size)
+
+
+def _teacher_left_alone(probe: Probe, case: Case) -> Measured:
+    gradient = probe.teacher_gradient(case)
+    return Measured(
+        off=largest(gradient) / probe.gradient_size,
+        got=f"up to {largest(gradient):.4g}",
+        expected="None, or 0",
+        steps=(
+            "rows = teacher.clone().requires_grad_()",
+            "loss(student.clone().requires_grad_(), rows).sum().backward()",
+            "print(rows.grad)",
+        ),
+    )
+
+
+def _student_taught(probe: Probe, case: Case) -> Measured:
+    pull = largest(probe.gradient(case))
+    return Measured(
+        off=0.0 if pull > probe.tolerance**2 else 1.0,  # else it is rounding
+        got="0, or no gradient at all",
+        expected="a gradient",
+        steps=(
+            "rows = student.clone().requires_grad_()",
+            "(loss(rows, teacher).sum() + 0 * rows.sum()).backward()",  # where none arrives, too
+            "print(rows.grad)",
+        ),
+    )
+
+
+ZERO = Check(
+    name="zero at equality",
+    measure=_zero,
+    otherwise="It is no distance: look for a missing softmax or logarithm.",
+)
+STATIONARY = Check(
+    name="stationary at equality",
+    measure=_stationary,
+    otherwise="It pulls a perfect student away: look for a missing softmax or logarithm, or one "
+    "that is taken twice, and for a temperature on one side only.",
+)
+NEVER_NEGATIVE = Check(
+    name="never negative",
+    measure=_never_negative,
+    otherwise="It is no distance: look for swapped arguments or a missing logarithm.",
+)
+ABOVE_EQUALITY = Check(
+    name="lowest at equality",
+    measure=_above_equality,
+    otherwise="It is lower elsewhere than where the student is the teacher.",
+)
+TEACHER_LEFT_ALONE = Check(
+    name="no gradient to the teacher",
+    measure=_teacher_left_alone,
+    otherwise="The teacher's side must be detached.",
+    bound=0.0,
+)
+STUDENT_TAUGHT = Check(
+    name="a gradient to the student",
+    measure=_student_taught,
+    otherwise="The student learns nothing: look for detach, no_grad, argmax or item on its side, "
+    "and for swapped arguments.",
+)

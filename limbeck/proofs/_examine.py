@@ -1,0 +1,290 @@
+"""All properties of one loss in order, and which of them are a matter of its kind."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from limbeck.proofs import _distance, _scale, _steadiness
+from limbeck.proofs._bind import Bound
+from limbeck.proofs._case import Case, large_cases, random_case, round_cases
+from limbeck.proofs._code import as_code
+from limbeck.proofs._kind import CROSS_ENTROPY, SENTENCES, Kind, find_kind, temperature_of
+from limbeck.proofs._nature import (
+    called_kl,
+    compares_numbers,
+    direction_in,
+    has_a_kink,
+    scale_invariant,
+)
+from limbeck.proofs._probe import Check, Measured, Probe, Property, largest, look
+from limbeck.signals import Space
+
+DIRECTIONS = ("forward", "reverse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was found of a loss."""
+
+    name: str
+    call: str
+    """As it was called."""
+    returns: str
+    """One value for each row, or what one value for all is."""
+    kind: str
+    """What it is, in one sentence."""
+    notes: tuple[str, ...]
+    """What to know beside its properties."""
+    definition: str
+    """Lines of Python that define `loss`, for the counterexamples to stand below."""
+    properties: tuple[Property, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything holds that should."""
+        return not self.breaks
+
+    @property
+    def breaks(self) -> tuple[Property, ...]:
+        """What does not, and should."""
+        return tuple(fact for fact in self.properties if fact.breaks)
+
+
+class Examination:
+    """One loss, and what is found of it one after the other."""
+
+    def __init__(self, bound: Bound, name: str, space: Space, expect: str | None) -> None:
+        self.bound, self.name, self.space, self.expect = bound, name, space, expect
+        self.reference = random_case(dtype=bound.dtype)
+        self.cases = [*round_cases(dtype=bound.dtype), self.reference]
+        self.several = [case for case in self.cases if len(case) > 1]
+        self.probe = _probe(bound, self.reference)
+        self.found: list[Property] = []
+        self.kind: Kind | None = None
+
+    def proof(self, notes: list[str]) -> Proof:
+        """Everything, in the order in which it is read."""
+        if self.add(_steadiness.AGAIN, self.cases).holds:
+            self.kind = find_kind(self.probe, self.space)
+            # Told from many rows: of two, anything may look alike.
+            batch, alike, _ = look(self.probe, _scale.BATCH, [self.reference])
+            self.relation = not batch.holds and not alike.why
+            self.examine()
+            notes = [*notes, *self.untold()]
+        return Proof(
+            name=self.name,
+            call=self.bound.call,
+            returns=self.returns(),
+            kind=self.sentence(),
+            notes=tuple(notes),
+            definition=self.bound.definition,
+            properties=tuple(self.found),
+        )
+
+    def examine(self) -> None:
+        """Measure one property after the other."""
+        self.add(_steadiness.INPUTS, self.cases[:1])
+        taught = self.add_if_everywhere(_distance.STUDENT_TAUGHT, self.cases)
+        bounded = self.add(_distance.NEVER_NEGATIVE, self.cases)
+        if self.bound.takes_teacher:
+            self.at_equality(bounded.holds)
+            self.add(_distance.TEACHER_LEFT_ALONE, self.cases)
+            relation = "It compares classes over the whole batch, and not which row is whose."
+            self.add_if_everywhere(
+                _steadiness.PAIRS, self.several, kind=relation if self.relation else ""
+            )
+        if not taught.holds:
+            return  # what follows is about its gradient
+        self.direction()
+        self.sizes()
+        if self.space == "categorical":
+            self.constants()
+        self.add(_steadiness.FINITE, large_cases())
+        self.add(_steadiness.HALF, self.cases)
+        self.add(_steadiness.ORDER, self.several)
+
+    def at_equality(self, bounded: bool) -> None:
+        """Zero and stationary there, or a loss that need not be."""
+        zero, measured, case = look(self.probe, _distance.ZERO, self.cases)
+        stationary, _, _ = look(self.probe, _distance.STATIONARY, self.cases)
+        lowest, _, _ = look(self.probe, _distance.ABOVE_EQUALITY, self.cases)
+        self.zero = zero.holds
+        self.kinked = self.zero and bounded and has_a_kink(self.probe, self.reference)
+        entropy = stationary.holds and lowest.holds
+        kind = ""
+        if self.bound.takes_labels:
+            kind = "It takes labels: where the student is the teacher they still pull."
+        elif entropy and called_kl(self.name):
+            zero = replace(
+                zero,
+                otherwise=f"It is called {self.name.rpartition(':')[2]}, and a KL divergence is 0 "
+                "at equality: this is a cross-entropy, whose minimum is the teacher's entropy. "
+                "Subtract it, or give it that name.",
+            )
+        elif entropy and self.kind is not None and self.kind.name in CROSS_ENTROPY:
+            kind = "This is a cross-entropy: its minimum is the teacher's entropy, not 0."
+        elif entropy:
+            kind = "Its minimum is where the student is the teacher, but is not 0 there."
+        self.keep(zero, measured, case, kind)
+        kind = (
+            "It takes labels, which pull the student elsewhere." if self.bound.takes_labels else ""
+        )
+        if self.kinked:
+            kind = "It has a kink at equality, as an absolute value has: it pulls until the end."
+        self.add(_distance.STATIONARY, self.cases, kind=kind)
+
+    def direction(self) -> None:
+        """Whether it is the KL divergence that its name, or the caller, says."""
+        wanted = self.expect or direction_in(self.name)
+        if wanted is None or (self.expect is None and self.kind is None):
+            return
+        name = self.kind.name if self.kind is not None else None
+        whose = "was expected" if self.expect else "is what its name says"
+        is_ = SENTENCES[name] if name else "none of the losses that are known by their gradient"
+        self.found.append(
+            Property(
+                name=f"is the {wanted} KL",
+                measured=0.0 if name == wanted else 1.0,
+                bound=0.0,
+                otherwise=f"The {wanted} KL {whose}, and this is {is_}. For the "
+                "forward one F.kl_div takes the student's log-probabilities first and the "
+                "teacher's probabilities second.",
+            )
+        )
+
+    def sizes(self) -> None:
+        """Classes, batch and temperature."""
+        if self.space != "real":
+            kind = ""
+            if scale_invariant(self.probe, self.reference):
+                kind = "It standardises each row, and counts impossible classes in that."
+            elif compares_numbers(self.probe, self.reference):
+                kind = "It is a mean over the classes, as usual for numbers."
+            if self.add(_scale.CLASSES, self.cases, kind=kind).holds:
+                kind = (
+                    "Where both sides give a class -inf, as a mask does, it is not a number: give "
+                    "-1e4 instead, or leave out what has no probability."
+                )
+                self.add(_scale.INFINITE_CLASSES, self.cases, kind=kind)
+        kind = ""
+        if self.relation:
+            kind = (
+                "It compares the rows of a batch with each other: a row's loss depends on which "
+                "others there are, and how many."
+            )
+        self.add(_scale.BATCH, self.several, kind=kind)
+        if self.bound.temperature is not None:
+            self.temperature()
+        elif self.kind is not None and self.kind.temperature is not None and not self.relation:
+            share = _scale.class_share(self.probe, self.reference)
+            share /= _scale.batch_share(self.probe, self.reference)
+            kind_ = replace(self.kind, weight=self.kind.weight * share)
+            if kind_.name in (*DIRECTIONS, "binary", "jensen-shannon"):
+                self.add(temperature_of(kind_), self.cases)
+
+    def temperature(self) -> None:
+        """Of a loss whose temperature can be set."""
+        heeds = self.add_if_everywhere(_scale.HEEDS_TEMPERATURE, self.cases)
+        if not heeds.holds:
+            return
+        kind = ""
+        if self.relation:
+            kind = "T² is no rule for a loss that compares rows with each other: its gradient "
+            kind += "changes its size with the temperature."
+        elif self.bound.takes_teacher and self.kinked:
+            kind = (
+                "It is of first order in the difference, so that T² lets its gradient grow with T."
+            )
+        if self.bound.takes_teacher:
+            self.add(_scale.TEMPERATURE, self.cases, kind=kind)
+
+    def constants(self) -> None:
+        """A number added to a row's logits: nothing for probabilities."""
+        kind = ""
+        if self.kind is not None and self.kind.name == "binary":
+            kind = "It asks yes or no for each class, and a number added to all changes each."
+        elif (
+            compares_numbers(self.probe, self.reference) and self.bound.takes_teacher and self.zero
+        ):
+            kind = (
+                "It compares the logits as numbers: the same number added to all of a row's, which "
+                "changes no probability, changes it."
+            )
+        self.add(_steadiness.CONSTANTS, self.cases, kind=kind)
+
+    def add(self, check: Check, cases: list[Case], *, kind: str = "") -> Property:
+        """Measure one property; `kind` says why it need not hold, where it need not."""
+        return self.keep(*look(self.probe, check, cases), kind)
+
+    def add_if_everywhere(self, check: Check, cases: list[Case], *, kind: str = "") -> Property:
+        """The same for what a small case need not show: it breaks if it does in the large one."""
+        worst, _, _ = look(self.probe, check, [self.reference])
+        return self.add(check, [self.reference] if worst.holds else cases, kind=kind)
+
+    def keep(self, fact: Property, measured: Measured, case: Case, kind: str) -> Property:
+        """Put a property on the list, with its counterexample if it breaks."""
+        if not fact.holds and kind and measured.got != "an error":
+            fact = replace(fact, of_its_kind=True, otherwise=kind)
+        elif not fact.holds:
+            code = as_code(case, measured, labels=self.bound.written_with_labels)
+            fact = replace(fact, counterexample=code)
+        self.found.append(fact)
+        return fact
+
+    def returns(self) -> str:
+        """What comes out."""
+        if self.bound.by_row:
+            return "one value for each row"
+        share = _scale.batch_share(self.probe, self.reference)
+        if math.isclose(share, len(self.reference), rel_tol=1e-3):
+            return "the sum over rows"
+        return "one value for all rows"
+
+    def sentence(self) -> str:
+        """What it is."""
+        if self.kind is None:
+            return "It is none of the losses that are known by their gradient."
+        words = SENTENCES[self.kind.name]
+        if self.bound.takes_teacher and not self.bound.takes_labels and not self.zero:
+            words = CROSS_ENTROPY.get(self.kind.name, words)
+        temperature = self.kind.temperature
+        at = "" if temperature is None else f", at T = {temperature:.3g}"
+        weight = self.kind.weight
+        times = (
+            ""
+            if self.kind.squared or math.isclose(weight, 1, rel_tol=0.01)
+            else (f", times {weight:.3g}")
+        )
+        part = "Its teacher's part is" if self.bound.takes_labels else "It is"
+        return f"{part} {words}{at}{times}."
+
+    def untold(self) -> list[str]:
+        """What its properties do not say."""
+        if self.kind is not None and self.kind.name == "reverse" and not direction_in(self.name):
+            return [
+                "The reverse KL keeps to what the teacher would, and need not cover all of it. If "
+                "Hinton's soft targets were meant, its arguments are swapped."
+            ]
+        if self.bound.takes_teacher and self.bound.temperature is None and self.kind is None:
+            return [
+                "Whether T² is right cannot be told: its temperature cannot be set, and its "
+                "gradient is that of no known loss."
+            ]
+        return []
+
+
+def _probe(bound: Bound, reference: Case) -> Probe:
+    probe = Probe(
+        ask=bound.ask,
+        tolerance=1e-6 if bound.output == bound.dtype == torch.float64 else 1e-4,
+        takes_teacher=bound.takes_teacher,
+        takes_labels=bound.takes_labels,
+        dtype=bound.dtype,
+    )
+    value, gradient = largest(probe.value(reference)), largest(probe.gradient(reference))
+    return replace(probe, value_size=_usable(value), gradient_size=_usable(gradient))
+
+
+def _usable(size: float) -> float:
+    return size if 1e-12 < size < math.inf else 1.0  # below it is rounding

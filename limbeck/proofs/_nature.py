@@ -1,0 +1,48 @@
+"""What a loss is by nature, or by name: what need not hold of it follows from that."""
+
+import re
+from dataclasses import replace
+
+from limbeck.proofs._case import Case
+from limbeck.proofs._probe import Probe, largest
+
+
+def has_a_kink(probe: Probe, case: Case) -> bool:
+    """Whether the loss is of first order in a small difference, not of second."""
+    gap = 1e-2 * (case.student - case.teacher)
+    far, near = (
+        float(probe.value(replace(case, student=case.teacher + share * gap)).mean())
+        for share in (1.0, 0.5)
+    )
+    return near > 0 and far / near < 3
+
+
+def scale_invariant(probe: Probe, case: Case) -> bool:
+    """Whether the student's logits may be multiplied by any number, as standardised ones may."""
+    gap = probe.value(replace(case, student=2 * case.student)) - probe.value(case)
+    return largest(gap) <= 10 * probe.tolerance * probe.value_size
+
+
+def compares_numbers(probe: Probe, case: Case) -> bool:
+    """Whether only the difference of the logits counts, or only their direction."""
+    moved = replace(case, student=case.student + case.labels[:, None] * case.teacher.flip(-1))
+    moved = replace(moved, teacher=case.teacher + case.labels[:, None] * case.teacher.flip(-1))
+    gap = largest(probe.value(moved) - probe.value(case))
+    return gap <= 10 * probe.tolerance * probe.value_size or scale_invariant(probe, case)
+
+
+def called_kl(name: str) -> bool:
+    """Whether it is called a KL divergence, which is 0 at equality."""
+    return bool(re.search(r"(?i)(^|_)[fr]?kl(_|d|$)|kl_?div|divergence", _short(name)))
+
+
+def direction_in(name: str) -> str | None:
+    """The direction of the KL divergence that a name says."""
+    words = _short(name).lower()
+    if re.search(r"reverse|(^|_)rkl", words):
+        return "reverse"
+    return "forward" if re.search(r"forward|(^|_)fkl", words) else None
+
+
+def _short(name: str) -> str:
+    return name.rpartition(":")[2].rpartition(".")[2]

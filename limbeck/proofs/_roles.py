@@ -1,0 +1,147 @@
+"""Which argument of a user's function is the student, the teacher, labels, a mask, a temperature.
+
+Told by their names; what these do not say, by their order: student, teacher, labels.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["student", "teacher", "labels", "mask", "temperature"]
+
+_NAMES: dict[Role, str] = {
+    "temperature": r"temp|^tau$|_tau$",
+    "mask": r"mask",
+    "teacher": r"teacher|(^|_)t$|^t_|^y_true$|^tea(_|$)",
+    "student": r"student|(^|_)s$|^s_|^(y_)?pred|^stu(_|$)|^outputs?$|^logits?$",
+    "labels": r"label|^y$|^gt$|ground_truth|hard_target|^tokens?(_ids)?$",
+}
+"""By which a parameter's name says what it is; in lower case but for T, which is a temperature."""
+_SURE = r"(?i)student|teacher|(^|_)[st]$|^[st]_|^y_(pred|true)$|^stu(_|$)|^tea(_|$)"
+"""Names that leave no doubt about the order."""
+_TARGETS = "|target|truth|class|hard"
+"""What labels may be called beside a teacher; without one it is the teacher."""
+_ORDER: tuple[Role, ...] = ("student", "teacher", "labels")
+"""Of the parameters whose names say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Parameters by what they are for."""
+
+    names: Mapping[Role, str]
+    """The parameter of each role that there is."""
+    order: tuple[str, ...]
+    """All that are filled in, as the function has them."""
+    keyword_only: frozenset[str]
+    """Those of them that take no place."""
+    doubtful: bool
+    """Whether no name says which side is the student's."""
+    unknown: tuple[str, ...]
+    """Parameters that must be given and have no role."""
+
+
+def find_roles(
+    function: Callable[..., Any],
+    given: Mapping[str, Any],
+    *,
+    teacher_first: bool | None,
+    optional_labels: bool,
+) -> Roles:
+    """Say what each parameter is for.
+
+    Args:
+        function: The user's.
+        given: Options by name: of these only a temperature has a role.
+        teacher_first: The order of the two sides; None to tell it from their names.
+        optional_labels: Whether to fill in labels that may be left out.
+    """
+    parameters = _parameters(function)
+    needed = [
+        part
+        for part in parameters
+        if part.name not in given
+        and (part.default is part.empty or (optional_labels and _role(part.name) == "labels"))
+    ]
+    names: dict[Role, str] = {}
+    for part in [*needed, *parameters]:
+        role = _role(part.name)
+        if role is None or role in names:
+            continue
+        if part in needed if role != "temperature" else _may_be_set(part, given):
+            names[role] = part.name
+    sides = [
+        part.name
+        for part in needed
+        if part.name not in {names.get(role) for role in ("labels", "mask", "temperature")}
+    ]
+    doubtful = not any(re.search(_SURE, name) for name in sides)
+    if teacher_first is not None:
+        doubtful = False
+        ordered: tuple[Role, ...] = ("teacher", "student") if teacher_first else _ORDER[:2]
+        names |= dict(zip(ordered, sides, strict=False))
+    rest = [name for name in sides if name not in names.values()]
+    names |= dict(zip([role for role in _ORDER if role not in names], rest, strict=False))
+    if not re.search(_NAMES["labels"] + _TARGETS, names.get("labels", "label").lower()):
+        del names["labels"]
+    filled = [part for part in parameters if part.name in names.values()]
+    return Roles(
+        names=names,
+        order=tuple(part.name for part in filled),
+        keyword_only=frozenset(p.name for p in filled if p.kind is p.KEYWORD_ONLY),
+        doubtful=doubtful,
+        unknown=tuple(part.name for part in needed if part.name not in names.values()),
+    )
+
+
+def known_options(function: Callable[..., Any]) -> tuple[list[str], bool]:
+    """The names of a function's parameters, and whether it takes any others."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return [], True
+    names = [
+        part.name for part in parameters if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)
+    ]
+    return names, any(part.kind is part.VAR_KEYWORD for part in parameters)
+
+
+def temperature_name(function: Callable[..., Any]) -> str | None:
+    """The parameter that is a temperature, if there is one."""
+    names = [
+        part.name
+        for part in _parameters(function)
+        if _role(part.name) == "temperature" and _may_be_set(part, {})
+    ]
+    return names[0] if names else None
+
+
+def required(function: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Parameters without a default that are not given."""
+    return [p.name for p in _parameters(function) if p.default is p.empty and p.name not in given]
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    place = inspect.Parameter.POSITIONAL_ONLY
+    two = [inspect.Parameter(name, place) for name in ("first", "second")]
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # built in, and silent about itself
+        return two
+    named = [part for part in found if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
+    anything = any(part.kind is part.VAR_POSITIONAL for part in found)
+    return two if anything and not named else named
+
+
+def _may_be_set(part: inspect.Parameter, given: Mapping[str, Any]) -> bool:
+    """Whether it takes a number: a tuple of temperatures is no temperature."""
+    value = given.get(part.name, part.default)
+    return value is part.empty or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _role(name: str) -> Role | None:
+    if re.search(r"(^|_)T$", name):
+        return "temperature"
+    return next((role for role, words in _NAMES.items() if re.search(words, name.lower())), None)

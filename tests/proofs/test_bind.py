@@ -1,0 +1,178 @@
+"""What users write is called as they mean it, and what cannot be is refused in a sentence."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import limbeck
+from limbeck._errors import LossError, OptionError
+from limbeck.losses import soft_targets
+
+
+def kd(student, teacher, temperature=4.0):
+    return soft_targets(student, teacher, temperature=temperature).mean()
+
+
+class Loss(nn.Module):
+    def __init__(self, T=4.0, weight=1.0):  # noqa: N803
+        super().__init__()
+        self.temperature, self.weight = T, weight
+
+    def forward(self, logits_student, logits_teacher):
+        return self.weight * kd(logits_student, logits_teacher, self.temperature)
+
+
+def make(tau=4.0):
+    return lambda student, teacher: kd(student, teacher, tau)
+
+
+def teacher_first(teacher_logits, student_logits):
+    return kd(student_logits, teacher_logits)
+
+
+def keras_order(y_true, y_pred):
+    return kd(y_pred, y_true)
+
+
+def labels_between(outputs, labels, teacher_outputs, T=3.0, *, alpha=0.5):  # noqa: N803
+    soft = kd(outputs, teacher_outputs, T)
+    return alpha * soft + (1 - alpha) * F.cross_entropy(outputs, labels)
+
+
+def optional_labels(student, teacher, labels=None, temperature=2.0):
+    hard = 0.0 if labels is None else F.cross_entropy(student, labels)
+    return kd(student, teacher, temperature) + hard
+
+
+def needed_labels(student, teacher, labels=None):
+    return kd(student, teacher) + F.cross_entropy(student, labels)
+
+
+def masked(student, teacher, mask):
+    return soft_targets(student, teacher)[mask].mean()
+
+
+def float32_only(student, teacher):
+    if student.dtype == torch.float64:
+        raise TypeError("float64 is not for me")
+    return kd(student, teacher)
+
+
+def required_temperature(student, teacher, tau):
+    return kd(student, teacher, tau)
+
+
+@pytest.mark.parametrize(
+    ("loss", "call"),
+    [
+        (kd, "kd(student, teacher, temperature=4.0)"),
+        (Loss, "Loss()(student, teacher)"),
+        (Loss(), "Loss(student, teacher)"),
+        (make, "make()(student, teacher)"),
+        (teacher_first, "teacher_first(teacher, student)"),
+        (keras_order, "keras_order(teacher, student)"),
+        (labels_between, "labels_between(student, labels, teacher, T=3.0)"),
+        (optional_labels, "optional_labels(student, teacher, temperature=2.0)"),
+        (needed_labels, "needed_labels(student, teacher, labels)"),
+        (masked, "masked(student, teacher, torch.ones(len(student), dtype=torch.bool))"),
+        (float32_only, "float32_only(student, teacher)"),
+        (required_temperature, "required_temperature(student, teacher, tau=4.0)"),
+    ],
+)
+def test_a_loss_is_called_as_its_names_say(loss, call):
+    proof = limbeck.prove(loss)
+    assert proof.call == call
+    assert proof.holds, proof.breaks
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "call"),
+    [
+        (kd, {"temperature": 2}, "kd(student, teacher, temperature=2.0)"),
+        (Loss, {"temperature": 2, "weight": 0.5}, "Loss(weight=0.5, T=2)(student, teacher)"),
+        (make, {"temperature": 2}, "make(tau=2)(student, teacher)"),
+        (
+            labels_between,
+            {"T": 2, "alpha": 1.0},
+            "labels_between(student, labels, teacher, T=2.0, alpha=1.0)",
+        ),
+    ],
+)
+def test_options_reach_the_loss_or_its_maker_and_a_temperature_by_any_name(loss, options, call):
+    proof = limbeck.prove(loss, options=options)
+    assert proof.call == call
+    assert "at T = 2" in proof.kind
+
+
+def test_the_temperature_of_a_class_is_tried_too():
+    names = [fact.name for fact in limbeck.prove(Loss).properties]
+    assert "the temperature counts" in names
+
+
+def test_an_order_that_no_name_says_is_told_from_the_gradient_and_noted():
+    proof = limbeck.prove(lambda a, b: kd(a, b), name="mine")
+    assert proof.call == "mine(student, teacher)"
+    assert "taken for the student's, for nothing says otherwise" in proof.notes[0]
+    proof = limbeck.prove(lambda a, b: kd(b, a), name="mine")
+    assert proof.call == "mine(teacher, student)"
+    assert "only its second argument gets a gradient" in proof.notes[0]
+    assert proof.holds
+
+
+def test_the_order_can_be_said():
+    proof = limbeck.prove(lambda a, b: kd(b, a), teacher_first=True)
+    assert proof.holds
+    assert proof.notes == ()
+    assert not limbeck.prove(lambda a, b: kd(b, a), teacher_first=False).holds
+
+
+def raises(student, teacher):
+    return student @ teacher[:, :3]
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "error", "message"),
+    [
+        (raises, {}, LossError, "raises raised RuntimeError at test_bind.py, line "),
+        (raises, {}, LossError, "It was given student (4, 5), teacher (4, 5), float64."),
+        (kd, {"temprature": 2}, OptionError, "no option 'temprature'. Did you mean temperature?"),
+        (lambda s, t, alpha: s, {}, OptionError, "needs alpha. Give --set alpha=VALUE"),
+        (lambda s, t: F.kl_div(s, t, reduction="none"), {}, LossError, "Sum over classes."),
+        (lambda s, t: 1.0, {}, LossError, "must return a tensor, got float"),
+        (lambda s, t: (s.sum(), t.sum()), {}, LossError, "must return a tensor, got tuple"),
+        (lambda logits: logits.sum(), {}, LossError, "must take student_logits and teacher_logits"),
+        (lambda: 3, {}, LossError, "must be a loss, or make one, got int"),
+        (kd, {"temperature": 0}, LossError, "temperature must be above 0"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_in_a_sentence(loss, options, error, message):
+    with pytest.raises(error) as found:
+        limbeck.prove(loss, options=options)
+    assert message in str(found.value)
+
+
+def test_unknown_words_are_refused():
+    with pytest.raises(OptionError, match="space must be one of categorical, binary, real"):
+        limbeck.prove(kd, space="categoric")
+    with pytest.raises(OptionError, match="expect must be one of forward, reverse"):
+        limbeck.prove(kd, expect="backward")
+
+
+def one_row_breaks(student, teacher):
+    if len(student) == 1:
+        raise IndexError("too few rows")
+    return kd(student, teacher)
+
+
+def test_an_error_in_a_later_case_is_what_breaks():
+    proof = limbeck.prove(one_row_breaks)
+    assert any("too few rows" in fact.otherwise for fact in proof.breaks)
+
+
+def test_half_precision_that_raises_breaks():
+    def numpy_inside(student, teacher):
+        teacher.numpy()
+        return kd(student, teacher)
+
+    assert {fact.name for fact in limbeck.prove(numpy_inside).breaks} >= {"finite in bfloat16"}
