@@ -182,6 +182,11 @@ class Targets(_Section):
     """Where they are stored: a folder, or an fsspec URL such as `s3://bucket/folder`. Left out,
     `targets` in the run's folder."""
 
+    @property
+    def codec_words(self) -> dict[str, Any]:
+        """Those of them that say which codec, as `capture` takes them."""
+        return self.model_dump(include={"codec", "codec_options", "budget", "max_kl", "like"})
+
 
 class Student(_Section):
     """Who learns."""

@@ -53,7 +53,7 @@ def _look_at_learning(
 ) -> None:
     data = task.data
     taught = _taught(recipe, data, parts, device, found)
-    check_rows(recipe.distil.method, taught, stored=f"codec {recipe.targets.codec}")
+    check_rows(recipe.distil.method, taught, stored=f"codec {parts.codec.name}")
     knows = recipe.teacher.weights is not None
     if knows:
         look_at_score(parts.teacher, task, found)
@@ -77,6 +77,6 @@ def _taught(
         found.notes.append("The teacher is asked live at every step: no transfer set is stored.")
         live = parts.teacher.logits(parts.batch.inputs)
         return {name: Dense(values=rows) for name, rows in live.items()}
-    stored = look_at_stored_rows(parts.answers, recipe.targets, data.heads, found)
+    stored = look_at_stored_rows(parts.answers, recipe.targets, parts.codec, data.heads, found)
     found.notes.append(transfer_set_size(stored, data, recipe.targets))
     return {name: rows.to(device) for name, rows in stored.rows.items()}

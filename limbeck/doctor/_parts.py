@@ -24,7 +24,7 @@ from limbeck.methods import METHODS, Objective, objective_of, supervised
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
-from limbeck.targets import check_choice_of_codec, codec_or_stand_in
+from limbeck.targets import Codec, planned_codec
 from limbeck.teachers import Teacher
 
 
@@ -37,6 +37,8 @@ class Parts:
     teacher: Teacher
     answers: Answers
     """What the teacher gave for the batch."""
+    codec: Codec
+    """As far as it is known before the teacher is asked."""
     terms: Objective
     """What the students learn from."""
     lessons: Sequence[Lesson]
@@ -50,7 +52,7 @@ def look_at_parts(
     interface = Interface.of(data)
     batch = one_batch(data.train, recipe.train.batch_size).to(device)
     found.attempt(lambda: check_combinations(recipe))
-    found.attempt(lambda: _check_codec(recipe, data.heads))
+    codec = found.attempt(lambda: planned_codec(data.heads, **recipe.targets.codec_words))
     terms = found.attempt(lambda: objective_of(recipe, data.heads))
     found.attempt(lambda: _check_labels(data))
     teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
@@ -61,9 +63,11 @@ def look_at_parts(
     asked = _asked(None if answers is None else teacher, lessons)
     look_at_splits(data, asked, recipe.train.batch_size, device, found)
     _add_notes(recipe, terms or (), batch, found)
-    if terms is None or teacher is None or answers is None or found.faults:
+    if codec is None or terms is None or teacher is None or answers is None or found.faults:
         return None
-    return Parts(batch=batch, teacher=teacher, answers=answers, terms=terms, lessons=lessons)
+    return Parts(
+        batch=batch, teacher=teacher, answers=answers, codec=codec, terms=terms, lessons=lessons
+    )
 
 
 def _check_labels(data: DataSet) -> None:
@@ -73,14 +77,6 @@ def _check_labels(data: DataSet) -> None:
                 f"the train split has no labels for head {head.name}, and every control learns "
                 "from labels. Give some samples theirs."
             )
-
-
-def _check_codec(recipe: Recipe, heads: tuple[Head, ...]) -> None:
-    targets = recipe.targets
-    check_choice_of_codec(targets.codec, targets.budget, targets.max_kl)
-    codec = codec_or_stand_in(recipe.targets.codec, recipe.targets.codec_options)
-    for head in heads:
-        codec.columns(head)
 
 
 def _lessons(

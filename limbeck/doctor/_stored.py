@@ -11,7 +11,7 @@ from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Answers
 from limbeck.recipe import Targets
 from limbeck.signals import Head, Rows
-from limbeck.targets import as_stored, codec_or_stand_in, compressed, faithfulness
+from limbeck.targets import Codec, as_stored, compressed, faithfulness
 
 _KEY_BYTES = 12
 """8 of a sample's key, 4 of its view."""
@@ -30,13 +30,14 @@ class Stored:
 
 
 def look_at_stored_rows(
-    answers: Answers, settings: Targets, heads: tuple[Head, ...], found: Findings
+    answers: Answers, settings: Targets, codec: Codec, heads: tuple[Head, ...], found: Findings
 ) -> Stored:
     """Encode and decode a batch's answers, and measure what that changed.
 
     Args:
         answers: What the teacher gave.
-        settings: How it is kept.
+        settings: How it is compressed.
+        codec: How it is kept.
         heads: What it answered.
         found: Takes the table and the faults.
 
@@ -44,7 +45,6 @@ def look_at_stored_rows(
         ModelError: The answers are not what `compress` takes.
         OptionError: The codec cannot hold them.
     """
-    codec = codec_or_stand_in(settings.codec, settings.codec_options)
     rows: dict[str, Rows] = {}
     table, total_bytes, num_samples = [], 0, 1
     for head in heads:

@@ -16,7 +16,7 @@ from limbeck.methods import check_rows, mean_terms, objective_of, supervised
 from limbeck.models import Interface, build, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
-from limbeck.targets import as_stored, check_choice_of_codec, codec_or_stand_in, compressed
+from limbeck.targets import Codec, as_stored, compressed, planned_codec
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
 from limbeck.train import check_batch_norm, check_weights, make_optimizer
@@ -41,11 +41,13 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 "from. Give it labels."
             )
     answers = _ask_teacher(recipe, task, batch, interface)
-    rows: Mapping[str, Rows] = (
-        _uniform(answers, heads) if recipe.distil.live else _stored(answers, heads, recipe)
-    )
+    codec = planned_codec(heads, **recipe.targets.codec_words)
+    uniform = _uniform(answers, heads)
+    rows: Mapping[str, Rows] = uniform
+    if not recipe.distil.live:
+        rows = _stored(uniform, heads, codec, recipe.targets.temperature)
     soft = objective_of(recipe, heads)
-    check_rows(recipe.distil.method, rows, stored=f"codec {recipe.targets.codec}")
+    check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     for name, student in recipe.students.items():
         who = f"student {name}"
         model = build(student.model, student.options, interface).eval()
@@ -137,17 +139,12 @@ def _uniform(answers: Mapping[str, Tensor], heads: tuple[Head, ...]) -> dict[str
 
 
 def _stored(
-    answers: Mapping[str, Tensor], heads: tuple[Head, ...], recipe: Recipe
+    uniform: Mapping[str, Dense], heads: tuple[Head, ...], codec: Codec, temperature: float
 ) -> dict[str, Rows]:
     """Uniform rows as a transfer set would give them back."""
-    settings = recipe.targets
-    check_choice_of_codec(settings.codec, settings.budget, settings.max_kl)
-    codec = codec_or_stand_in(settings.codec, settings.codec_options)
-    uniform = _uniform(answers, heads)
     rows: dict[str, Rows] = {}
     for head in heads:
-        codec.columns(head)  # refuses a head that it cannot store
-        temperature = 1.0 if head.space == "real" else settings.temperature
-        stored, _ = as_stored(uniform[head.name].values, head, codec, temperature)
+        soft_at = 1.0 if head.space == "real" else temperature
+        stored, _ = as_stored(uniform[head.name].values, head, codec, soft_at)
         rows[head.name] = stored.to(torch.device("cpu"))
     return rows

@@ -6,12 +6,11 @@ from limbeck.targets._parquet import to_parquet as to_parquet
 from limbeck.targets.asking._ask import Processes as Processes
 from limbeck.targets.asking._capture import ENGINES as ENGINES
 from limbeck.targets.asking._capture import capture as capture
+from limbeck.targets.asking._settle_codec import planned_codec as planned_codec
 from limbeck.targets.codecs import CODECS as CODECS
 from limbeck.targets.codecs import Codec as Codec
 from limbeck.targets.codecs import make_codec as make_codec
-from limbeck.targets.encoding._choose import check_choice_of_codec as check_choice_of_codec
 from limbeck.targets.encoding._choose import choose as choose
-from limbeck.targets.encoding._choose import codec_or_stand_in as codec_or_stand_in
 from limbeck.targets.encoding._compress import COMPRESSIONS as COMPRESSIONS
 from limbeck.targets.encoding._compress import compressed as compressed
 from limbeck.targets.encoding._measure import faithfulness as faithfulness
@@ -54,9 +53,7 @@ __all__ = [
     "add_keys",
     "as_stored",
     "capture",
-    "check_choice_of_codec",
     "choose",
-    "codec_or_stand_in",
     "collate",
     "compare",
     "compressed",
@@ -67,6 +64,7 @@ __all__ = [
     "make_codec",
     "merge",
     "most_confident",
+    "planned_codec",
     "split_batch",
     "to_parquet",
     "try_codecs",

@@ -632,3 +632,15 @@ def test_a_pickle_of_weights_is_refused(tmp_path: Path):
     (tmp_path / "teacher.pt").write_bytes(b"")
     fault = only_fault(look(f"teacher.weights={tmp_path / 'teacher.pt'}"))
     assert "may be a pickle" in fault
+
+
+def test_another_set_whose_codec_would_be_taken_must_be_there(tmp_path):
+    assert "no such folder" in only_fault(look(f"targets.like={tmp_path / 'none'}"))
+
+
+def test_a_method_that_cannot_read_the_rows_of_another_sets_codec_says_which(tmp_path):
+    there = limbeck.capture(
+        MLP(64, [16], 10), load("digits"), tmp_path / "topk", codec="topk", codec_options={"k": 3}
+    )
+    said = only_fault(look(f"targets.like={there.folder}", "distil.method=dist"))
+    assert "codec topk names only some of head label" in said

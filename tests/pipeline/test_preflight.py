@@ -5,7 +5,7 @@ import re
 import pytest
 
 import limbeck
-from limbeck._errors import ModelError, ShapeError
+from limbeck._errors import ModelError, ShapeError, TargetsError
 from tests.pipeline.examples import small
 
 
@@ -41,3 +41,10 @@ def test_test_samples_of_another_shape_are_refused_before_anything_is_trained(tm
     with pytest.raises(ModelError, match=re.escape(said.format("student small"))):
         limbeck.run(small(tmp_path, *own), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_set_whose_codec_cannot_be_taken_is_refused_before_anything_is_trained(tmp_path):
+    recipe = small(tmp_path, f"targets.like={tmp_path / 'none'}")
+    with pytest.raises(TargetsError, match="no such folder"):
+        limbeck.run(recipe, tmp_path / "run")
+    assert not list(tmp_path.glob("run/**/*.safetensors"))

@@ -158,9 +158,18 @@ def test_what_was_taken_over_is_part_of_what_a_folder_holds(halves, tmp_path):
     assert len(done.keys) == 20
 
 
-@pytest.mark.parametrize("named", [{"codec": "sqrt8"}, {"codec_options": {"k": 2}}])
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"codec": "sqrt8"},
+        {"codec_options": {"k": 2}},
+        {"budget": "16 B/row"},
+        {"max_kl": 0.1},
+        {"codec": "auto", "max_kl": 0.1},
+    ],
+)
 def test_a_codec_named_beside_another_sets_is_refused(parts, halves, tmp_path, named):
-    with pytest.raises(OptionError, match=r"brings its codec|unknown|option"):
+    with pytest.raises(OptionError, match="brings its codec"):
         capture(halves[0], halves[1], tmp_path / "new", like=parts[0], **named)
 
 

@@ -17,14 +17,9 @@ from limbeck.data import Samples
 from limbeck.signals import Head
 from limbeck.targets.asking._ask import Batches, Processes, Work, ask_here, missing, work_of
 from limbeck.targets.asking._ray import ask_with_ray
-from limbeck.targets.asking._settle_codec import with_choice, with_codec_of
+from limbeck.targets.asking._settle_codec import planned_codec, with_choice, with_codec_of
 from limbeck.targets.codecs import Codec, make_codec
-from limbeck.targets.encoding._choose import (
-    AUTO,
-    STAND_IN,
-    check_choice_of_codec,
-    codec_or_stand_in,
-)
+from limbeck.targets.encoding._choose import AUTO
 from limbeck.targets.encoding._compress import check_compress
 from limbeck.targets.encoding._encoder import rows_to_store
 from limbeck.targets.format._differences import differences
@@ -128,16 +123,20 @@ def capture(
     place = place_of(folder)
     folder = place.folder
     check_choice("engine", engine, ENGINES)
-    check_choice_of_codec(codec, budget, max_kl)
     if batch_size < 1:
         raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
-    named = codec_or_stand_in(codec, codec_options or {})
-    settings = _settings(teacher, samples, compress, temperature, named, views)
+    planned = planned_codec(
+        teacher.heads,
+        codec=codec,
+        codec_options=codec_options or {},
+        budget=budget,
+        max_kl=max_kl,
+        like=like,
+    )
+    settings = _settings(teacher, samples, compress, temperature, planned, views)
     done = place.open()
     states: States | None = None
     if like is not None:
-        if codec != STAND_IN or codec_options:
-            raise OptionError(f"like = {str(like)!r} brings its codec. Do not name one beside it.")
         settings, states = with_codec_of(TransferSet(like), settings, teacher.heads)
     if codec == AUTO:
         if processes.index == 0:
@@ -209,8 +208,6 @@ def _settings(
         raise DataError("there are no samples to ask the teacher about. Give it some.")
     if any(head.space in ("categorical", "binary") for head in teacher.heads):
         check_compress(compress, teacher.outputs)
-    for head in teacher.heads:
-        codec.columns(head)  # refuses a head that it cannot store
     return Settings(
         teacher=TeacherRecord(fingerprint=teacher.fingerprint, name=_class_name(teacher.model)),
         data=data_fingerprint(samples.keys),

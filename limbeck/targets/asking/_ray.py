@@ -62,15 +62,14 @@ def _ask(
         for i, part in enumerate(parts)
         if part
     }
-    begun_at, asked, written = time.monotonic(), 0, 0
+    begun_at, told, written = time.monotonic(), 0, 0
     try:
         while waiting:
             for done in ray.wait(list(waiting), timeout=1.0)[0]:
-                written += ray.get(done)
-                samples = waiting.pop(done)
-                asked += samples
-                rate = asked / (time.monotonic() - begun_at)
-                progress.advance(samples, **{"samples/s": rate, "MB": written / 1e6})
+                rows, size = ray.get(done)
+                told, written = told + rows, written + size
+                rate = told / (time.monotonic() - begun_at)
+                progress.advance(waiting.pop(done), **{"rows/s": rate, "MB": written / 1e6})
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, LimbeckError):
@@ -88,8 +87,8 @@ def _ask(
 
 def _ask_part(
     work: Work, address: str, batches: Sequence[tuple[Tensor, int]], part: int, count: int
-) -> int:
-    """One task: returns the bytes that it wrote."""
+) -> tuple[int, int]:
+    """One task: returns the rows that it asked for, of all heads, and the bytes that it wrote."""
     torch.set_num_threads(1)  # a worker has one core
     place = place_of(address)
     place.folder.mkdir(parents=True, exist_ok=True)
@@ -104,9 +103,14 @@ def _ask_part(
             if len(absent):
                 left.append((absent, view))
         number = count + max((s.number for s in shards), default=work.number + part - count)
-        return ask_about(
-            work, place, left, number=number, step=count, told=lambda samples, rows, so_far: None
-        )
+        asked = 0
+
+        def count_rows(_samples: int, rows: int, _bytes_so_far: int) -> None:
+            nonlocal asked
+            asked += rows
+
+        size = ask_about(work, place, left, number=number, step=count, told=count_rows)
+        return asked, size
 
 
 def _whole(place: Place, first: int, step: int) -> list[Shard]:

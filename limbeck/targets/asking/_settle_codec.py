@@ -1,7 +1,8 @@
-"""The codec of a capture that does not name one: chosen by a budget, or that of another set."""
+"""The codec of a capture: named, chosen by a budget, or that of another set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +11,48 @@ from limbeck._files import storage_errors
 from limbeck._progress import Progress
 from limbeck.data import Samples
 from limbeck.signals import Head
-from limbeck.targets.codecs import make_codec
-from limbeck.targets.encoding._choose import choose, chosen_by
+from limbeck.targets.codecs import Codec, make_codec
+from limbeck.targets.encoding._choose import AUTO, check_choice_of_codec, choose, chosen_by
 from limbeck.targets.encoding._try_codecs import try_codecs
 from limbeck.targets.format._manifest import MANIFEST, Settings
 from limbeck.targets.format._shards import whole_shards
 from limbeck.targets.format._state_file import States
 from limbeck.targets.reading._transfer_set import TransferSet
 from limbeck.teachers import Teacher
+
+STAND_IN = "dense16"
+"""What stands for the chosen codec while nothing is known of the teacher's rows."""
+
+
+def planned_codec(
+    heads: Sequence[Head],
+    *,
+    codec: str,
+    codec_options: Mapping[str, Any],
+    budget: str | None,
+    max_kl: float | None,
+    like: Path | str | None,
+) -> Codec:
+    """What is known of a capture's codec before the teacher is asked, by the words of `capture`.
+
+    For "auto" it is one that stores every entry, until there are rows to choose on.
+
+    Raises:
+        OptionError: The words do not go together, one is not right, or a head does not fit.
+        TargetsError: `like` is no transfer set.
+    """
+    if like is not None:
+        if codec != STAND_IN or codec_options or budget is not None or max_kl is not None:
+            raise OptionError(
+                f"like = {str(like)!r} brings its codec. Do not name one, its options or a budget "
+                "beside it."
+            )
+        return _codec_of(TransferSet(like), heads)
+    check_choice_of_codec(codec, budget, max_kl)
+    planned = make_codec(STAND_IN if codec == AUTO else codec, codec_options)
+    for head in heads:
+        planned.columns(head)  # refuses a head that it cannot store
+    return planned
 
 
 def with_choice(
@@ -73,15 +108,23 @@ def with_codec_of(
     Raises:
         OptionError: The other set is of other heads.
     """
-    theirs = model.manifest.settings
+    codec = _codec_of(model, heads)
+    taken = {
+        "codec": codec.name,
+        "codec_options": codec.options,
+        "state": model.manifest.settings.state,
+    }
+    return settings.model_copy(update=taken), model.states
+
+
+def _codec_of(model: TransferSet, heads: Sequence[Head]) -> Codec:
     if tuple(model.heads) != tuple(heads):
         raise OptionError(
             f"like = {str(model.folder)!r} is of other heads: it holds {_named(model.heads)}, and "
             f"the teacher answers {_named(heads)}. Name a codec instead."
         )
-    codec = make_codec(theirs.codec, theirs.codec_options)
-    taken = {"codec": codec.name, "codec_options": codec.options, "state": theirs.state}
-    return settings.model_copy(update=taken), model.states
+    theirs = model.manifest.settings
+    return make_codec(theirs.codec, theirs.codec_options)
 
 
 def _named(heads: Sequence[Head]) -> str:

@@ -2,18 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from limbeck._errors import OptionError
 from limbeck._shapes import check_positive
-from limbeck.targets.codecs import Codec, make_codec
 from limbeck.targets.encoding._try_codecs import Measured
 
 AUTO = "auto"
 """The name of no codec: it is chosen by a budget."""
-STAND_IN = "dense16"
-"""What stands for the chosen codec while nothing is known of the teacher's rows."""
 _UNITS = {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12} | {
     f"{prefix}iB": 2.0 ** (10 * power) for power, prefix in enumerate("KMGT", start=1)
 }
@@ -104,12 +100,3 @@ def bytes_per_row_of(budget: str, rows: int) -> float:
         )
     size = float(found[1]) * _UNITS[found[2]]
     return size if found[3] else size / rows
-
-
-def codec_or_stand_in(codec: str, options: Mapping[str, Any]) -> Codec:
-    """The named codec; for "auto" one that stores every entry, until there are rows to choose on.
-
-    Raises:
-        OptionError: The name or an option is not right.
-    """
-    return make_codec(STAND_IN if codec == AUTO else codec, options)

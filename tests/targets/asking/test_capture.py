@@ -25,7 +25,7 @@ from limbeck._progress import Silence
 from limbeck.data import ArraySamples
 from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
-from limbeck.targets import TransferSet, capture
+from limbeck.targets import Processes, TransferSet, capture
 from limbeck.targets.asking._capture import ASKED_AGAIN
 from limbeck.targets.format._blocks import whole_blocks
 from limbeck.teachers import Teacher
@@ -568,3 +568,26 @@ def test_whoever_watches_is_told_rows_a_second_and_bytes_that_grow(make, tmp_pat
     sizes = [numbers["MB"] for _, numbers in watched.told]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 0  # of a shard that is still open
+
+
+def test_of_several_processes_the_first_chooses_the_codec_for_all(make, samples, tmp_path):
+    shared, before = [], []
+
+    def first(own):
+        shared.append(own)
+        return own
+
+    def second(own):
+        before.append(own)
+        return shared[0]
+
+    asked = make.asked(make.logits)
+    auto = {"codec": "auto", "max_kl": 0.01, "temperature": 1.0}
+    teacher = Teacher(asked, [make.label])
+    capture(teacher, samples, tmp_path, processes=Processes(share=first), **auto)
+    assert shared[0].chosen_by == "max_kl 0.01"
+    found = capture(
+        teacher, samples, tmp_path, processes=Processes(index=1, count=2, share=second), **auto
+    )
+    assert [own.chosen_by for own in before] == [""]
+    assert found.manifest.settings.codec == shared[0].codec != "dense16"
