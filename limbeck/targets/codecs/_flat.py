@@ -13,21 +13,11 @@ from limbeck.targets.codecs._codec import Arrays, Column
 Ints = NDArray[np.int64]
 
 
-def places(counts: Ints, first: Ints | int, width: int) -> Ints:
-    """Where the flat numbers of each row go in rows of `width`, from its place `first` on.
-
-    Args:
-        counts: How many numbers each row has, `(rows,)`.
-        first: The place of each row's first number, `(rows,)` or the same for all.
-        width: At least `first + counts`.
-
-    Returns:
-        `(numbers,)` places in the flattened `(rows, width)`.
-    """
-    rows = np.arange(len(counts)) * width + first
-    shift = rows - (np.cumsum(counts) - counts)  # (rows,)
-    flat: Ints = np.arange(int(counts.sum())) + np.repeat(shift, counts)
-    return flat
+def below(counts: NDArray[Any], width: int) -> NDArray[np.bool_]:
+    """Which places of rows of `width` are among each row's first `counts`, `(rows, width)`."""
+    small = np.min_scalar_type(width)
+    mask: NDArray[np.bool_] = np.arange(width, dtype=small) < counts.astype(small)[:, None]
+    return mask
 
 
 def rows_of(counts: Ints) -> Ints:
@@ -51,12 +41,11 @@ def steps(ids: Ints, counts: Ints) -> Ints:
 
 def summed(gaps: NDArray[Any], counts: Ints) -> Ints:
     """The ids of these steps."""
-    sums: Ints = np.cumsum(gaps, dtype=np.int64)
-    sums += np.arange(1, len(gaps) + 1)
-    ends = np.cumsum(counts)
-    before = np.concatenate([[0], sums])[ends - counts] + 1  # (rows,)
-    sums -= np.repeat(before, counts)
-    return sums
+    sums = np.zeros(len(gaps) + 1, dtype=np.int64)
+    np.cumsum(np.add(gaps, 1, dtype=np.int64), out=sums[1:])
+    before = sums[np.cumsum(counts) - counts] + 1  # (rows,)
+    ids: Ints = np.repeat(before, counts)
+    return np.subtract(sums[1:], ids, out=ids)
 
 
 def plane_names(name: str, size: int) -> list[str]:

@@ -22,8 +22,8 @@ from limbeck.signals import Head, Sparse
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 from limbeck.targets.codecs._flat import (
     Ints,
+    below,
     join,
-    places,
     plane_columns,
     rows_of,
     split,
@@ -187,14 +187,14 @@ class Selected:
         """`Sparse` rows, the context first; padded to the longest."""
         counts = arrays["others"][:, 0].astype(np.int64)
         shape = len(counts), 1 + int(counts.max(initial=0))
-        at = places(counts, 1, shape[1])
+        others = below(counts, shape[1] - 1)
         values = (np.arange(self.levels + 1) / self.levels) ** 2
         context = state["common"].numpy().take(join(arrays, "context", head.size)[:, 0])
         ids = np.zeros(shape, dtype=np.int32)
         ids[:, 0] = context
-        ids.ravel()[at] = self._classes(arrays, head, state, context, counts)
+        ids[:, 1:][others] = self._classes(arrays, head, state, context, counts)
         probabilities = np.zeros(shape)
-        probabilities.ravel()[at] = values.take(arrays["levels"])
+        probabilities[:, 1:][others] = values.take(arrays["levels"])
         values[0] = least_mass(self.levels)
         possible = int(state["tail"].isfinite().sum())
         tail = np.where(counts + 1 < possible, values.take(arrays["tail"][:, 0]), 0.0)

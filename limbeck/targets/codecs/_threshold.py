@@ -22,8 +22,8 @@ from limbeck.targets.codecs._chance import uniform
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 from limbeck.targets.codecs._flat import (
     Ints,
+    below,
     join,
-    places,
     plane_columns,
     rows_of,
     split,
@@ -204,19 +204,18 @@ class Threshold:
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
         """`Sparse` rows whose drawn entries stand for the tail; padded to the longest."""
         kept, drawn = (arrays[name][:, 0].astype(np.int64) for name in ("kept", "drawn"))
-        shape = len(kept), max(int((kept + drawn).max(initial=0)), 1)
+        both = kept + drawn
+        shape = len(kept), max(int(both.max(initial=0)), 1)
         order = state["order"].numpy()
         values = ((np.arange(self.levels + 1) / self.levels) ** 2).astype(np.float32)
-        kept_at = places(kept, 0, shape[1])
-        drawn_at = places(drawn, kept, shape[1])
+        is_kept = below(kept, shape[1])
+        is_drawn = below(both, shape[1]) ^ is_kept
+        kept_at, drawn_at = np.flatnonzero(is_kept), np.flatnonzero(is_drawn)
         ids = np.zeros(shape, dtype=np.int32)
-        probabilities = np.zeros(shape, dtype=np.float32)
-        is_drawn = np.zeros(shape, dtype=np.bool_)
         for name, counts, at in (("kept", kept, kept_at), ("drawn", drawn, drawn_at)):
             ids.ravel()[at] = order.take(summed(join(arrays, f"{name}_steps", head.size), counts))
+        probabilities = np.multiply(is_drawn, self.tau, dtype=np.float32)
         probabilities.ravel()[kept_at] = values.take(arrays["kept_levels"])
-        probabilities.ravel()[drawn_at] = self.tau
-        is_drawn.ravel()[drawn_at] = True
         rows = Sparse(
             ids=torch.from_numpy(ids),
             probabilities=torch.from_numpy(probabilities),
