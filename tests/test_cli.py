@@ -21,7 +21,7 @@ from limbeck.methods import METHODS
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
-COMMANDS = ("run", "doctor", "prove", "report", "recipes", "methods", "targets")
+COMMANDS = ("run", "tune", "doctor", "prove", "report", "recipes", "methods", "targets")
 
 
 @pytest.fixture
@@ -228,6 +228,25 @@ def test_targets_curve_draws_what_each_codec_would_make_of_a_run(ask, finished, 
         )
     )
     assert (tmp_path / "run" / "curve.html").stat().st_size > 1_000_000
+
+
+def test_tune_ends_with_a_recipe_and_says_how_to_run_it(ask, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    code, said, _ = ask("tune", recipe, "--trials", "3", "--out", tmp_path / "run")
+    assert code == 0
+    assert re.search(r"^3 tried: best validation accuracy 0\.\d+, \w+$", said, re.MULTILINE)
+    assert re.search(r"^control recipe  .* 0\.\d{4} ± 0\.\d{4} *$", said, re.MULTILINE)
+    tuned = tmp_path / "run" / "tuned.toml"
+    assert f"next:   limbeck run {tuned} --out {tmp_path / 'run'}" in said
+    code, said, _ = ask("run", tuned, "--out", tmp_path / "run")
+    assert code == 0
+
+
+def test_tune_without_a_bound_says_which_there_are(ask, finished):
+    code, _, said = ask("tune", finished / "recipe.toml")
+    assert code == 2
+    assert "--trials 40, or --minutes 10" in said
 
 
 def test_a_run_with_codec_auto_says_what_it_took(ask, tmp_path):

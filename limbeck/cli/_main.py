@@ -13,6 +13,7 @@ from limbeck.cli._methods import methods
 from limbeck.cli._prove import prove
 from limbeck.cli._runs import doctor, recipes, report, run
 from limbeck.cli._targets import convert, curve, import_, inspect, make, merge, verify
+from limbeck.cli._tune import tune
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -24,7 +25,7 @@ targets_app = typer.Typer(
     invoke_without_command=True, help="Make and look at a transfer set: what a teacher said."
 )
 app.add_typer(targets_app, name="targets")
-RUNS: tuple[Callable[..., None], ...] = (run, doctor, prove, report, recipes, methods)
+RUNS: tuple[Callable[..., None], ...] = (run, tune, doctor, prove, report, recipes, methods)
 TARGETS: tuple[Callable[..., None], ...] = (make, curve, inspect, verify, convert, merge)
 for command in RUNS:
     app.command()(command)

@@ -13,6 +13,7 @@ from limbeck.methods._methods import find_method as find_method
 from limbeck.methods._methods import read_options as read_options
 from limbeck.methods._objective import NO_OPTIONS as NO_OPTIONS
 from limbeck.methods._objective import check_rows as check_rows
+from limbeck.methods._objective import fitting_methods as fitting_methods
 from limbeck.methods._objective import objective as objective
 from limbeck.methods._objective import objective_of as objective_of
 from limbeck.methods._terms import SUPERVISED as SUPERVISED
@@ -36,6 +37,7 @@ __all__ = [
     "TermLoss",
     "check_rows",
     "find_method",
+    "fitting_methods",
     "mean_terms",
     "objective",
     "objective_of",

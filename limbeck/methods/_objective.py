@@ -31,11 +31,7 @@ def objective(
     read = read_options(method, options)
     for head in heads:
         if head.space not in chosen.spaces:
-            fit = [
-                name
-                for name, other in METHODS.items()
-                if all(each.space in other.spaces for each in heads)
-            ]
+            fit = [name for name in METHODS if _is_for(name, heads)]
             raise OptionError(
                 f"method {method} is for heads that are {' or '.join(chosen.spaces)}, and head "
                 f"{head.name} is {head.space}. For these heads there are {', '.join(fit)}."
@@ -70,6 +66,22 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         soft_weight=distil.soft_weight,
         options=distil.options,
     )
+
+
+def fitting_methods(heads: Sequence[Head], rows: Mapping[str, Rows]) -> list[str]:
+    """The methods that learn from a teacher, for all of these heads, from such rows."""
+    sparse = any(isinstance(part, Sparse) for part in rows.values())
+    return [
+        name
+        for name, method in METHODS.items()
+        if method.from_teacher
+        and _is_for(name, heads)
+        and not (sparse and "dense rows" in method.needs)
+    ]
+
+
+def _is_for(method: str, heads: Sequence[Head]) -> bool:
+    return all(head.space in METHODS[method].spaces for head in heads)
 
 
 def check_rows(method: str, rows: Mapping[str, Rows], *, stored: str) -> None:

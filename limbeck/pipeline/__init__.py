@@ -4,5 +4,7 @@ from limbeck.pipeline._curve import draw_curve as draw_curve
 from limbeck.pipeline._run import compare_targets as compare_targets
 from limbeck.pipeline._run import make_targets as make_targets
 from limbeck.pipeline._run import run as run
+from limbeck.pipeline._tune import Tuned as Tuned
+from limbeck.pipeline._tune import tune as tune
 
-__all__ = ["compare_targets", "draw_curve", "make_targets", "run"]
+__all__ = ["Tuned", "compare_targets", "draw_curve", "make_targets", "run", "tune"]

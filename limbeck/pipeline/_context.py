@@ -25,7 +25,7 @@ from limbeck.recipe_file import load_recipe, to_toml
 from limbeck.signals import Inputs
 from limbeck.targets import Processes
 from limbeck.tasks import Task
-from limbeck.train import Fitted, Learner, Order, Teach, fit
+from limbeck.train import Fitted, History, Learner, Order, Teach, fit
 
 VERSION = 1
 """Changes when the same recipe would train otherwise; every stage is then done again."""
@@ -151,6 +151,7 @@ class Context:
         title: str,
         teach: Teach | None = None,
         views: int = 1,
+        goes_on: Callable[[Learner, History], bool] | None = None,
     ) -> Fitted:
         """Train on all samples' labels, on the labelled ones alone, or on all as the teacher says.
 
@@ -174,7 +175,8 @@ class Context:
             views=views,
             validate=lambda learner: self.validate(learner.model, learner.outputs),
             higher_is_better=self.task.metric.higher_is_better,
-            checkpoint=self._checkpoint(stage, name),
+            goes_on=goes_on,
+            checkpoint=None if goes_on is not None else self._checkpoint(stage, name),
             log_folder=self.out / "logs" / stage,
             progress=self.progress,
             title=title,

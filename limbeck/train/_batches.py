@@ -86,14 +86,13 @@ def parts_of(
     Each part's loss is a mean over what counts in it; its shares turn the sum of these into the
     mean over the whole batch, over all processes, whose gradients are averaged.
     """
-    kinds = {term.name: term.with_labels for learner in learners for term in learner.objective}
-    totals = _totals(batch, set(kinds.values()), accelerator)
+    kinds = {term.with_labels for learner in learners for term in learner.objective}
+    totals = _totals(batch, kinds, accelerator)
     parts = []
     for micro in _cut(batch, accumulate):
-        counts = {labels: micro.count(with_labels=labels) for labels in totals}
         shares = {
-            name: counts[labels] * accelerator.num_processes / max(totals[labels], 1)
-            for name, labels in kinds.items()
+            labels: micro.count(with_labels=labels) * accelerator.num_processes / max(total, 1)
+            for labels, total in totals.items()
         }
         moved = micro.to(accelerator.device)
         parts.append(

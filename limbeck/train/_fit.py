@@ -28,7 +28,7 @@ from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
 from limbeck.train._checks import check_batch_norm, check_weights
 from limbeck.train._lane import Lane
-from limbeck.train._learner import Fitted, Learner, Teach
+from limbeck.train._learner import Fitted, History, Learner, Teach
 from limbeck.train._order import Order, generator_seed
 from limbeck.train._resume import Resume
 from limbeck.train._schedule import schedule_factor
@@ -49,6 +49,7 @@ def fit(
     views: int = 1,
     validate: Callable[[Learner], float] | None = None,
     higher_is_better: bool = True,
+    goes_on: Callable[[Learner, History], bool] | None = None,
     checkpoint: Path | None = None,
     taught_by: str = "",
     log_folder: Path | None = None,
@@ -68,6 +69,8 @@ def fit(
         views: How many views of a sample epochs take in turn; ignored with `settings.views`.
         validate: A learner's score on the validation data; `keep = "best"` needs it.
         higher_is_better: Which way that score is better.
+        goes_on: Asked after each epoch: a learner of whom it is false stops there. Such a pass
+            keeps no checkpoint.
         checkpoint: Where to keep the state, to go on from after a kill; removed at the end.
         taught_by: A fingerprint of what `teach` gives and how it is learned from; a checkpoint
             of another one is not gone on from.
@@ -85,6 +88,8 @@ def fit(
         raise OptionError(
             'keep = "best" needs validation data to choose on. Give some, or set keep = "last".'
         )
+    if goes_on is not None and checkpoint is not None:
+        raise OptionError("a pass that learners may leave early keeps no checkpoint.")
     order = order or Order(pool=torch.arange(len(samples)), length=len(samples), seed=seed)
     for learner in learners:
         check_weights(learner.model, who=learner.name)
@@ -101,6 +106,7 @@ def fit(
         progress.start(title, steps)
         progress.advance(shown)
         deferred = deferred_interrupt() if accelerator.num_processes == 1 else nullcontext()
+        going = list(lanes)
         with deferred as interrupt:
             for epoch in range(first_epoch, settings.epochs):
                 skip = first_step if epoch == first_epoch else 0
@@ -113,22 +119,26 @@ def fit(
                     parts = parts_of(
                         batch, learners, teach, accelerator, accumulate=settings.accumulate
                     )
-                    for lane in lanes:
+                    for lane in going:
                         # The same noise for every lane, whoever else learns.
                         _seed_noise(noise, accelerator.device)
                         lane.learn(parts, factor)
                     if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
-                        for lane in lanes:
+                        for lane in going:
                             lane.check_finite(epoch, step)
-                        progress.advance(done + 1 - shown, loss=lanes[-1].mean_loss())
+                        progress.advance(done + 1 - shown, loss=going[-1].mean_loss())
                         shown = done + 1
                     if interrupt is not None and interrupt.requested:
                         resume.save(epoch, step + 1)
                         raise Interrupted(resume.farewell(title))
                     if resume.is_due():
                         resume.save(epoch, step + 1)
-                for lane in lanes:
+                for lane in going:
                     lane.end_epoch(epoch, validate, higher_is_better)
+                if goes_on is not None:
+                    going = [lane for lane in going if goes_on(lane.learner, lane.history)]
+                    if not going:
+                        break
                 if interrupt is not None and interrupt.requested:
                     resume.save(epoch + 1, 0)
                     raise Interrupted(resume.farewell(title))

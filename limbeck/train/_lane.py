@@ -29,8 +29,9 @@ class Part:
     batch: Batch
     taught: Mapping[str, Rows] | None
     """What the teacher says of it."""
-    shares: Mapping[str, float]
-    """By term: how much of what the term counts in the whole batch is in this part."""
+    shares: Mapping[bool, float]
+    """How much of what counts in the whole batch is in this part: for losses that need labels
+    (True), and for those that do not."""
 
 
 class Lane:
@@ -98,7 +99,7 @@ class Lane:
         )
         losses = []
         for term in self.learner.objective:
-            mean = means[term.name] * part.shares[term.name]
+            mean = means[term.name] * part.shares[term.with_labels]
             losses.append(term.weight * mean)
             seen, now = self.sums.get(term.name), mean.detach()
             self.sums[term.name] = now if seen is None else seen + now

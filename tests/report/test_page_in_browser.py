@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from limbeck.report import write_codec_curve, write_page
+from limbeck.report import write_codec_curve, write_page, write_trials
 from limbeck.results import write_results
 from tests.conftest import missing
 from tests.report import examples
 from tests.report.test_codec_curve import POINTS
+from tests.report.test_trials import SEARCH
 
 _FLAGS = [
     "--no-sandbox",
@@ -29,6 +30,7 @@ _PLOTS = {
     "hostile": 7,
     "bare": 0,
     "codecs": 1,
+    "trials": 5,
 }
 
 
@@ -84,6 +86,8 @@ class _Visit:
 def _written(folder: Path, name: str) -> Path:
     if name == "codecs":
         return write_codec_curve(folder, POINTS, title="mine", rows="Of twelve rows. " * 9)
+    if name == "trials":
+        return write_trials(folder, **SEARCH)
     write_results(folder, *getattr(examples, name)())
     return write_page(folder)
 

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from limbeck._errors import DataError, LimbeckError, ModelError, OptionError, TrainingError
 from limbeck.data import ArraySamples, DatasetSamples
-from limbeck.methods import supervised
+from limbeck.methods import objective, supervised
 from limbeck.signals import Dense, Head
 from limbeck.train import Order, fit, generator_seed
 from tests.train.problem import (
@@ -237,8 +237,8 @@ def test_models_that_learn_in_one_pass_become_what_each_does_alone(dropout):
     alone = [model(seed, dropout) for seed in (0, 1)]
     together = [model(seed, dropout) for seed in (0, 1)]
     terms = [supervised([LABEL]), soft()]
-    for trained, objective in zip(alone, terms, strict=True):
-        train(trained, terms=objective, teach=teach)
+    for trained, each in zip(alone, terms, strict=True):
+        train(trained, terms=each, teach=teach)
     fit(
         [
             learner(trained, objective, name)
@@ -252,6 +252,75 @@ def test_models_that_learn_in_one_pass_become_what_each_does_alone(dropout):
     )
     assert same_weights(alone[0], together[0])
     assert same_weights(alone[1], together[1])
+
+
+def test_terms_of_one_name_that_count_other_rows_keep_apart_in_one_pass():
+    shown = SAMPLES.with_labels_of(torch.arange(50) % 3 == 0)
+    needs_labels = objective("nkd", [LABEL], temperature=2.0, hard_weight=0.0, soft_weight=1.0)
+    alone, together = [model(), model()], [model(), model()]
+    for trained, terms in zip(alone, (needs_labels, soft()), strict=True):
+        train(trained, shown, terms=terms, teach=teach, accumulate=3)
+    fit(
+        [learner(together[0], needs_labels, "a"), learner(together[1], soft(), "b")],
+        shown,
+        settings(accumulate=3),
+        heads=[LABEL],
+        seed=5,
+        teach=teach,
+    )
+    assert same_weights(alone[0], together[0])
+    assert same_weights(alone[1], together[1])
+
+
+def test_a_learner_that_leaves_early_stays_as_it_was_and_the_others_go_on():
+    leaves, stays, alone, short = (model(dropout=0.5) for _ in range(4))
+    train(alone)
+    train(short, epochs=1)
+    asked = []
+
+    def goes_on(who, history):
+        asked.append((who.name, len(history.loss)))
+        return who.name == "stays"
+
+    fitted = fit(
+        [learner(leaves, name="leaves"), learner(stays, name="stays")],
+        SAMPLES,
+        settings(),
+        heads=[LABEL],
+        seed=5,
+        goes_on=goes_on,
+    )
+    assert same_weights(stays, alone)
+    assert same_weights(leaves, short)
+    assert not leaves.training
+    assert asked == [("leaves", 1), ("stays", 1), ("stays", 2), ("stays", 3)]
+    assert len(fitted.histories["leaves"].loss) == 1
+
+
+def test_a_pass_ends_when_the_last_learner_has_left():
+    seen = []
+    fit(
+        [learner(model())],
+        SAMPLES,
+        settings(),
+        heads=[LABEL],
+        seed=5,
+        goes_on=lambda who, history: seen.append(len(history.loss)) or False,
+    )
+    assert seen == [1]
+
+
+def test_a_pass_that_may_be_left_keeps_no_checkpoint(tmp_path):
+    with pytest.raises(OptionError, match="keeps no checkpoint"):
+        fit(
+            [learner(model())],
+            SAMPLES,
+            settings(),
+            heads=[LABEL],
+            seed=5,
+            goes_on=lambda who, history: True,
+            checkpoint=tmp_path / "kept",
+        )
 
 
 def test_a_seed_changes_the_order_and_the_dropout_and_nothing_else_does():

@@ -1,0 +1,324 @@
+"""`limbeck tune`: method, temperature, weights, learning rate and length, on validation data alone.
+
+Every trial learns from the same stored rows, so that it costs a student and no teacher. The test
+data are not read: `limbeck run` with the recipe that is found measures what it is worth.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck._errors import OptionError, TrainingError
+from limbeck._files import fingerprint, write_text
+from limbeck._progress import Progress, Silence
+from limbeck.methods import objective_of, only_from_labels, supervised
+from limbeck.models import build
+from limbeck.pipeline._context import Context
+from limbeck.pipeline._preflight import check_parts
+from limbeck.pipeline._search import Asked, Search, Trial
+from limbeck.pipeline._search_space import Candidate, SearchSpace
+from limbeck.pipeline._stages import targets_stage, teach_from, teacher_stage
+from limbeck.recipe import Recipe
+from limbeck.recipe_file import to_toml
+from limbeck.report import FinalPoint, TrialPoint, write_trials
+from limbeck.results import Metric
+from limbeck.tasks import load_task
+from limbeck.train import History, Learner, Teach
+
+TOGETHER = 4
+"""Candidates that are trained in one pass."""
+FINALISTS = 3
+"""The best candidates, which are trained again with several seeds."""
+FIRST_SEED = 1_000_000
+"""Seeds here begin with this one: the verdict's, from 0 on, must not have been chosen by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A candidate that was trained with several seeds."""
+
+    what: str
+    """`found`; `recipe`, the recipe's own; or a control: `control found`, `control recipe`."""
+    candidate: Candidate
+    scores: list[float]
+    """On the validation data, a seed each."""
+
+    @property
+    def mean(self) -> float:
+        """Of the scores."""
+        return statistics.fmean(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What a search found."""
+
+    trials: list[Trial]
+    """All that was tried, in order."""
+    finalists: list[Finalist]
+    """The best of them, best first, with several seeds each."""
+    controls: list[Finalist]
+    """The student from labels alone, as long and as fast as the recipe says, and as was found."""
+    recipe: Recipe
+    """The recipe with the best finalist's setting."""
+    path: Path
+    """Of that recipe, as TOML."""
+    page: Path
+    """Shows the trials."""
+
+
+def tune(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    trials: int | None = None,
+    minutes: float | None = None,
+    progress: Progress = Silence(),  # noqa: B008  (it holds nothing)
+) -> Tuned:
+    """Search the basics of a recipe with one student, and write `tuned.toml` and a page.
+
+    Args:
+        recipe: Where the search begins; its own setting is the first trial.
+        out: The run's folder. A search, or a run, that is there already is gone on with.
+        trials: How many settings to try in all, 1 or more.
+        minutes: For how long to try, above 0; the last seeds of the finalists are in it.
+        progress: Who watches.
+
+    Raises:
+        OptionError: There is no bound, or the recipe is not one that can be searched.
+        ExtraError: optuna is not there.
+    """
+    _check(recipe, trials, minutes)
+    begun = time.monotonic()
+    (student,) = recipe.students
+    task = load_task(recipe.data)
+    context = Context(recipe, Path(out), task, progress)
+    if context.processes.count > 1:
+        raise OptionError("`limbeck tune` is one process: run it without torchrun.")
+    check_parts(recipe, task, context.interface)
+    context.open_folder()
+    teacher, _ = teacher_stage(context)
+    targets, record = targets_stage(context, teacher)
+    trainer = _Trainer(context, student, teach_from(context, targets), record.fingerprint)
+    search = Search(
+        context.out / "tune" / "search.log",
+        fingerprint([trainer.depends, Candidate.of(recipe).facts]),
+        SearchSpace.of(
+            recipe,
+            task.data.heads,
+            targets.like,
+            every_label=task.data.train.labelled is None,
+        ),
+        higher_is_better=task.metric.higher_is_better,
+        own=Candidate.of(recipe),
+    )
+    _try(search, trainer, trials, None if minutes is None else begun + 60 * minutes)
+    finalists, controls = _finals(search, trainer)
+    found = finalists[0].candidate.put_in(recipe)
+    path = context.out / "tuned.toml"
+    write_text(path, to_toml(found))
+    return Tuned(
+        trials=search.trials,
+        finalists=finalists,
+        controls=controls,
+        recipe=found,
+        path=path,
+        page=_write_page(context, search.trials, finalists, controls),
+    )
+
+
+def _check(recipe: Recipe, trials: int | None, minutes: float | None) -> None:
+    if trials is None and minutes is None:
+        raise OptionError("say how long to search: --trials 40, or --minutes 10.")
+    if trials is not None and trials < 1:
+        raise OptionError(f"trials must be 1 or more, got {trials}.")
+    if minutes is not None and not minutes > 0:
+        raise OptionError(f"minutes must be above 0, got {minutes:g}.")
+    if recipe.distil.live:
+        raise OptionError("`limbeck tune` learns from stored rows. Set distil.live = false.")
+    if len(recipe.students) > 1:
+        raise OptionError(
+            f"`limbeck tune` is for one student, and the recipe has {', '.join(recipe.students)}. "
+            "Leave one."
+        )
+
+
+class _Trainer:
+    """Trains the student of a recipe, as candidates say, from the same stored rows."""
+
+    def __init__(self, context: Context, student: str, teach: Teach, targets: str) -> None:
+        self.context = context
+        self.seconds_of_one = 0.0
+        self._student = context.recipe.students[student]
+        self._teach = teach
+        self.depends = [
+            context.recipe.model_dump(exclude={"seeds", "description"}),
+            context.data_fingerprint,
+            context.labelled_fingerprint,
+            targets,
+        ]
+
+    def scores(self, asked: Sequence[Asked]) -> list[float]:
+        """Train candidates that share a learning rate and a length in one pass; their scores."""
+        context = self.context
+        candidates = [one.candidate for one in asked]
+        learners = [self._learner(each, FIRST_SEED, f"{i}") for i, each in enumerate(candidates)]
+        by_name = dict(zip((learner.name for learner in learners), asked, strict=True))
+
+        def goes_on(learner: Learner, history: History) -> bool:
+            return by_name[learner.name].goes_on(history.validation)
+
+        applied = candidates[0].put_in(context.recipe)
+        settings = applied.train
+        if not settings.validate_every:
+            settings = settings.model_copy(update={"validate_every": 1})
+        fitted = context.fit(
+            "tune",
+            "",  # it keeps nothing to go on from: a pass is short
+            learners,
+            settings,
+            FIRST_SEED,
+            "taught",
+            teach=self._teach,
+            views=1 if settings.views else context.recipe.targets.views,
+            goes_on=goes_on,
+            title=f"trying {len(candidates)} together",
+        )
+        self.seconds_of_one = fitted.seconds / len(candidates)
+        return [context.validate(each.model, each.outputs) for each in learners]
+
+    def final(self, what: str, candidate: Candidate, *, from_labels: bool = False) -> Finalist:
+        """Train a candidate, or its control, with as many seeds as the recipe has."""
+        scores = [
+            self._once(what, candidate, seed, from_labels)
+            for seed in range(self.context.recipe.seeds)
+        ]
+        return Finalist(what=what, candidate=candidate, scores=scores)
+
+    def _once(self, what: str, candidate: Candidate, number: int, from_labels: bool) -> float:
+        context, seed = self.context, FIRST_SEED + 1 + number
+        name = fingerprint([self.depends, candidate.facts, seed, from_labels])
+        stage = f"tune-{name}"
+        if (record := context.records.find(stage, name)) is not None:
+            return float(record.facts["validation"])
+        learner = self._learner(candidate, seed, "finalist")
+        objective = supervised(context.task.data.heads) if from_labels else learner.objective
+        learner = Learner(
+            name=learner.name, model=learner.model, objective=objective, outputs=learner.outputs
+        )
+        settings = candidate.put_in(context.recipe).train
+        asked = any(term.from_teacher for term in objective)
+        fitted = context.fit(
+            stage,
+            name,
+            [learner],
+            settings,
+            seed,
+            "labelled" if only_from_labels(objective) else "taught",
+            teach=self._teach if asked else None,
+            views=1 if settings.views else context.recipe.targets.views,
+            title=f"training again: {what}, {number + 1} of {context.recipe.seeds}",
+        )
+        score = context.validate(learner.model, learner.outputs)
+        context.record(
+            stage, name, seconds=fitted.seconds, flops=None, files=[], facts={"validation": score}
+        )
+        return score
+
+    def _learner(self, candidate: Candidate, seed: int, name: str) -> Learner:
+        context, student = self.context, self._student
+        return Learner(
+            name=name,
+            model=build(student.model, student.options, context.interface, seed=seed),
+            objective=objective_of(candidate.put_in(context.recipe), context.task.data.heads),
+            outputs=student.outputs,
+        )
+
+
+def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float | None) -> None:
+    """Try settings, some in each pass, until there are enough or time is over."""
+    context = trainer.context
+    last = 0.0
+    while True:
+        tried = search.trials
+        left = TOGETHER if trials is None else min(TOGETHER, trials - len(tried))
+        finals = (FINALISTS + 3) * context.recipe.seeds * trainer.seconds_of_one
+        late = deadline is not None and time.monotonic() + last + finals > deadline
+        if left <= 0 or (tried and late):
+            return
+        begun = time.monotonic()
+        _try_together(search.ask(left), trainer)
+        last = time.monotonic() - begun
+        best = _ranked(search.trials, higher_is_better=context.task.metric.higher_is_better)
+        if best:
+            metric = context.task.metric.name
+            context.progress.say(
+                f"{len(search.trials)} tried: best validation {metric} {best[0].score:.4g}, "
+                f"{best[0].candidate.method}"
+            )
+
+
+def _try_together(asked: Sequence[Asked], trainer: _Trainer) -> None:
+    """Train them in one pass; each alone, if one of them does not stay finite."""
+    try:
+        scores = trainer.scores(asked)
+    except TrainingError:
+        if len(asked) > 1:
+            for one in asked:
+                _try_together([one], trainer)
+            return
+        asked[0].give_up()
+        scores = [math.nan]
+    for one, score in zip(asked, scores, strict=True):
+        one.tell(score)
+
+
+def _ranked(trials: Sequence[Trial], *, higher_is_better: bool) -> list[Trial]:
+    """Those that came to their end, best first."""
+    whole = [trial for trial in trials if trial.score is not None]
+    return sorted(whole, key=lambda trial: trial.score or 0.0, reverse=higher_is_better)
+
+
+def _finals(search: Search, trainer: _Trainer) -> tuple[list[Finalist], list[Finalist]]:
+    """The best candidates and the recipe's own, best first; and controls. Several seeds each."""
+    context = trainer.context
+    higher = context.task.metric.higher_is_better
+    own = Candidate.of(context.recipe)
+    best: list[Candidate] = []
+    for trial in _ranked(search.trials, higher_is_better=higher):
+        if trial.candidate not in (own, *best) and len(best) < FINALISTS:
+            best.append(trial.candidate)
+    finalists = [
+        trainer.final("recipe", own),
+        *(trainer.final("found", candidate) for candidate in best),
+    ]
+    finalists.sort(key=lambda one: one.mean, reverse=higher)
+    found = finalists[0].candidate
+    controls = [trainer.final("control recipe", own, from_labels=True)]
+    if (found.learning_rate, found.epochs) != (own.learning_rate, own.epochs):
+        controls.append(trainer.final("control found", found, from_labels=True))
+    return finalists, controls
+
+
+def _write_page(
+    context: Context,
+    trials: Sequence[Trial],
+    finalists: Sequence[Finalist],
+    controls: Sequence[Finalist],
+) -> Path:
+    metric = context.task.metric
+    return write_trials(
+        context.out,
+        title=context.recipe.name,
+        metric=Metric(name=metric.name, higher_is_better=metric.higher_is_better),
+        trials=[
+            TrialPoint(number=one.number, score=one.score, **one.candidate.facts) for one in trials
+        ],
+        finalists=[
+            FinalPoint(what=one.what, scores=one.scores, **one.candidate.facts)
+            for one in (*finalists, *controls)
+        ],
+    )

@@ -1,0 +1,290 @@
+"""What a search of the basics tries, keeps and gives back."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+import limbeck.pipeline._tune as tuning
+from limbeck._errors import OptionError, TrainingError
+from limbeck.data import ArraySamples
+from limbeck.methods import METHODS
+from limbeck.pipeline import run, tune
+from limbeck.pipeline._search import Search
+from limbeck.pipeline._search_space import Candidate, SearchSpace
+from limbeck.recipe_file import load_recipe
+from limbeck.signals import Dense, Head, Sparse
+from tests.pipeline.examples import small
+
+HEAD = Head(space="categorical", size=10)
+DENSE = {"label": Dense(values=torch.zeros(1, 10))}
+OWN = Candidate(
+    method="soft_targets",
+    temperature=4.0,
+    hard_weight=0.0,
+    soft_weight=1.0,
+    learning_rate=0.01,
+    epochs=8,
+)
+SPACE = SearchSpace(
+    methods=["soft_targets", "dkd"],
+    temperature=(1.0, 12.0),
+    learning_rate=(0.0025, 0.04),
+    epochs=[4, 8, 16],
+)
+
+
+def search(folder, **changed):
+    how = {"higher_is_better": True, "own": OWN} | changed
+    return Search(folder / "search.log", "one", SPACE, **how)
+
+
+def within(candidate, space, own):
+    return candidate == own or (
+        candidate.method in space.methods
+        and space.temperature[0] <= candidate.temperature <= space.temperature[1]
+        and space.hard_weight[0] <= candidate.hard_weight <= space.hard_weight[1]
+        and candidate.soft_weight == 1 - candidate.hard_weight
+        and space.learning_rate[0] <= candidate.learning_rate <= space.learning_rate[1]
+        and candidate.epochs in space.epochs
+    )
+
+
+# ---- the search ----------------------------------------------------------------------------------
+
+
+def test_the_recipes_own_setting_comes_first_and_all_of_a_pass_share_rate_and_length(tmp_path):
+    asked = search(tmp_path).ask(4)
+    assert asked[0].candidate == OWN
+    assert {(one.candidate.learning_rate, one.candidate.epochs) for one in asked} == {(0.01, 8)}
+    assert len({one.candidate for one in asked}) == 4
+    assert all(within(one.candidate, SPACE, OWN) for one in asked)
+
+
+def test_a_search_learns_what_is_better(tmp_path):
+    found = search(tmp_path)
+    for _ in range(15):
+        for one in found.ask(4):
+            one.tell(
+                -abs(math.log(one.candidate.temperature / 3)) + (one.candidate.method == "dkd")
+            )
+    late = [one.candidate for one in found.trials[-20:]]
+    assert sum(one.method == "dkd" for one in late) >= 15
+    near = sorted(abs(math.log(one.temperature / 3)) for one in late)
+    assert near[10] < 0.5  # of a uniform draw half lie beyond .7
+
+
+def test_a_search_goes_on_and_what_was_stopped_counts_for_nothing(tmp_path):
+    first = search(tmp_path)
+    for one, score in zip(first.ask(2), (0.5, 0.7), strict=True):
+        one.tell(score)
+    first.ask(2)  # stopped here
+    again = search(tmp_path)
+    assert [(one.number, one.score) for one in again.trials] == [(0, 0.5), (1, 0.7)]
+    assert [one.candidate for one in again.trials] == [one.candidate for one in first.trials]
+    (asked,) = again.ask(1)
+    assert asked.candidate != OWN
+    asked.tell(0.6)
+    assert [one.number for one in again.trials] == [0, 1, 4]
+
+
+def test_another_search_in_the_same_file_is_another(tmp_path):
+    search(tmp_path).ask(1)[0].tell(0.5)
+    other = Search(tmp_path / "search.log", "two", SPACE, higher_is_better=True, own=OWN)
+    assert other.trials == []
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_at_each_quarter_the_worse_half_may_be_given_up(tmp_path, higher):
+    found = search(tmp_path, higher_is_better=higher)
+    for one in found.ask(4):
+        for epoch in range(1, 9):
+            assert one.goes_on([0.5] * epoch)  # nothing to compare the first ones with
+        one.tell(0.5)
+    good, bad = found.ask(2)
+    length = good.candidate.epochs
+    quarter = math.ceil(length / 4)
+    better, worse = (0.9, 0.1) if higher else (0.1, 0.9)
+    assert all(bad.goes_on([worse] * epoch) for epoch in range(1, quarter))
+    assert not bad.goes_on([worse] * quarter)
+    assert good.goes_on([better] * quarter)
+    bad.tell(worse)
+    good.tell(better)
+    assert [one.score for one in found.trials[-2:]] == [better, None]
+    assert found.trials[-1].seen == {1: worse}
+
+
+def test_a_score_that_was_not_measured_gives_nothing_up(tmp_path):
+    found = search(tmp_path)
+    assert all(one.goes_on([None] * epoch) for one in found.ask(1) for epoch in range(1, 9))
+
+
+# ---- what may be tried ---------------------------------------------------------------------------
+
+
+def space(recipe, rows=DENSE, heads=(HEAD,), every_label=True):
+    return SearchSpace.of(recipe, heads, rows, every_label=every_label)
+
+
+def test_the_bounds_lie_around_the_recipe(tmp_path):
+    found = space(small(tmp_path, "train.learning_rate=0.02", "train.epochs=5"))
+    assert found.learning_rate == pytest.approx((0.005, 0.08))
+    assert found.epochs == [3, 5, 10]
+    assert found.temperature == (1.0, 12.0)
+    assert {"soft_targets", "dkd", "dist"} <= set(found.methods)
+    assert all(METHODS[name].from_teacher for name in found.methods)
+
+
+def test_rows_that_name_some_classes_have_one_temperature_and_fewer_methods(tmp_path):
+    some = torch.zeros(1, 2)
+    rows = {
+        "label": Sparse(ids=some.int(), probabilities=some + 0.5, tail=some[:, 0], temperature=2.0)
+    }
+    found = space(small(tmp_path, "targets.temperature=2.0"), rows)
+    assert found.temperature == (2.0, 2.0)
+    assert "dist" not in found.methods
+    assert "soft_targets" in found.methods
+
+
+def test_numbers_have_the_methods_for_numbers(tmp_path):
+    head = Head(space="real", size=1)
+    found = space(small(tmp_path), {"label": Dense(values=torch.zeros(1, 1))}, (head,))
+    assert "soft_targets" in found.methods
+    assert "dkd" not in found.methods
+    assert found.temperature[0] == found.temperature[1]
+
+
+def test_with_few_labels_no_method_is_tried_that_would_leave_the_others(tmp_path):
+    every, few = (space(small(tmp_path), every_label=flag) for flag in (True, False))
+    assert "nkd" in every.methods
+    assert not any(METHODS[name].with_labels for name in few.methods)
+
+
+def test_a_setting_put_in_a_recipe_is_read_back_from_it(tmp_path):
+    recipe = small(tmp_path, "distil.method=dkd", "distil.options.beta=2.0")
+    other = replace(OWN, method="dkd", temperature=3.0)
+    assert Candidate.of(other.put_in(recipe)) == other
+    assert other.put_in(recipe).distil.options == {"beta": 2.0}
+    assert replace(other, method="dist").put_in(recipe).distil.options == {}
+
+
+# ---- whole ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuned")
+    recipe = small(folder)
+    return recipe, folder / "run", tune(recipe, folder / "run", trials=6)
+
+
+def test_it_ends_with_a_recipe_that_runs_and_goes_on_from_what_is_there(tuned):
+    recipe, out, found = tuned
+    assert len(found.trials) == 6
+    assert Candidate.of(found.recipe) == found.finalists[0].candidate
+    read = load_recipe(str(found.path))
+    assert read == found.recipe
+    assert (
+        found.recipe.model_copy(update={"distil": recipe.distil, "train": recipe.train}) == recipe
+    )
+    teacher = (out / "stages" / "teacher.json").read_text()
+    report = run(read, out)
+    assert report.verdict.outcome in ("helped", "hurt", "not shown")
+    assert (out / "stages" / "teacher.json").read_text() == teacher  # not trained again
+    assert json.loads((out / "tune.json").read_text())["trials"][0]["method"] == "soft_targets"
+    assert found.page.is_file()
+
+
+def test_finalists_have_the_recipes_seeds_and_the_recipes_own_is_among_them(tuned):
+    recipe, _, found = tuned
+    means = [one.mean for one in found.finalists]
+    assert means == sorted(means, reverse=True)
+    assert all(len(one.scores) == recipe.seeds for one in (*found.finalists, *found.controls))
+    assert [one.candidate for one in found.finalists if one.what == "recipe"] == [
+        Candidate.of(recipe)
+    ]
+    assert found.controls[0].candidate == Candidate.of(recipe)
+    tried = [one.candidate for one in found.trials if one.score is not None]
+    assert all(one.candidate in tried for one in found.finalists)
+
+
+def test_done_already_it_trains_nothing_and_with_more_trials_it_goes_on(tuned, monkeypatch):
+    recipe, out, found = tuned
+    passes = []
+    trained = tuning._Trainer.scores
+
+    def counted(self, asked):
+        passes.append(len(asked))
+        return trained(self, asked)
+
+    def never(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(tuning._Trainer, "scores", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning.Context, "fit", never)
+        again = tune(recipe, out, trials=6)
+    assert again.finalists == found.finalists
+    assert again.trials == found.trials
+    more = tune(recipe, out, trials=7)
+    assert passes == [1]
+    assert more.trials[:6] == found.trials
+
+
+def test_the_test_data_are_not_looked_at(tmp_path, monkeypatch):
+    recipe = small(tmp_path, "seeds=1", "data.limit=200")
+    test = tuning.load_task(recipe.data).data.test
+    wanted = {int(key) for key in test.keys}
+    asked = []
+    fetch = ArraySamples.fetch
+
+    def watched(self, index, view=0):
+        asked.extend(int(key) for key in self.keys[index.numpy()])
+        return fetch(self, index, view)
+
+    monkeypatch.setattr(tuning, "check_parts", lambda *parts: None)  # it calls models with some
+    monkeypatch.setattr(ArraySamples, "fetch", watched)
+    tune(recipe, tmp_path / "run", trials=2)
+    assert asked
+    assert not wanted & set(asked)
+
+
+def test_a_setting_that_does_not_stay_finite_is_given_up_and_the_others_are_tried(
+    tmp_path, monkeypatch
+):
+    trained = tuning._Trainer.scores
+
+    def breaks(self, asked):
+        if any(one.candidate.method == "soft_targets" for one in asked):
+            raise TrainingError("the loss is nan")
+        return trained(self, asked)
+
+    monkeypatch.setattr(tuning._Trainer, "scores", breaks)
+    found = tune(small(tmp_path, "seeds=1"), tmp_path / "run", trials=4)
+    for one in found.trials:
+        assert (one.score is None) == (one.candidate.method == "soft_targets")
+
+
+def test_a_time_that_is_over_still_leaves_a_recipe(tmp_path):
+    found = tune(small(tmp_path, "seeds=1"), tmp_path / "run", minutes=1e-6)
+    assert len(found.trials) == tuning.TOGETHER
+    assert found.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("how", "overrides", "said"),
+    [
+        ({}, [], "say how long to search: --trials 40, or --minutes 10"),
+        ({"trials": 0}, [], "trials must be 1 or more, got 0"),
+        ({"minutes": 0.0}, [], "minutes must be above 0, got 0"),
+        ({"minutes": math.nan}, [], "minutes must be above 0, got nan"),
+        ({"trials": 1}, ["distil.live=true"], r"Set distil\.live = false"),
+        ({"trials": 1}, ["students.other.model=mlp"], "the recipe has small, other"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_is_made(tmp_path, how, overrides, said):
+    with pytest.raises(OptionError, match=said):
+        tune(small(tmp_path, *overrides), tmp_path / "run", **how)
+    assert not (tmp_path / "run").exists()
