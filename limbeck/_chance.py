@@ -25,9 +25,10 @@ def chance_warnings(task: Task, teacher_validation: float) -> list[str]:
     if metric.is_better(teacher_validation, chance + margin):
         return []
     return [
-        f"The teacher is at chance level: validation {metric.name} {teacher_validation:.4g}, and "
-        f"{chance:.4g} for the best constant answer. It has nothing to teach; look at its "
-        "weights, its inputs and the order of its classes."
+        f"The teacher is at chance level: validation {metric.name} {teacher_validation:.4g}, which "
+        f"is not clearly better than {chance:.4g}, the best constant answer's. It has nothing to "
+        "teach; look at how long it was trained, its weights, its inputs and the order of its "
+        "classes."
     ]
 
 

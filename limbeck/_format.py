@@ -115,6 +115,11 @@ def interval(bounds: tuple[float, float] | None, metric: Metric) -> str:
     return " to ".join(_signed(bound, decimals) for bound in bounds)
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing: "1 shard", "2 shards"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def visible(words: str) -> str:
     """A class's name; quoted where it is white space alone, as a character model has."""
     return words if words.strip() else repr(words)

@@ -41,9 +41,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     elif (found := _read(path)) is not None:
         text = found
     else:
+        beside = [str(each) for each in path.parent.glob("*.toml")]
         raise RecipeError(
-            f"no recipe is called {name!r}, and no file.{did_you_mean(name, texts)} There are "
-            f"{', '.join(texts)}; `limbeck recipes` lists them."
+            f"there is no recipe file {name}, and no recipe of that name comes with Limbeck."
+            f"{did_you_mean(name, [*texts, *beside])} `limbeck recipes` lists those that do."
         )
     try:
         raw = tomllib.loads(text)

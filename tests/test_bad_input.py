@@ -75,7 +75,10 @@ def test_what_a_recipe_says_wrong_is_named_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "digts"], "no recipe is called 'digts', and no file. Did you mean digits"),
+        (
+            ["run", "digts"],
+            "no recipe file digts, and no recipe of that name comes with Limbeck. Did you mean",
+        ),
         (["run", "broken.toml"], "recipe broken.toml is not TOML"),
         (["run", "small.toml", "--set", "epochs"], "--set takes section.key=value, got 'epochs'"),
         (["recipes", "digts"], "Did you mean digits"),

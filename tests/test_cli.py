@@ -15,7 +15,7 @@ import torch
 import limbeck
 from limbeck import cli
 from limbeck._errors import Interrupted
-from limbeck.cli import _common, _runs
+from limbeck.cli import _bars, _common, _runs
 from limbeck.cli._bars import Bars
 from limbeck.methods import METHODS
 from limbeck.models import MLP, save_weights
@@ -273,7 +273,7 @@ def test_targets_inspect_says_how_rows_read_and_what_was_measured(ask, finished)
 def test_targets_verify_says_that_all_is_whole(ask, finished):
     code, said, _ = ask("targets", "verify", finished / "targets")
     assert code == 0
-    assert said.startswith("whole: 1 shards, 600 rows")
+    assert said.startswith("whole: 1 shard, 600 rows")
 
 
 def test_targets_verify_finds_a_flipped_bit(ask, finished, tmp_path):
@@ -465,7 +465,7 @@ def test_ctrl_c_while_a_library_is_imported_ends_with_130_and_one_line(library, 
 def test_markup_in_a_message_is_not_markup(ask):
     code, _, said = ask("run", "[red]digits[/red]")
     assert code == 2
-    assert "'[red]digits[/red]'" in said
+    assert "recipe file [red]digits[/red]," in said
 
 
 def test_a_second_process_prints_nothing(ask, tmp_path, monkeypatch):
@@ -473,6 +473,26 @@ def test_a_second_process_prints_nothing(ask, tmp_path, monkeypatch):
     code, said, _ = ask("run", small_file(tmp_path), "--set", "seeds=1", "--out", tmp_path / "run")
     assert code == 0
     assert "report:" not in said
+
+
+def test_a_warning_that_was_heard_in_a_run_is_not_said_again(ask, tmp_path):
+    short = ["--set", "teacher.train.epochs=1", "--set", "teacher.train.learning_rate=1e-9"]
+    code, said, _ = ask("run", small_file(tmp_path), *short, "--out", tmp_path / "run")
+    assert code == 0
+    assert said.count("The teacher is at chance level") == 1
+    _, again, _ = ask("report", tmp_path / "run")
+    assert again.count("The teacher is at chance level") == 1
+
+
+def test_where_nobody_sees_a_bar_a_line_now_and_then_says_how_far_it_is(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 31.0, 31.0, 40.0, 62.0, 62.0])
+    monkeypatch.setattr(_bars, "monotonic", lambda: next(clock))
+    with Bars() as bars:
+        bars.start("training", 40)
+        for done in range(4):
+            bars.advance(10, loss=1 / (1 + done))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["training", "training: 20 of 40, loss 0.5", "training: 40 of 40, loss 0.25"]
 
 
 def test_bars_name_the_work_and_go_when_it_is_done(monkeypatch, capsys):

@@ -115,9 +115,15 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_one():
     with pytest.raises(RecipeError) as error:
         load_recipe("digit")
     assert str(error.value) == (
-        "no recipe is called 'digit', and no file. Did you mean digits? There are "
-        f"{', '.join(sorted(SHIPPED))}; `limbeck recipes` lists them."
+        "there is no recipe file digit, and no recipe of that name comes with Limbeck. Did you "
+        "mean digits? `limbeck recipes` lists those that do."
     )
+
+
+def test_a_mistyped_file_is_refused_with_the_nearest_one_in_its_folder(tmp_path):
+    (tmp_path / "grades.toml").touch()
+    with pytest.raises(RecipeError, match=rf"Did you mean {tmp_path / 'grades.toml'}\?"):
+        load_recipe(str(tmp_path / "grade.toml"))
 
 
 @pytest.mark.parametrize(

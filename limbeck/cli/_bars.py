@@ -1,5 +1,6 @@
 """Progress bars on a terminal."""
 
+from time import monotonic
 from typing import Any
 
 from rich.markup import escape
@@ -13,6 +14,9 @@ from rich.progress import (
 )
 
 from limbeck.cli._common import is_first_process, out
+
+_SECONDS = 30.0
+"""Between two lines about the same work, where there is no terminal to draw a bar on."""
 
 
 class Bars:
@@ -33,6 +37,10 @@ class Bars:
             refresh_per_second=5,
         )
         self._task: Any = None
+        self.warned: list[str] = []
+        """What was warned of."""
+        self._in_lines = not out.is_terminal and is_first_process()
+        self._said_at = 0.0
 
     def __enter__(self) -> "Bars":
         self._bars.start()
@@ -43,8 +51,9 @@ class Bars:
 
     def start(self, name: str, total: int) -> None:
         """Begin a bar; the one before it goes."""
-        if not out.is_terminal and is_first_process():
+        if self._in_lines:
             out.print(name)  # so that a log shows that it goes on
+            self._said_at = monotonic()
         if self._task is not None:
             self._bars.remove_task(self._task)
         self._task = self._bars.add_task(name, total=total, numbers="")
@@ -55,6 +64,11 @@ class Bars:
         if numbers:  # a step that says nothing new leaves what was said
             shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
             self._bars.update(self._task, numbers=shown)
+        if self._in_lines and monotonic() - self._said_at >= _SECONDS:
+            task = self._bars.tasks[0]
+            line = f"{task.description}: {task.completed:g} of {task.total:g}"
+            out.print(escape(f"{line}, {task.fields['numbers']}".rstrip(", ")), soft_wrap=True)
+            self._said_at = monotonic()
 
     def say(self, message: str) -> None:
         """Print a line that stays."""
@@ -62,4 +76,5 @@ class Bars:
 
     def warn(self, message: str) -> None:
         """Print a line that stays, and stands out."""
+        self.warned.append(message)
         self._bars.console.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """The commands about runs: run, doctor, report, recipes."""
 
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ def run(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) 
     with Bars() as bars:
         report = run_pipeline(loaded, folder, progress=bars)
     if is_first_process():
-        _print_report(report)
+        _print_report(report, heard=bars.warned)
         out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
@@ -53,7 +54,7 @@ def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
             table.add_row(*(escape(cell) for cell in row))
         out.print(table)
     for note in findings.notes:
-        out.print(escape(note))
+        out.print(escape(note), soft_wrap=True)
     for warning in findings.warnings:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     for fault in findings.faults:
@@ -104,8 +105,8 @@ def recipes(
     out.print(table)
 
 
-def _print_report(report: Any) -> None:
-    """The models of a run, a row each, and each student's verdict."""
+def _print_report(report: Any, *, heard: Sequence[str] = ()) -> None:
+    """The models of a run, a row each, warnings not `heard` yet, and each student's verdict."""
     higher = "higher" if report.metric.higher_is_better else "lower"
     table = Table(
         "model",
@@ -132,12 +133,13 @@ def _print_report(report: Any) -> None:
             "-" if model.latency_ms is None else f"{model.latency_ms.batch_1:.3f}",
         )
     out.print(table)
-    for warning in report.warnings:
+    for warning in (each for each in report.warnings if each not in heard):
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     out.print()
     for name, result in report.students.items():
         whose = f"{name}: " if len(report.students) > 1 else ""
-        out.print(f"[bold]{escape(whose + result.verdict.sentence)}[/bold]")
+        sentence = escape(whose + result.verdict.sentence)
+        out.print(f"[bold]{sentence}[/bold]", soft_wrap=True)
 
 
 def _or_dash(value: int | None, form: str) -> str:

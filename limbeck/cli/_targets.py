@@ -72,14 +72,16 @@ def verify(
 ) -> None:
     """Check every shard of a transfer set against its checksum, and decode every row."""
     with interrupt_ends(end):
+        from limbeck import _format as form
         from limbeck.targets import TransferSet
 
     found = TransferSet(folder)
     found.verify()
     card = found.card
     out.print(
-        f"[green]whole:[/green] {len(found.manifest.shards)} shards, {card.rows} rows, "
-        f"{card.bytes} bytes; every checksum holds, and every row can be read."
+        f"[green]whole:[/green] {form.counted(len(found.manifest.shards), 'shard')}, "
+        f"{card.rows} rows, {card.bytes} bytes; every checksum holds, and every row can be read.",
+        soft_wrap=True,
     )
     if live:
         with interrupt_ends(end):
@@ -89,7 +91,8 @@ def verify(
         measured = "" if near.mean_kl is None else f", KL {near.mean_kl:.3g} nats a row"
         out.print(
             f"[green]live:[/green] the teacher says the same of {near.rows} rows: the largest "
-            f"difference is {near.difference:.3g}{measured}."
+            f"difference is {near.difference:.3g}{measured}.",
+            soft_wrap=True,
         )
 
 

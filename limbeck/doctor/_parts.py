@@ -180,7 +180,11 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
             "label."
         )
         if any(term.with_labels and term.name.startswith("soft") for term in terms):
-            found.notes.append(f"The others teach nothing by method {name}, which needs labels.")
+            found.warnings.append(
+                f"samples without a label teach nothing by method {name}, which needs labels, "
+                "whatever the teacher says of them. Take another of `limbeck methods`, or label "
+                "more."
+            )
     if terms and METHODS[name].whole_batch and recipe.train.accumulate > 1:
         found.warnings.append(
             f"method {name} compares the rows of a batch with each other, and train.accumulate = "

@@ -1,6 +1,7 @@
 """What the stages of a run share: its folder, samples and processes; training and scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from limbeck._devices import only_cpu
 from limbeck._errors import RecipeError, StorageError
-from limbeck._files import fingerprint, storage_errors, write_text
+from limbeck._files import fingerprint, only_writer, storage_errors, write_text
 from limbeck._progress import Progress, Silence
 from limbeck.data import Samples
 from limbeck.evaluation import answer_all, as_answerer, flops
@@ -53,25 +54,29 @@ class Context:
         self.records = Records(out)
         self.interface = Interface.of(task.data)
 
-    def open_folder(self) -> None:
-        """Make the run's folder, with the recipe in it.
+    @contextmanager
+    def folder(self) -> Iterator[None]:
+        """Hold the run's folder: it is there, with the recipe in it, and no other run writes to it.
 
         Raises:
-            StorageError: It is of something else, or cannot be written to.
+            StorageError: It is of something else, another run is at it, or it cannot be written.
         """
-        if self.writes:
-            with storage_errors(self.out):
-                full = self.out.is_dir() and any(self.out.iterdir())
-                if full and not (self.out / "recipe.toml").is_file():
-                    raise StorageError(
-                        f"{self.out} holds files that are not of a run. Choose another folder "
-                        "with --out."
-                    )
-                self.out.mkdir(parents=True, exist_ok=True)
-            if full:
-                self._refuse_another_recipe()
-            write_text(self.out / "recipe.toml", to_toml(self.recipe))
-        self.wait()
+        with ExitStack() as stack:
+            if self.writes:
+                with storage_errors(self.out):
+                    full = self.out.is_dir() and any(self.out.iterdir())
+                    if full and not (self.out / "recipe.toml").is_file():
+                        raise StorageError(
+                            f"{self.out} holds files that are not of a run. Choose another folder "
+                            "with --out."
+                        )
+                    self.out.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(only_writer(self.out))
+                if full:
+                    self._refuse_another_recipe()
+                write_text(self.out / "recipe.toml", to_toml(self.recipe))
+            self.wait()
+            yield
 
     def _refuse_another_recipe(self) -> None:
         try:

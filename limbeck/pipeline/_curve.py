@@ -32,9 +32,14 @@ def draw_curve(
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)
     check_parts(recipe, task, context.interface)
-    context.open_folder()
+    with context.folder():
+        return _tried(context, progress)
+
+
+def _tried(context: Context, progress: Progress) -> tuple[list[Measured], Measured | None, Path]:
+    recipe = context.recipe
     teacher, _ = teacher_stage(context)
-    settings, samples = recipe.targets, task.data.train
+    settings, samples = recipe.targets, context.task.data.train
     tried = try_codecs(
         teacher,
         samples,

@@ -5,7 +5,8 @@ whose fingerprint changed are done again; killed anywhere, a run goes on where i
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,30 +51,30 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
     Raises:
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
-    context = _open(recipe, Path(out), progress)
-    teacher, teacher_record = teacher_stage(context)
-    if recipe.distil.live:
-        targets, targets_records = None, []
-        teach = teach_live(teacher)
-        depends: list[Any] = [teacher.fingerprint, recipe.targets.model_dump()]
-    else:
-        targets, record = targets_stage(context, teacher)
-        targets_records = [record]
-        teach = teach_from(context, targets)
-        depends = [record.fingerprint]
-    controls = [control_stage(context, seed) for seed in range(recipe.seeds)]
-    students = [distil_stage(context, seed, teach, depends) for seed in range(recipe.seeds)]
-    stages = {
-        "teacher": [teacher_record],
-        "targets": targets_records,
-        "control": [done.record for done in controls],
-        "distil": [done.record for done in students],
-    }
-    if context.writes:
-        _evaluate(context, teacher, targets, controls, students, stages)
-        write_page(context.out)
-    context.wait()
-    return results.read_results(context.out)[0]
+    with _opened(recipe, Path(out), progress) as context:
+        teacher, teacher_record = teacher_stage(context)
+        if recipe.distil.live:
+            targets, targets_records = None, []
+            teach = teach_live(teacher)
+            depends: list[Any] = [teacher.fingerprint, recipe.targets.model_dump()]
+        else:
+            targets, record = targets_stage(context, teacher)
+            targets_records = [record]
+            teach = teach_from(context, targets)
+            depends = [record.fingerprint]
+        controls = [control_stage(context, seed) for seed in range(recipe.seeds)]
+        students = [distil_stage(context, seed, teach, depends) for seed in range(recipe.seeds)]
+        stages = {
+            "teacher": [teacher_record],
+            "targets": targets_records,
+            "control": [done.record for done in controls],
+            "distil": [done.record for done in students],
+        }
+        if context.writes:
+            _evaluate(context, teacher, targets, controls, students, stages)
+            write_page(context.out)
+        context.wait()
+        return results.read_results(context.out)[0]
 
 
 def make_targets(
@@ -94,9 +95,9 @@ def make_targets(
     Raises:
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
-    context = _open(recipe, Path(out), progress)
-    teacher, _ = teacher_stage(context)
-    return targets_stage(context, teacher, engine=engine)[0]
+    with _opened(recipe, Path(out), progress) as context:
+        teacher, _ = teacher_stage(context)
+        return targets_stage(context, teacher, engine=engine)[0]
 
 
 def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faithfulness:
@@ -119,13 +120,14 @@ def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faith
     return compare(targets, teacher, train, limit=limit)
 
 
-def _open(recipe: Recipe, out: Path, progress: Progress) -> Context:
-    """Look a recipe through, and make the run's folder."""
+@contextmanager
+def _opened(recipe: Recipe, out: Path, progress: Progress) -> Iterator[Context]:
+    """Look a recipe through, and hold the run's folder."""
     task = load_task(recipe.data)
     context = Context(recipe, out, task, progress)
     check_parts(recipe, task, context.interface)
-    context.open_folder()
-    return context
+    with context.folder():
+        yield context
 
 
 def _evaluate(

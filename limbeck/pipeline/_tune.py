@@ -93,13 +93,18 @@ def tune(
     """
     _check(recipe, trials, minutes)
     begun = time.monotonic()
-    (student,) = recipe.students
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)
     if context.processes.count > 1:
         raise OptionError("`limbeck tune` is one process: run it without torchrun.")
     check_parts(recipe, task, context.interface)
-    context.open_folder()
+    with context.folder():
+        return _search(context, trials, None if minutes is None else begun + 60 * minutes)
+
+
+def _search(context: Context, trials: int | None, deadline: float | None) -> Tuned:
+    recipe, task = context.recipe, context.task
+    (student,) = recipe.students
     teacher, _ = teacher_stage(context)
     targets, record = targets_stage(context, teacher)
     trainer = _Trainer(context, student, teach_from(context, targets), record.fingerprint)
@@ -115,7 +120,7 @@ def tune(
         higher_is_better=task.metric.higher_is_better,
         own=Candidate.of(recipe),
     )
-    _try(search, trainer, trials, None if minutes is None else begun + 60 * minutes)
+    _try(search, trainer, trials, deadline)
     finalists, controls = _finals(search, trainer)
     found = finalists[0].candidate.put_in(recipe)
     path = context.out / "tuned.toml"

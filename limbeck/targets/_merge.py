@@ -74,6 +74,12 @@ def _refuse_others(first: TransferSet, other: TransferSet) -> None:
             f"rows of a sample: expected {first.manifest.rows_per_sample}, got "
             f"{other.manifest.rows_per_sample}"
         )
+    if found and (expected.origin is None) != (got.origin is None):
+        converted, captured = (first, other) if got.origin is None else (other, first)
+        raise TargetsError(
+            f"{other.folder} cannot be merged with {first.folder}: {converted.folder} was "
+            f"converted, and {captured.folder} was captured. Convert that one the same way."
+        )
     if found:
         raise TargetsError(
             f"{other.folder} cannot be merged with {first.folder}: {'; '.join(found)}. They may "

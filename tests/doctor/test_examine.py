@@ -534,10 +534,11 @@ def test_the_terms_of_every_method_are_shown_and_proven(method):
     assert bool(proven) == METHODS[method].from_teacher
 
 
-def test_that_unlabelled_samples_teach_nothing_is_a_note():
-    note = "The others teach nothing by method dkd, which needs labels."
-    assert note in look("distil.method=dkd", "distil.soft_weight=0.1").notes
-    assert note not in look().notes
+def test_that_unlabelled_samples_teach_nothing_is_a_warning():
+    said = "samples without a label teach nothing by method dkd, which needs labels"
+    (warning,) = look("distil.method=dkd", "distil.soft_weight=0.1").warnings
+    assert warning.startswith(said)
+    assert not look().warnings
 
 
 def test_a_wrong_option_of_a_method_is_a_fault():
@@ -554,7 +555,7 @@ def test_sparse_rows_for_a_method_that_needs_every_class_are_a_fault():
 
 def test_micro_batches_of_a_method_that_compares_rows_are_warned_of():
     assert "train.accumulate = 4" in look("distil.method=dist", "train.accumulate=4").warnings[0]
-    assert look("distil.method=dkd", "train.accumulate=4").warnings == []
+    assert look("distil.method=skew_kl", "train.accumulate=4").warnings == []
 
 
 class Coarse(DenseCodec):

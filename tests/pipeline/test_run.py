@@ -3,6 +3,7 @@
 import html
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import safetensors.torch
 import torch
 
 import limbeck
+from limbeck._errors import StorageError
+from limbeck._files import only_writer, write_text
 from limbeck.data import Samples
 from limbeck.evaluation import answer_all, as_answerer
 from limbeck.metrics import METRICS
 from limbeck.models import MLP
-from limbeck.pipeline import _context, _run, _stages
-from limbeck.recipe_file import load_recipe
+from limbeck.pipeline import _context, _run, _stages, draw_curve, make_targets, tune
+from limbeck.recipe_file import load_recipe, to_toml
 from limbeck.results import read_results
 from limbeck.tasks import load_task
 from limbeck.train import fit
@@ -165,6 +168,20 @@ def test_the_recipe_in_the_folder_gives_the_very_same_scores_elsewhere(finished,
         role: model.score for role, model in first.models.items()
     }
     assert equal(weights(finished), weights(tmp_path / "elsewhere"))
+
+
+@pytest.mark.parametrize(
+    "command", [limbeck.run, make_targets, draw_curve, partial(tune, trials=1)]
+)
+def test_a_folder_that_another_process_writes_to_is_refused_and_left_as_it_is(tmp_path, command):
+    out = tmp_path / "run"
+    out.mkdir()
+    write_text(out / "recipe.toml", to_toml(small(tmp_path)))
+    before = (out / "recipe.toml").read_text()
+    with only_writer(out), pytest.raises(StorageError, match="another process is writing to"):
+        command(small(tmp_path, "train.epochs=1"), out)
+    assert [path.name for path in out.iterdir()] == ["recipe.toml"]
+    assert (out / "recipe.toml").read_text() == before
 
 
 def test_run_again_nothing_is_done_again(again, finished, tmp_path, monkeypatch):

@@ -194,5 +194,6 @@ def test_converted_sets_merge_with_the_mean_of_what_was_lost_before(parts, tmp_p
 
 def test_a_converted_set_does_not_merge_with_one_that_was_asked(parts, tmp_path):
     convert(parts[0], tmp_path / "c", codec="dense16")
-    with pytest.raises(TargetsError, match="origin: expected"):
-        merge(tmp_path / "merged", [tmp_path / "c", parts[1]])
+    for folders in ([tmp_path / "c", parts[1]], [parts[1], tmp_path / "c"]):
+        with pytest.raises(TargetsError, match=r"c was converted, and \S+b was captured\. Convert"):
+            merge(tmp_path / "merged", folders)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck import _format as form
 from limbeck.signals import Head, Rows, Sparse
 from limbeck.targets.reading._transfer_set import TransferSet
 
@@ -13,13 +14,14 @@ def describe(targets: TransferSet) -> dict[str, str]:
     settings, card = targets.manifest.settings, targets.card
     options = ", ".join(f"{name} = {value}" for name, value in settings.codec_options.items())
     samples = sum(shard.samples for shard in targets.manifest.shards) // settings.views
+    views = form.counted(settings.views, "view")
     facts = {
         "folder": str(targets.folder),
         "teacher": f"{settings.teacher.name} ({settings.teacher.fingerprint})",
-        "samples": f"{samples} ({settings.data}), {settings.views} views: {settings.transform}",
+        "samples": f"{samples} ({settings.data}), {views}: {settings.transform}",
         "compressed by": f"{settings.compress} at temperature {settings.temperature:g}",
         "codec": settings.codec + (f" ({options})" if options else ""),
-        "rows": f"{card.rows} in {len(targets.manifest.shards)} shards",
+        "rows": f"{card.rows} in {form.counted(len(targets.manifest.shards), 'shard')}",
         "bytes": f"{card.bytes}: {card.bytes_per_row:.1f} a row, where float32 takes "
         f"{card.dense_bytes_per_row:.1f}"
         + (f"; {card.learned_bytes} of them what the codec learned" if card.learned_bytes else ""),

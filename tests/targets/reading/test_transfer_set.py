@@ -125,7 +125,7 @@ def test_describes_itself_with_a_row_in_words(stored, samples):
     targets = TransferSet(stored)
     facts = describe(targets)
     assert facts["compressed by"] == "softmax at temperature 4"
-    assert facts["rows"] == "40 in 1 shards"
+    assert facts["rows"] == "40 in 1 shard"
     first = targets.read(torch.tensor([0]))["label"].values[0].float().exp()
     best = ("ant", "bee", "cat", "dog", "eel")[int(first.argmax())]
     assert facts["first row of label"].startswith(f"{best}: {float(first.max()):.3f}, ")
