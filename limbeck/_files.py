@@ -152,6 +152,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: It is none; it is nested too deeply, or has a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def file_hash(path: Path) -> str:
     """64-bit xxHash of a file's bytes, 16 hex digits. It finds damage, not malice."""
     digest = xxhash.xxh3_64()

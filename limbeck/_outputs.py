@@ -21,6 +21,8 @@ _VOCABULARY = 1024
 """A head of fewer classes is no vocabulary."""
 _PADDING = 512
 """So many logits, or more, that stand for no token are no rounding up."""
+_LITTLE = 1e-3
+"""Nor are logits that hold more of the probability than this, and than they would by chance."""
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:
@@ -71,7 +73,9 @@ def shape_of(inputs: Inputs) -> str:
     return f"{tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"
 
 
-def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, Tensor]:
+def read_outputs(
+    output: Any, heads: Sequence[Head], *, who: str, look: bool = False
+) -> dict[str, Tensor]:
     """Each head's rows, `(batch, size)` or `(batch, rows, size)`, in what a model returned.
 
     Args:
@@ -80,6 +84,8 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
         heads: What was to be answered. Logits by which a vocabulary is rounded up are left out:
             they stand for no token, and get no mass.
         who: "teacher" or "student", for the message.
+        look: Whether to see to it that these stand for no token: someone who was trained gives
+            them no mass.
 
     Raises:
         ModelError: There is no answer for a head, or one in whole numbers.
@@ -97,6 +103,8 @@ def read_outputs(output: Any, heads: Sequence[Head], *, who: str) -> dict[str, T
         if rows.dim() == 1 and head.size == 1:
             answers[head.name] = rows = rows[:, None]
         if _is_padded_vocabulary(rows, head):
+            if look:
+                _check_padding(rows, head, who=who)
             answers[head.name] = rows = rows[..., : head.size]
         if rows.dim() < 2 or rows.shape[-1] != head.size:
             what = "classes" if head.space in ("categorical", "binary") else "numbers"
@@ -117,6 +125,17 @@ def _is_padded_vocabulary(rows: Tensor, head: Head) -> bool:
     width = rows.shape[-1]
     per_token = head.space == "categorical" and rows.dim() == 3 and head.size >= _VOCABULARY
     return per_token and head.size < width < head.size + _PADDING and width % 8 == 0
+
+
+def _check_padding(rows: Tensor, head: Head, *, who: str) -> None:
+    share = 1 - head.size / rows.shape[-1]  # what someone untrained gives them
+    mass = float(rows.float().softmax(dim=-1)[..., head.size :].sum(dim=-1).mean())
+    if mass > 2 * share + _LITTLE:
+        raise ShapeError(
+            f"the {who} answers {rows.shape[-1]} classes for head {head.name}, which has "
+            f"{head.size}, and gives those beyond it {mass:.1%} of the probability: they are no "
+            "rounding up. Give it an output layer of that size, or the data's own class list."
+        )
 
 
 def check_fit(

@@ -47,8 +47,8 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
             f"{did_you_mean(name, [*texts, *beside])} `limbeck recipes` lists those that do."
         )
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        raw = _parse(text)
+    except ValueError as error:
         raise RecipeError(f"recipe {name} is not TOML: {first_line(error)}.") from None
     for override in overrides:
         _override(raw, override)
@@ -98,9 +98,17 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def read_value(text: str) -> Any:
     """What is typed for a value: TOML, or else a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return _parse(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """What TOML says; a ValueError, also where it is nested too deeply or a number too long."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _as_toml(fault: Fault) -> str:
@@ -109,8 +117,8 @@ def _as_toml(fault: Fault) -> str:
     if not (isinstance(given, str) and fault["type"].endswith("_type")):
         return ""
     try:
-        tomllib.loads(f"value = {given}")
-    except tomllib.TOMLDecodeError:
+        _parse(f"value = {given}")
+    except ValueError:
         if given.lower() in ("true", "false"):
             return f" TOML writes it {given.lower()}."
         with suppress(ValueError):

@@ -4,7 +4,6 @@ Scores are in the metric's own unit; accuracy is 0..1. What does not apply to a 
 a made-up number.
 """
 
-import json
 import os
 import platform
 from importlib import metadata
@@ -14,7 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limbeck._errors import DataError
-from limbeck._files import reading_errors, write_json
+from limbeck._files import parse_json, reading_errors, write_json
 from limbeck._lookup import first_line
 
 FORMAT: Final = 1
@@ -242,13 +241,11 @@ def read_results(folder: Path) -> tuple[Report, Details]:
 def _read(path: Path, kind: type[Record]) -> Record:
     try:
         with reading_errors(path):
-            return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return kind.model_validate(parse_json(path.read_bytes().decode()))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"no result file {path}. Run `limbeck run RECIPE --out {path.parent}` first."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {first_line(error)}. Run the recipe again.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -256,6 +253,8 @@ def _read(path: Path, kind: type[Record]) -> Record:
             f"{path} is no result file of format {FORMAT}: {where}: {first['msg']}. "
             "Run the recipe again."
         ) from None
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {first_line(error)}. Run the recipe again.") from None
 
 
 def machine() -> dict[str, Any]:

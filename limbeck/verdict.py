@@ -26,9 +26,10 @@ def judge(
 
     The gain is the mean of student - control (control - student where lower is better), with its
     95 % interval by the paired t-test. Helped: the interval is above 0; hurt: below 0; otherwise,
-    and with one seed always, not shown. Two seeds with one gain show nothing either: on few test
-    rows that is often chance, and an interval without width would be sure of it. The interval says
-    how the gain varies with the seed on this test set; it does not speak of other data.
+    and with one seed always, not shown. Seeds that all have the same gain show nothing either: on
+    few test rows that is often chance, and an interval without width would be sure of it. The
+    interval says how the gain varies with the seed on this test set; it does not speak of other
+    data.
 
     Args:
         student: Test scores of the students, one per seed.
@@ -61,8 +62,8 @@ def judge(
     rounding = _ROUNDING * float(np.abs([student, control]).max())
     gains[np.abs(gains) <= rounding] = 0.0
     gain = float(gains.mean())
-    shows = len(gains) > 2 or np.ptp(gains) > rounding
-    interval = _paired_interval(gains) if shows else None
+    varies = len(gains) > 1 and np.ptp(gains) > rounding
+    interval = _paired_interval(gains) if varies else None
     outcome: Literal["helped", "hurt", "not shown"] = "not shown"
     if interval is not None and interval[0] > 0:
         outcome = "helped"
@@ -116,8 +117,8 @@ def _sentence(
         )
     if interval is None:
         return (
-            f"Not shown: the student's {metric.name} is {compared} its control's with both seeds, "
-            "and two equal gains may be chance; take three seeds or more."
+            f"Not shown: the student's {metric.name} is {compared} its control's with each of "
+            f"{seeds} seeds, and equal gains may be chance; take more seeds, or more test data."
         )
     low, high = (number(end, "+") for end in interval)
     between = f"95 % interval of the gain {low} to {high}{unit}, {seeds} seeds"

@@ -4,7 +4,6 @@ An encoder says what the training samples said: means and deviations, categories
 samples that a model learns from are made by the same encoder that later reads new ones.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from torch import Tensor
 
 from limbeck._errors import DataError, did_you_mean
-from limbeck._files import reading_errors, write_json
+from limbeck._files import parse_json, reading_errors, write_json
 from limbeck._lookup import first_line
 from limbeck.data._columns import (
     Categories,
@@ -160,7 +159,7 @@ def load_encoder(folder: str | Path) -> Encoder:
     path = Path(folder) / FILE
     try:
         with reading_errors(path):
-            return _ANY.validate_python(json.loads(path.read_text(encoding="utf-8")))
+            return _ANY.validate_python(parse_json(path.read_bytes().decode()))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"there is no encoder in {folder}: no {FILE} there. A run keeps one beside students of "

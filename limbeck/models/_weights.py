@@ -1,6 +1,5 @@
 """Weights on disk: safetensors only, and a card that says how to build the model again."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ import safetensors.torch
 from torch import nn
 
 from limbeck._errors import ModelError
-from limbeck._files import PICKLE_SUFFIXES, reading_errors, write_atomically, write_json
+from limbeck._files import PICKLE_SUFFIXES, parse_json, reading_errors, write_atomically, write_json
 from limbeck._state import is_keras, set_state, state_of
 from limbeck.models._build import Interface, build
 from limbeck.signals import Head
@@ -118,7 +117,7 @@ def load(folder: str | Path) -> nn.Module:
     folder = Path(folder)
     try:
         with reading_errors(folder / "student.json"):
-            card = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+            card = parse_json((folder / "student.json").read_bytes().decode())
         said = card["interface"]
         heads = tuple(Head(**head | {"classes": tuple(head["classes"])}) for head in said["heads"])
         interface = Interface(

@@ -1,13 +1,12 @@
 """What a finished stage leaves: a record of what it depended on, made, and cost."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from limbeck._files import file_hash, write_json
+from limbeck._files import file_hash, parse_json, write_json
 
 
 class Record(BaseModel):
@@ -40,10 +39,8 @@ class Records:
     def find(self, stage: str, fingerprint: str) -> Record | None:
         """The stage's record, if it is done: same fingerprint, and its files as it left them."""
         try:
-            record = Record.model_validate(
-                json.loads(self._path(stage).read_text(encoding="utf-8"))
-            )
-        except (OSError, ValidationError, json.JSONDecodeError, UnicodeDecodeError):
+            record = Record.model_validate(parse_json(self._path(stage).read_bytes().decode()))
+        except (OSError, ValueError):  # also of pydantic, JSON and UTF-8
             return None
         if record.fingerprint != fingerprint:
             return None

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+import xxhash
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import is_tensorboard_available
@@ -98,7 +99,9 @@ def fit(
     steps = settings.epochs * steps_per_epoch
     with _accelerator(settings, log_folder) as accelerator, _own_noise(accelerator.device):
         lanes = [Lane(learner, settings, accelerator, heads) for learner in learners]
-        of = _fingerprint(learners, samples, settings, order, seed, views, taught_by)
+        of = ""
+        if checkpoint is not None:
+            of = _fingerprint(learners, samples, settings, order, seed, views, taught_by)
         resume = Resume(lanes, checkpoint, of, writes=accelerator.is_main_process)
         first_epoch, first_step = resume.restore(progress)
         shown = first_epoch * steps_per_epoch + first_step
@@ -206,7 +209,7 @@ def _fingerprint(
     views: int,
     taught_by: str,
 ) -> str:
-    """Of everything a checkpoint depends on, but the contents of weights and samples."""
+    """Of everything a checkpoint depends on, but the first weights and the samples' views."""
     described = [
         [
             learner.name,
@@ -216,5 +219,9 @@ def _fingerprint(
         ]
         for learner in learners
     ]
-    pool = [len(samples), len(order.pool), int(order.pool.sum()), order.length, order.seed]
+    seen = [xxhash.xxh3_64(samples.keys.tobytes()).hexdigest()]
+    for name in sorted(samples.labels):
+        labels = samples.labels[name].contiguous().numpy().tobytes()
+        seen += [name, xxhash.xxh3_64(labels).hexdigest()]
+    pool = [seen, len(samples), len(order.pool), int(order.pool.sum()), order.length, order.seed]
     return fingerprint([described, pool, settings.model_dump(), seed, views, taught_by])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck._errors import OptionError
+from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
 from limbeck.targets.codecs._learned import misfit, not_finite
@@ -164,4 +164,11 @@ def _groups(count: int) -> list[tuple[str, slice]]:
 
 
 def _clear(values: Tensor, head: Head) -> Tensor:
-    return values.clamp_min(_LEAST) if head.space == "categorical" else values.float()
+    if head.space != "categorical":
+        return values.float()
+    if bool((values == -torch.inf).any()):
+        raise ModelError(
+            f"codec principal has steps of log-probabilities, and the teacher gives some class of "
+            f"head {head.name} the probability 0. Use codec sqrt8, selected or threshold."
+        )
+    return values.clamp_min(_LEAST)

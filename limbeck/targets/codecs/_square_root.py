@@ -30,19 +30,20 @@ class SquareRoot:
 
     Error: about classes / (6 Q^2) nats of KL divergence a row where all classes are probable; less
     where most are not. A class of level 0 is given the mean of what is rounded to it, 1 / (12 Q^2),
-    so that no probability becomes 0; rows are then divided by their sum. A binary class errs by at
-    most pi / (4 Q) in its angle arcsin(sqrt(p)).
+    so that no probability becomes 0; rows are then divided by their sum. One that is 0 in the row
+    itself, of a class that cannot be, stays so. A binary class errs by at most pi / (4 Q) in its
+    angle arcsin(sqrt(p)).
     """
 
     levels: int = 31
-    """Q: the largest level, 3 up to 65535 (nearly exact). There may be Q^2 classes."""
+    """Q: the largest level, 3 up to 65534 (nearly exact). There may be Q^2 classes."""
     name: str = field(default="sqrt", kw_only=True)
     biased: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if type(self.levels) is not int or not 3 <= self.levels <= 65535:
+        if type(self.levels) is not int or not 3 <= self.levels <= 65534:
             raise OptionError(
-                f"levels of codec sqrt must be a whole number from 3 to 65535, got {self.levels!r}."
+                f"levels of codec sqrt must be a whole number from 3 to 65534, got {self.levels!r}."
             )
 
     @property
@@ -63,7 +64,16 @@ class SquareRoot:
                 f"of head {head.name}: most would share the lowest level. Use more levels, or "
                 "selected or threshold."
             )
-        return {"levels": Column(np.min_scalar_type(self.levels), head.size)}
+        return {"levels": Column(self._dtype, head.size)}
+
+    @property
+    def _impossible(self) -> int:
+        """What stands for a probability of 0."""
+        return self.levels + 1
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.min_scalar_type(self._impossible)
 
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
         """Nothing."""
@@ -79,15 +89,19 @@ class SquareRoot:
             roots = torch.asin((values.double().sigmoid()).sqrt()) / (math.pi / 2)
         else:
             roots = (values.double().log_softmax(-1) / 2).exp()
-        levels = (roots * self.levels).round().cpu().numpy()
-        return {"levels": levels.astype(np.min_scalar_type(self.levels))}
+        levels = (roots * self.levels).round()
+        if head.space == "categorical":
+            levels.masked_fill_(values == -torch.inf, self._impossible)
+        return {"levels": levels.cpu().numpy().astype(self._dtype)}
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """Levels beyond Q, and rows of which no class is probable."""
         levels = arrays["levels"]
-        if levels.max(initial=0) > self.levels:
+        largest = self._impossible if head.space == "categorical" else self.levels
+        if levels.max(initial=0) > largest:
             return f"level {levels.max()}, of {self.levels}"
-        if head.space == "categorical" and not (levels > 0).any(axis=-1).all():
+        probable = (levels > 0) & (levels <= self.levels)
+        if head.space == "categorical" and not probable.any(axis=-1).all():
             return "a row without a probable class"
         return None
 
@@ -100,6 +114,8 @@ class SquareRoot:
             # Of a sum near 1, whose logarithm then loses no places.
             weights = levels.float().mul_(1 / self.levels).square_()
             weights.clamp_min_(1 / (12 * self.levels**2))
+            if arrays["levels"].max(initial=0) == self._impossible:
+                weights.masked_fill_(levels == self._impossible, 0.0)
             values = weights.log().sub_(weights.sum(dim=-1, keepdim=True).log_())
         return Dense(values=values, temperature=temperature)
 
@@ -112,5 +128,8 @@ class SquareRoot:
 
 
 def sqrt_of(bits: int) -> SquareRoot:
-    """As many levels as these bits count, by a name of its own: `sqrt8`."""
-    return SquareRoot((1 << bits) - 1, name=f"sqrt{bits}")
+    """As many levels as these bits count, by a name of its own: Q = 31 for `sqrt5`.
+
+    All whole bytes count one less, Q = 254 for `sqrt8`: one number stands for a probability of 0.
+    """
+    return SquareRoot((1 << bits) - (2 if bits % 8 == 0 else 1), name=f"sqrt{bits}")

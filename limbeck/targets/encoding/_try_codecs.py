@@ -1,6 +1,7 @@
 """What each codec makes of some rows of a teacher: bytes on disk against what is lost."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from limbeck._errors import OptionError
+from limbeck._errors import ModelError, OptionError
 from limbeck._progress import Progress, Silence
 from limbeck.data import Samples
 from limbeck.signals import Sparse
@@ -120,7 +121,8 @@ def try_codecs(
                 codec_options=codec.options,
                 state="0" * 16,
             )
-            found.append(_tried(codec, options, settings, learned, kept, total))
+            with suppress(ModelError):  # rows that it has no place for: it says why
+                found.append(_tried(codec, options, settings, learned, kept, total))
         progress.advance(1)
     return found
 

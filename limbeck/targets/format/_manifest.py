@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from limbeck._errors import TargetsError
-from limbeck._files import fingerprint, write_text
+from limbeck._files import fingerprint, parse_json, write_text
 from limbeck._lookup import first_line
 from limbeck.signals import Head, Space
 
@@ -210,7 +210,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         text = path.read_bytes().decode()
-        said = json.loads(text)
+        said = parse_json(text)
         if not isinstance(said, dict):
             raise ValueError(f"expected an object, got {type(said).__name__}")
         checksum = said.pop("checksum", None)

@@ -8,7 +8,6 @@ together. That pickle is never loaded: its instructions are listed, and the size
 """
 
 import io
-import json
 import pickletools
 import re
 import tarfile
@@ -24,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from limbeck._errors import TargetsError
+from limbeck._files import parse_json
 from limbeck._lookup import first_line
 from limbeck.targets.importers._cache import Cache, Entries, damaged_cache
 
@@ -80,7 +80,7 @@ def _meta(tar: Path) -> dict[str, Any]:
     for name, raw in _members(tar):
         if name == "_meta.json":
             try:
-                return dict(json.loads(raw)["saver"])
+                return dict(parse_json(raw)["saver"])
             except (ValueError, KeyError, TypeError) as error:
                 raise damaged_cache(tar, f"_meta.json: {first_line(error)}") from error
     raise damaged_cache(tar, "it holds no _meta.json")

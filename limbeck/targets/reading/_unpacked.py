@@ -5,7 +5,6 @@ once, into arrays in which every row is found at once: in memory, or in a copy o
 shards, which any number of processes map.
 """
 
-import json
 import secrets
 import shutil
 import time
@@ -18,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck._errors import StorageError, TargetsError
-from limbeck._files import file_hash, only_writer, reading_errors, storage_errors, write_json
+from limbeck._files import (
+    file_hash,
+    only_writer,
+    parse_json,
+    reading_errors,
+    storage_errors,
+    write_json,
+)
 from limbeck.targets.codecs import Arrays, Codec, Column, make_codec
 from limbeck.targets.format._blocks import parts_of
 from limbeck.targets.format._columns import Columns
@@ -132,9 +138,9 @@ def _remove_others(copy: Path) -> None:
 def _check_copy(copy: Path, names: Sequence[str]) -> None:
     try:
         with reading_errors(copy):
-            said = json.loads((copy / _CONTENTS).read_bytes())
+            said = parse_json((copy / _CONTENTS).read_bytes())
             whole = said == {name: file_hash(copy / name) for name in names}
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise _damaged(copy) from error
     if not whole:
         raise _damaged(copy)

@@ -134,7 +134,8 @@ def test_decoding_a_row_alone_says_the_same(name, space):
         for name in CODECS
         for which, logits in EXTREMES.items()
         # Floating point would hold what is not finite, which a store refuses.
-        if "categorical" in SPACES[name] and not (name.startswith("dense") and -torch.inf in logits)
+        if "categorical" in SPACES[name]
+        and not (name in ("dense16", "dense32", "principal") and -torch.inf in logits)
     ],
 )
 def test_extreme_rows_come_back_as_distributions(name, which):
@@ -187,7 +188,12 @@ def test_random_bytes_are_a_fault_or_rows(name, space, data):
     if fault is None:
         back = codec.decode(arrays, head, state, 1.0)
         for part, tensor in tensors_of(back).items():
-            assert part == "tail_shape" or torch.isfinite(tensor.double()).all()
+            # A square root may say that a class cannot be.
+            some = torch.isfinite(tensor.double()) | (
+                (tensor == -torch.inf) & (space == "categorical")
+            )
+            assert part == "tail_shape" or some.all()
+            assert part != "values" or torch.isfinite(tensor.double()).any(-1).all()
         if not isinstance(back, Dense):
             assert (back.ids.long() < size).all()
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limbeck._errors import OptionError
+from limbeck.losses import soft_targets
 from limbeck.signals import Dense, Head
 from limbeck.targets import make_codec
 from limbeck.targets.codecs import SquareRoot
@@ -23,8 +24,13 @@ def encoded(codec, values, head):
     return codec.encode(values, head, {}, np.arange(len(values), dtype=np.uint64))
 
 
+def levels_of(bits):
+    """Whole bytes have one level less: a number of theirs stands for what cannot be."""
+    return 254 if bits == 8 else 2**bits - 1
+
+
 def coded(bits, values, head, temperature=1.0):
-    codec = SquareRoot(2**bits - 1)
+    codec = SquareRoot(levels_of(bits))
     arrays = encoded(codec, values, head)
     (column,) = codec.columns(head).values()
     assert arrays["levels"].dtype == column.dtype == (np.uint8 if bits <= 8 else np.uint16)
@@ -39,7 +45,7 @@ def coded(bits, values, head, temperature=1.0):
 
 def by_hand(row, bits):
     """The nearest levels of the square roots, and what they stand for, in plain Python."""
-    top = 2**bits - 1
+    top = levels_of(bits)
     levels = [round(math.sqrt(p) * top) for p in row]
     weights = [1 / 12 if level == 0 else level**2 for level in levels]
     return [weight / sum(weights) for weight in weights]
@@ -72,7 +78,7 @@ def test_a_row_whose_roots_are_levels_is_kept_exactly():
 def test_the_error_is_the_stated_one_and_a_row_sums_to_1(bits, size, spread, seed):
     log_p = distributions(30, size, spread, seed).double()
     back = coded(bits, log_p, classes(size))
-    top = 2**bits - 1
+    top = levels_of(bits)
     torch.testing.assert_close(back.exp().sum(-1), torch.ones(30).double(), rtol=0, atol=1e-5)
     assert torch.isfinite(back).all()
     # Twice the mean of the stated error, for a single row may be less lucky.
@@ -82,7 +88,7 @@ def test_the_error_is_the_stated_one_and_a_row_sums_to_1(bits, size, spread, see
 @pytest.mark.parametrize("bits", BITS)
 def test_the_mean_error_of_broad_rows_is_the_stated_one(bits):
     log_p = distributions(4000, 10, 0.5).double()
-    stated = 10 / (6 * (2**bits - 1) ** 2)
+    stated = 10 / (6 * levels_of(bits) ** 2)
     # Sums that differ from 1 in the last place of float32 are a tenth of the error of 12 bits.
     back = coded(bits, log_p, classes(10)).log_softmax(-1)
     assert float(kl(log_p, back).mean()) == pytest.approx(stated, 0.25)
@@ -93,7 +99,7 @@ def test_yes_or_no_classes_are_rounded_in_their_angle(bits):
     log_odds = torch.randn(200, 9, generator=torch.Generator().manual_seed(1)) * 5
     back = coded(bits, log_odds, Head(space="binary", size=9))
     before, after = (torch.asin(z.double().sigmoid().sqrt()) for z in (log_odds, back))
-    assert float((before - after).abs().max()) <= math.pi / (4 * (2**bits - 1)) * (1 + 1e-6)
+    assert float((before - after).abs().max()) <= math.pi / (4 * levels_of(bits)) * (1 + 1e-6)
     assert torch.isfinite(back).all()
     opposite = coded(bits, -log_odds, Head(space="binary", size=9))
     torch.testing.assert_close(back, -opposite, rtol=1e-4, atol=1e-4)
@@ -105,7 +111,7 @@ def test_certain_answers_stay_finite_and_near():
     assert back[0, 0] > 1 - 1e-5
     assert back[0, 1] < 1e-5
     # A quarter of a level inside the end.
-    assert float(back[0, 1]) == pytest.approx(math.sin(0.25 / 255 * math.pi / 2) ** 2, rel=1e-3)
+    assert float(back[0, 1]) == pytest.approx(math.sin(0.25 / 254 * math.pi / 2) ** 2, rel=1e-3)
     only = torch.tensor([[0.0, -1e4, -1e4]])
     assert coded(8, only, classes(3)).exp()[0, 0] > 1 - 1e-5
 
@@ -131,9 +137,36 @@ def test_a_row_without_a_probable_class_is_a_fault():
 
 
 def test_levels_beyond_the_largest_are_a_fault():
-    levels = np.array([[32, 0]], dtype=np.uint8)
-    assert SquareRoot(31).fault({"levels": levels}, classes(2)) == "level 32, of 31"
+    levels = np.array([[32, 1]], dtype=np.uint8)
+    assert SquareRoot(31).fault({"levels": levels}, classes(2)) is None  # 32 stands for nothing
+    assert SquareRoot(31).fault({"levels": levels + 1}, classes(2)) == "level 33, of 31"
     assert SquareRoot(31).fault({"levels": levels}, Head(space="binary", size=2)) is not None
+    nothing = {"levels": np.array([[32, 0]], dtype=np.uint8)}
+    assert SquareRoot(31).fault(nothing, classes(2)) == "a row without a probable class"
+
+
+@pytest.mark.parametrize("levels", [31, 254, 255, 65534])
+def test_what_cannot_be_stays_so_and_the_others_are_as_without_it(levels):
+    log_p = distributions(50, 6, 1.0)
+    padded = torch.cat([log_p, torch.full((50, 2), -torch.inf)], -1)[:, [6, 0, 1, 2, 7, 3, 4, 5]]
+    codec, head = SquareRoot(levels), classes(8)
+    arrays = encoded(codec, padded, head)
+    assert arrays["levels"].dtype == codec.columns(head)["levels"].dtype
+    assert codec.fault(arrays, head) is None
+    back = codec.decode(arrays, head, {}, 1.0).values
+    assert (back[:, [0, 4]] == -torch.inf).all()
+    alone = codec.decode(encoded(codec, log_p, classes(6)), classes(6), {}, 1.0).values
+    torch.testing.assert_close(back[:, [1, 2, 3, 5, 6, 7]], alone)
+
+
+def test_a_student_that_gives_padding_nothing_has_a_finite_loss_from_these_rows():
+    rows, padding = distributions(5, 4, 1.0), torch.full((5, 3), -torch.inf)
+    back = coded(8, torch.cat([rows, padding], -1), classes(7)).float()
+    student = torch.cat([torch.zeros(5, 4), padding], -1).requires_grad_()
+    loss = soft_targets(student, back, temperature=1.0)
+    assert torch.isfinite(loss).all()
+    (gradient,) = torch.autograd.grad(loss.sum(), student)
+    assert torch.isfinite(gradient).all()
 
 
 def test_numbers_and_too_many_classes_are_refused():
@@ -145,14 +178,14 @@ def test_numbers_and_too_many_classes_are_refused():
     torch.testing.assert_close(coded(4, uniform, classes(225)), uniform.double())
 
 
-@pytest.mark.parametrize("levels", [2, 65536, 2.5, "8", True])
+@pytest.mark.parametrize("levels", [2, 65535, 2.5, "8", True])
 def test_the_levels_are_a_whole_number(levels):
     with pytest.raises(OptionError, match="levels of codec sqrt must be a whole number from 3"):
         make_codec("sqrt", {"levels": levels})
 
 
 def test_a_name_may_say_the_levels_or_an_option():
-    assert make_codec("sqrt8", {}) == SquareRoot(255, name="sqrt8")
+    assert make_codec("sqrt8", {}) == SquareRoot(254, name="sqrt8")
     assert make_codec("sqrt8", {}).options == {}
     assert make_codec("sqrt", {"levels": 25}) == SquareRoot(25)
     assert make_codec("sqrt", {}).options == {"levels": 31}

@@ -92,10 +92,10 @@ def ranks_of(steps, counts):
 def test_a_square_root_grid_can_be_read_by_the_page(rows, stored):
     columns = columns_of(stored(codec="sqrt8"))
     _, samples, log_p = rows
-    p = np.maximum(columns["label.levels"].reshape(50, 3, CLASSES) / 255, 12**-0.5 / 255) ** 2
+    p = np.maximum(columns["label.levels"].reshape(50, 3, CLASSES) / 254, 12**-0.5 / 254) ** 2
     p = in_order(samples, columns["key"], p / p.sum(-1, keepdims=True))
     kl = (np.exp(log_p) * (log_p - np.log(p))).sum(-1)
-    assert 0 < kl.mean() < CLASSES / (6 * 255**2)
+    assert 0 < kl.mean() < CLASSES / (6 * 254**2)
 
 
 def test_threshold_samples_can_be_read_by_the_page(rows, stored):
