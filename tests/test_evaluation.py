@@ -111,6 +111,20 @@ def test_cost_counts_parameters_and_bytes_of_buffers_too():
     assert got.latency_ms.batch_256 > 0
 
 
+def test_latency_is_of_one_sample_and_of_256(monkeypatch):
+    timed = []
+
+    def median(model, inputs):
+        timed.append(len(inputs))
+        return float(len(inputs))
+
+    monkeypatch.setattr("limbeck.evaluation.median_latency_ms", median)
+    samples = ArraySamples(torch.randn(9, 4), {"label": torch.zeros(9, dtype=torch.long)})
+    got = cost(nn.Linear(4, 3), samples).latency_ms
+    assert (got.batch_1, got.batch_256) == (1.0, 256.0)
+    assert timed == [1, 256]
+
+
 def test_what_is_no_module_has_no_cost():
     samples = ArraySamples(torch.randn(2, 4), {"label": torch.zeros(2, dtype=torch.long)})
     got = cost(lambda inputs: inputs, samples)

@@ -90,6 +90,14 @@ def test_mean_kl_is_from_the_teacher_at_temperature_1():
     assert mean_kl(student, teacher) == pytest.approx(want, rel=1e-6)
 
 
+def test_mean_kl_leaves_out_what_the_teacher_says_cannot_be():
+    teacher = torch.tensor([[0.0, 1.0, -torch.inf]])
+    for excluded in (-torch.inf, -800.0):
+        student = torch.tensor([[1.0, 0.0, excluded]])
+        want = mean_kl(student[:, :2], teacher[:, :2])
+        assert mean_kl(student, teacher) == pytest.approx(want, rel=1e-9)
+
+
 @given(seed=st.integers(0, 10_000), spread=st.sampled_from([0.1, 1.0, 5.0]))
 def test_calibration_error_agrees_with_a_plain_loop(seed, spread):
     generator = torch.Generator().manual_seed(seed)

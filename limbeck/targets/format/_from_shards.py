@@ -38,6 +38,7 @@ def manifest_of(shards: Sequence[Shard]) -> Manifest:
             kl_to_teacher=measured.mean_kl if asked else None,
             agreement_with_teacher=measured.mean_agreement if asked else None,
             squared_error=measured.mean_squared if asked else None,
+            largest_difference=measured.difference if asked else None,
             biased=codec.biased or (settings.origin is not None and settings.origin.biased),
             to_origin=None if asked else _nearness(measured),
         ),

@@ -156,6 +156,9 @@ class Card(_Record):
     """Fraction of rows whose most probable class is the teacher's; None for numbers."""
     squared_error: NotNegative | None
     """Mean over rows of ||stored - live||^2, in probability; None for numbers."""
+    largest_difference: NotNegative | None
+    """The largest, between two probabilities, drawn entries left out; or between two numbers,
+    relative to the larger of 1 and the live one. None where the teacher was not asked."""
     biased: bool
     """True if what the codec, or one before it, drops moves the expected gradient."""
     to_origin: Nearness | None = None

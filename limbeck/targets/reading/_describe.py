@@ -32,6 +32,10 @@ def describe(targets: TransferSet) -> dict[str, str]:
             f"{card.agreement_with_teacher:.2%}, squared error {card.squared_error:.3g}, "
             f"measured on {card.rows_measured} rows" + ("; biased" if card.biased else "")
         )
+    elif card.largest_difference is not None:
+        facts["faithful"] = (
+            f"to {card.largest_difference:.3g} of the larger of 1 and the teacher's number"
+        )
     if settings.origin is not None:
         facts["converted from"] = ", ".join(settings.origin.path) + _nearness(targets)
     first = targets.read(torch.tensor([0]))
@@ -61,7 +65,7 @@ def _nearness(targets: TransferSet) -> str:
 def _reads_as(rows: Rows) -> str:
     """What a loss finds."""
     if not isinstance(rows, Sparse):
-        return "every entry: any loss is as with the live teacher"
+        return "every entry, as near as said above: any loss can learn from it"
     if rows.drawn is not None:
         return (
             "the large entries and a fair draw of the others: cross-entropy and forward KL are "

@@ -27,12 +27,30 @@ from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets import Processes, TransferSet, capture
 from limbeck.targets.asking._capture import ASKED_AGAIN
-from limbeck.targets.format._blocks import whole_blocks
+from limbeck.targets.format._blocks import (
+    CHECKSUM,
+    FAITHFULNESS,
+    MAGIC_BYTES,
+    whole_blocks,
+)
 from limbeck.teachers import Teacher
 
 
 def read_all(targets, samples, view=0):
     return targets.read(targets.positions(samples.keys, view))
+
+
+def raw_blocks(path):
+    """The blocks of an open shard, with what is said of each, whatever that is."""
+    with pa.memory_map(str(path)) as source:
+        source.seek(MAGIC_BYTES)
+        reader = pa.ipc.open_stream(source)
+        while True:
+            try:
+                found = reader.read_next_batch_with_custom_metadata()
+            except (StopIteration, pa.ArrowInvalid, OSError):
+                return
+            yield found.batch, dict(found.custom_metadata)
 
 
 def leftovers(folder):
@@ -284,6 +302,43 @@ def test_whole_blocks_of_an_open_shard_are_kept(samples, make, tmp_path, monkeyp
     assert leftovers(killed) == []
     one, two = (read_all(targets, samples)["label"].values for targets in (whole, resumed))
     assert one.equal(two)
+
+
+@pytest.mark.parametrize("what", ["kl", "checksum"])
+def test_a_block_that_says_something_else_than_was_written_is_asked_again(
+    samples, make, tmp_path, monkeypatch, what
+):
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 8)
+    going, killed = tmp_path / "going", tmp_path / "killed"
+
+    def copy_what_a_kill_would_leave(sample):
+        if asked.batches == 4 and not killed.exists():
+            wait_until(lambda: sum(1 for _ in whole_blocks(*only_leftover(going))) == 3)
+            shutil.copytree(going, killed)
+        return make.logits(sample)
+
+    asked = make.asked(copy_what_a_kill_would_leave)
+    whole = capture(Teacher(asked, [make.label]), samples, going, batch_size=8)
+    path, schema = only_leftover(killed)
+    blocks = [metadata for _, metadata in raw_blocks(path)]
+    said = blocks[1][FAITHFULNESS if what == "kl" else CHECKSUM]
+    if what == "kl":
+        start = said.index(b'"kl":') + 5
+        other = (
+            said[:start] + (b"7" if said[start : start + 1] != b"7" else b"8") + said[start + 1 :]
+        )
+    else:
+        other = said[::-1]
+    raw = path.read_bytes()
+    assert raw.count(said) == 1
+    path.write_bytes(raw.replace(said, other))
+    assert sum(1 for _ in whole_blocks(path, schema)) == 1
+    again = make.asked(make.logits)
+    resumed = capture(Teacher(again, [make.label]), samples, killed, batch_size=8)
+    assert again.samples == 32 + ASKED_AGAIN
+    one, two = (read_all(targets, samples)["label"].values for targets in (whole, resumed))
+    assert one.equal(two)
+    assert resumed.card.kl_to_teacher == pytest.approx(whole.card.kl_to_teacher)
 
 
 def test_blocks_that_were_kept_already_are_not_kept_twice(samples, make, tmp_path, monkeypatch):

@@ -131,6 +131,15 @@ def test_no_cost_keeps_every_class_that_has_a_level():
     assert float(kl(log_p, dense(back, 20)).max()) < 20 / (6 * 1000**2) * 4
 
 
+def test_where_every_class_that_can_be_is_named_nothing_is_left_to_a_tail():
+    log_p = distributions(50, 4, 0.5)
+    padded = torch.cat([log_p, torch.full((50, 2), -torch.inf)], -1)
+    for values in (log_p, padded):
+        _, back = encoded(Selected(cost=0.0), values)
+        assert (back.probabilities > 0).sum(-1).tolist() == [4] * 50
+        assert (back.tail == 0).all()
+
+
 def test_ranks_are_of_the_contexts_own_order():
     log_p = confusable(4000)
     codec, head = Selected(), head_of(100)

@@ -78,6 +78,21 @@ def test_the_most_confident_teacher_answers(captured, samples, how):
     assert weights.sum(1).tolist() == [1.0] * 40
 
 
+def test_who_is_confident_in_most_rows_of_a_sample_answers_not_who_is_in_one(
+    make, samples, tmp_path
+):
+    def teacher(rows):
+        return Teacher(make.asked(lambda x: np.array(rows)), [make.label])
+
+    sure_once = [[9.0, 0, 0, 0, 0], [0.0] * 5, [0.0] * 5]
+    often = [[2.0, 0, 0, 0, 0]] * 3
+    members = [
+        capture(teacher(rows), samples, tmp_path / name, temperature=1.0)
+        for name, rows in (("once", sure_once), ("often", often))
+    ]
+    assert most_confident(members, samples).argmax(1).tolist() == [1] * 40
+
+
 def test_sparse_and_dense_rows_are_read_as_one(captured, samples):
     dense, sparse = captured(0), captured(1, **SPARSE)
     mixed = probabilities(Ensemble([dense, sparse]), samples)
