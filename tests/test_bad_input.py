@@ -80,6 +80,10 @@ def test_what_a_recipe_says_wrong_is_named_and_nothing_is_written(
             "no recipe file digts, and no recipe of that name comes with Limbeck. Did you mean",
         ),
         (["run", "broken.toml"], "recipe broken.toml is not TOML"),
+        (["run", "deep.toml"], "recipe deep.toml is not TOML: nested too deeply"),
+        (["run", "long.toml"], "recipe long.toml is not TOML"),
+        (["run", "small.toml", "--set", f"seeds={'9' * 6000}"], "seeds: input should be a valid integer"),
+        (["run", "small.toml", "--set", f"seeds={'[' * 100_000}"], "seeds: input should be a valid integer"),
         (["run", "small.toml", "--set", "epochs"], "--set takes section.key=value, got 'epochs'"),
         (["recipes", "digts"], "Did you mean digits"),
         (["report", "nowhere"], "no result file"),
@@ -91,6 +95,8 @@ def test_what_a_recipe_says_wrong_is_named_and_nothing_is_written(
 )
 def test_what_is_not_there_is_named(folder, capsys, arguments, message):
     Path("broken.toml").write_text("a = [", encoding="utf-8")
+    Path("deep.toml").write_text("a = " + "[" * 100_000, encoding="utf-8")
+    Path("long.toml").write_text("a = " + "9" * 6000, encoding="utf-8")
     code, said = limbeck(capsys, *arguments)
     assert code == 2, said
     assert message in said

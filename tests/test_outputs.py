@@ -8,6 +8,7 @@ from torch import nn
 from limbeck._errors import ModelError, ShapeError
 from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
 from limbeck.signals import Head
+from limbeck.teachers import Teacher
 
 ONE = (Head(space="categorical", size=3),)
 TWO = (Head(name="kind", space="categorical", size=3), Head(name="price", space="real", size=1))
@@ -65,6 +66,19 @@ def test_logits_that_round_a_vocabulary_up_are_left_out(tokens, logits):
     head = Head(space="categorical", size=tokens)
     rows = torch.arange(2.0 * logits).reshape(1, 2, logits)
     assert read_outputs(rows, [head], who="teacher")["label"].equal(rows[..., :tokens])
+
+
+def test_logits_beyond_a_vocabulary_that_hold_mass_are_a_mistake():
+    head, rows = Head(space="categorical", size=2000), torch.zeros(2, 3, 2048)
+    rows[..., 2000:] = -20.0  # as someone trained says of what stands for no token
+    for looked in (rows, torch.zeros(2, 3, 2048)):  # or someone untrained
+        kept = read_outputs(looked, [head], who="teacher", look=True)["label"]
+        assert kept.equal(looked[..., :2000])
+    rows[..., 2040] = 6.0
+    with pytest.raises(ShapeError, match=r"answers 2048 classes .* has 2000, .* 16\.\d% of the"):
+        read_outputs(rows, [head], who="teacher", look=True)
+    with pytest.raises(ShapeError, match="no rounding up"):
+        Teacher(lambda x: rows.numpy(), [head]).answer(torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_missing_file_says_how_to_make_it(tmp_path):
     )
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xff"])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xff", b"9" * 6000, b"[" * 100_000])
 def test_a_file_that_is_not_json_is_refused(tmp_path, content):
     (tmp_path / "report.json").write_bytes(content)
     with pytest.raises(DataError, match=r"report\.json is not JSON: .*\. Run the recipe again\."):

@@ -172,6 +172,23 @@ def test_a_checkpoint_of_another_pass_is_not_gone_on_from(changed, stop_after, t
     assert "is of other models, samples or settings: training begins anew" in watch.warned
 
 
+@pytest.mark.parametrize("what", ["inputs", "labels"])
+def test_a_checkpoint_of_other_samples_is_not_gone_on_from(what, stop_after, tmp_path):
+    inputs, labels = SAMPLES.inputs, SAMPLES.labels["label"]
+    changed = {"inputs": inputs, "labels": labels} | {
+        what: inputs + 1 if what == "inputs" else labels.flip(0)
+    }
+    other = ArraySamples(changed["inputs"], {"label": changed["labels"]})
+    stop_after(5)
+    with pytest.raises(Interrupted):
+        train(model(), checkpoint=tmp_path / "state")
+    stop_after(NEVER)
+    anew, expected = model(), model()
+    train(anew, other, checkpoint=tmp_path / "state")
+    train(expected, other)
+    assert same_weights(anew, expected)
+
+
 def test_a_pass_without_a_checkpoint_says_that_nothing_was_kept(stop_after):
     stop_after(3)
     with pytest.raises(Interrupted, match="Nothing was kept"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import limbeck.targets.asking._capture as capturing
 from limbeck._errors import TargetsError
 from limbeck.data import ArraySamples
 from limbeck.signals import Head
@@ -140,9 +141,24 @@ def test_describes_every_kind_of_row(samples, tmp_path, make):
     facts = describe(capture(teacher, samples, tmp_path / "a", temperature=1.0))
     assert facts["first row of tags"] == "class 0: 1.000, class 1: 0.000"
     assert facts["first row of place"] == "2.5, 2.5, 2.5, ..."
+    assert "faithful" in facts
     asked = Teacher(make.asked(lambda x: np.stack([[5.0, 5, 0, 0, 0]] * 3)), [make.label])
     facts = describe(capture(asked, samples, tmp_path / "b", codec="topk", codec_options={"k": 1}))
     assert facts["codec"] == "topk (k = 1)"
     assert facts["head label"] == "categorical, size 5, 3 rows a sample"
     assert "biased" in facts["faithful"]
     assert facts["first row of label"].endswith("all others: 0.650")
+
+
+def test_a_number_that_was_clipped_is_seen_on_the_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(capturing, "FITTED_ROWS", 50)
+    numbers = torch.linspace(-1, 1, 400)[:, None]
+    numbers[399] = 3000.0  # not among those that the range is learned from
+    teacher = Teacher(lambda x: x, [Head(name="place", space="real", size=1)])
+    for name, data in (("all", numbers), ("without", numbers[:399])):
+        made = capture(teacher, ArraySamples(data, {}), tmp_path / name, codec="real8")
+        assert (made.card.largest_difference > 0.9) == (name == "all")
+        said = describe(made)["faithful"]
+        assert said == (
+            f"to {made.card.largest_difference:.3g} of the larger of 1 and the teacher's number"
+        )
