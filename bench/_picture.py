@@ -20,5 +20,8 @@ def picture(page: Path, selector: str, to: Path, *, width: int = 900) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         tab = browser.new_page(viewport={"width": width, "height": 900})
         tab.goto(page.resolve().as_uri())
-        tab.locator(selector).first.screenshot(path=to)
+        place = tab.locator(selector).first
+        place.evaluate("element => { element.style.padding = '8px'; }")
+        tab.evaluate("dispatchEvent(new Event('resize'))")
+        place.screenshot(path=to)
         browser.close()

@@ -10,6 +10,9 @@ from limbeck._errors import did_you_mean
 Fault = Mapping[str, Any]
 """What pydantic says of one value: its `type`, `loc`, `msg` and `input`."""
 
+_LONG = 200
+"""Characters of a wrong value that are shown."""
+
 
 def first_fault(error: ValidationError) -> Fault:
     """The fault to speak of: a mistyped key before others, for it is why another is missing."""
@@ -37,7 +40,8 @@ def explain(fault: Fault, section: type[BaseModel]) -> str:
     where = f"{dotted}: " if dotted else ""
     if fault["type"] == "value_error":
         return f"{where}{message}."
-    return f"{where}{message}, got {fault['input']!r}."
+    got = repr(fault["input"])
+    return f"{where}{message}, got {got if len(got) <= _LONG else got[:_LONG] + ' ...'}."
 
 
 def _known_keys(section: type[BaseModel], path: Sequence[str]) -> list[str]:

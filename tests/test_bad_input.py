@@ -82,8 +82,14 @@ def test_what_a_recipe_says_wrong_is_named_and_nothing_is_written(
         (["run", "broken.toml"], "recipe broken.toml is not TOML"),
         (["run", "deep.toml"], "recipe deep.toml is not TOML: nested too deeply"),
         (["run", "long.toml"], "recipe long.toml is not TOML"),
-        (["run", "small.toml", "--set", f"seeds={'9' * 6000}"], "seeds: input should be a valid integer"),
-        (["run", "small.toml", "--set", f"seeds={'[' * 100_000}"], "seeds: input should be a valid integer"),
+        (
+            ["run", "small.toml", "--set", f"seeds={'9' * 6000}"],
+            "seeds: input should be a valid integer",
+        ),
+        (
+            ["run", "small.toml", "--set", f"seeds={'[' * 100_000}"],
+            "seeds: input should be a valid integer",
+        ),
         (["run", "small.toml", "--set", "epochs"], "--set takes section.key=value, got 'epochs'"),
         (["recipes", "digts"], "Did you mean digits"),
         (["report", "nowhere"], "no result file"),

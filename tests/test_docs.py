@@ -16,7 +16,7 @@ def pages():
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/recipes.md", "docs/data.md", "docs/methods.md", "README.md"]
+    "name", ["docs/recipes.md", "docs/data.md", "docs/methods.md", "docs/targets.md", "README.md"]
 )
 def test_a_page_is_what_the_code_and_the_result_files_make(name):
     path = DOCS.parent / name

@@ -20,6 +20,11 @@ _COLOURS = {
 }
 
 
+_HEIGHT = 520
+_Box = tuple[float, float, float, float]
+"""Left, right, bottom and top, as parts of the plot."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CodecPoint:
     """One codec on some rows."""
@@ -106,9 +111,11 @@ def _plot(
     lossy = [point for point in points if point.error > 0]
     on_line = [point for point in best if point.error > 0]
     named = [point for point in lossy if point in on_line or not _family(point.codec)]
+    low, high = _range(points, named)
+    placed = _placed(lossy, named, low, high)
     plot = figure(
-        height=520,
-        x=axis("bytes a row, on disk", type="log", range=_range(points, named)),
+        height=_HEIGHT,
+        x=axis("bytes a row, on disk", type="log", range=[low, high], dtick="D2"),
         y=axis(error_name, type="log", exponentformat="power", dtick=1),
     )
     plot.add_trace(
@@ -125,8 +132,8 @@ def _plot(
             x=[point.bytes_per_row for point in lossy],
             y=[point.error for point in lossy],
             mode="markers+text",
-            text=[text(_label(point)) if point in named else "" for point in lossy],
-            textposition="middle right",
+            text=[text(_label(point)) if where else "" for point, where in placed],
+            textposition=[where or "middle right" for _, where in placed],
             textfont={"size": 12, "color": LIGHT["muted"]},
             cliponaxis=False,
             marker={
@@ -144,6 +151,41 @@ def _plot(
     )
     drawn: dict[str, object] = json.loads(plot.to_json())
     return drawn
+
+
+def _placed(
+    points: Sequence[CodecPoint], named: Sequence[CodecPoint], low: float, high: float
+) -> list[tuple[CodecPoint, str | None]]:
+    """Where the name of each point goes so that it covers no other point or name; None: nowhere."""
+    errors = [log10(point.error) for point in points]
+    tall = max(errors, default=1) - min(errors, default=0) or 1
+
+    def at(point: CodecPoint) -> tuple[float, float]:
+        return (log10(point.bytes_per_row) - low) / (high - low), log10(point.error) / tall
+
+    def is_free(box: _Box) -> bool:
+        return box[0] >= 0 and box[1] <= 1.02 and not any(_meet(box, other) for other in taken)
+
+    taken = [(x - 0.008, x + 0.008, y - 0.012, y + 0.012) for x, y in map(at, points)]
+    found: list[tuple[CodecPoint, str | None]] = []
+    for point in points:
+        (x, y), wide = at(point), 0.011 * min(24, len(_label(point)))
+        places = {
+            "middle right": (x + 0.01, x + 0.01 + wide, y - 0.016, y + 0.016),
+            "middle left": (x - 0.01 - wide, x - 0.01, y - 0.016, y + 0.016),
+            "top center": (x - wide / 2, x + wide / 2, y + 0.014, y + 0.046),
+            "bottom center": (x - wide / 2, x + wide / 2, y - 0.046, y - 0.014),
+        }
+        free = (where for where, box in places.items() if is_free(box))
+        where = next(free, None) if point in named else None
+        if where is not None:
+            taken.append(places[where])
+        found.append((point, where))
+    return found
+
+
+def _meet(one: _Box, other: _Box) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
 def _label(point: CodecPoint) -> str:

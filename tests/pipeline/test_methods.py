@@ -4,7 +4,8 @@ import pytest
 
 import limbeck
 from limbeck._errors import OptionError, TargetsError
-from limbeck.pipeline import _preflight
+from limbeck.pipeline import _context, _preflight
+from limbeck.train import fit
 from tests.pipeline.examples import equal, small, weights
 
 TOPK = ("targets.codec=topk", "targets.codec_options={k=3}")
@@ -63,3 +64,21 @@ def test_where_labels_are_needed_a_student_sees_what_its_control_sees(tmp_path):
     made = weights(tmp_path / "out")
     control, student = (made[f"{role}/seed-0/small.safetensors"] for role in ("control", "distil"))
     assert all(float((control[name] - student[name]).abs().max()) < 1e-5 for name in control)
+
+
+@pytest.mark.parametrize(
+    ("method", "labelled_alone"), [("dkd", True), ("label_smoothing", True), ("skew_kl", False)]
+)
+def test_whom_students_see_is_as_their_method_counts(tmp_path, monkeypatch, method, labelled_alone):
+    pools = {}
+
+    def spy(learners, samples, settings, *, order, teach=None, **options):
+        pools.setdefault(learners[0].name, []).append(len(order.pool))
+        return fit(learners, samples, settings, order=order, teach=teach, **options)
+
+    monkeypatch.setattr(_context, "fit", spy)
+    few = ("data.labelled=0.2", "seeds=1", f"distil.method={method}", "distil.hard_weight=0")
+    limbeck.run(small(tmp_path, *few), tmp_path / "out")
+    control, student = pools["small"]
+    assert control == 120
+    assert student == (120 if labelled_alone else 600)

@@ -57,3 +57,13 @@ def test_the_legend_names_the_families_that_are_there(tmp_path):
     text = write_codec_curve(tmp_path, POINTS, title="t", rows="").read_text()
     for name, there in (("dense", 1), ("sqrt", 1), ("selected", 1), ("threshold", 0)):
         assert text.count(f">{name}</span>") == there
+
+
+def test_a_name_covers_no_other_point(tmp_path):
+    points = [point("alpha", 10.0, 1e-3), point("beta", 10.5, 1e-3), point("gamma", 100.0, 1e-5)]
+    text = write_codec_curve(tmp_path, points, title="t", rows="").read_text()
+    drawn = json.loads(text.split('id="figures" type="application/json">')[1].split("</script>")[0])
+    (named,) = [trace for trace in drawn["curve"]["data"] if "textposition" in trace]
+    where = dict(zip(named["text"], named["textposition"], strict=True))
+    assert where["beta"] == where["gamma"] == "middle right"
+    assert where["alpha"] != "middle right"
