@@ -113,6 +113,19 @@ def _lock(folder: Path, handle: int, how: int) -> None:
         ) from error
 
 
+def put_in_place(beside: Path, path: Path) -> None:
+    """Rename a file that is whole to `path`, so that neither is lost with the power."""
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+    with suppress(OSError):  # some file systems have folders that cannot be synced
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file beside `path`, sync it, and rename it to `path`.
 
@@ -123,10 +136,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(beside)
-            with beside.open("rb+") as file:
-                os.fsync(file.fileno())
             beside.chmod(0o666 & ~_umask())  # whoever may read what is made here may read this
-            beside.replace(path)
+            put_in_place(beside, path)
         finally:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)

@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 
 import pytest
 import safetensors.torch
@@ -150,3 +151,16 @@ def test_a_fingerprint_depends_on_the_value_alone():
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     assert fingerprint([1, 2]) != fingerprint([2, 1])
     assert len(fingerprint(None)) == 16
+
+
+def test_a_file_and_then_its_place_in_the_folder_outlive_a_loss_of_power(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+
+    def fsync(handle):
+        there = (tmp_path / "it.txt").exists()
+        synced.append(("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file", there))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "it.txt", "whole")
+    assert synced == [("file", False), ("folder", True)]

@@ -1,6 +1,5 @@
 """Write shards: beside, synced, renamed to a name that carries the checksum."""
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck._errors import StorageError
-from limbeck._files import file_hash, storage_errors
+from limbeck._files import file_hash, put_in_place, storage_errors
 from limbeck.targets.format._blocks import (
     BLOCK_BYTES,
     BLOCK_ROWS,
@@ -144,11 +143,9 @@ class ShardWriter:
         with storage_errors(self._beside):
             writer.close()
             self._file.close()
-            with self._beside.open("rb+") as file:
-                os.fsync(file.fileno())
             name = f"shard-{self._number:05d}-{file_hash(self._beside)}.arrow"
             self.written += self._beside.stat().st_size
-            self._beside.replace(self._folder / name)
+            put_in_place(self._beside, self._folder / name)
         self._blocks = self.open_bytes = 0
         self._closed(name)
         self._number += self._step
