@@ -21,7 +21,6 @@ _NAMES = {
     "learning_rate": "learning rate",
     "epochs": "epochs",
 }
-_LOGARITHMIC = ("temperature", "learning_rate", "epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,9 @@ def write_trials(
         render(
             "trials.html.j2",
             title=title,
-            metric=f"{form.metric_name(metric)}, {form.direction(metric)}",
+            metric=form.metric_name(metric),
+            direction=form.direction(metric),
+            seeds=len(finalists[0].scores),
             tried=len(trials),
             given_up=len(trials) - len(whole),
             families=list(roles.items()),
@@ -127,8 +128,8 @@ def _row(final: FinalPoint, metric: Metric) -> dict[str, Any]:
         "what": {
             "found": "found",
             "recipe": "the recipe's own",
-            "control found": "control, trained as was found",
-            "control recipe": "control, trained as the recipe says",
+            "control found": "control, as was found",
+            "control recipe": "control, as the recipe says",
         }[final.what],
         "role": "control" if control else "student",
         "method": "labels alone" if control else final.method,
@@ -136,7 +137,7 @@ def _row(final: FinalPoint, metric: Metric) -> dict[str, Any]:
         "hard_weight": "" if control else form.digits(final.hard_weight, 2),
         "learning_rate": form.digits(final.learning_rate, 2),
         "epochs": final.epochs,
-        "score": f"{form.score(score, metric)} (n = {len(final.scores)})",
+        "score": form.score(score, metric),
     }
 
 
@@ -151,7 +152,9 @@ def _order(whole: Sequence[TrialPoint], metric: Metric, roles: dict[str, str]) -
     for each in whole:
         assert each.score is not None
         best.append(better([*best[-1:], each.score]))
-    plot = _points("number", axis("trial"), whole, metric, roles, height=360)
+    plot = _points(
+        "number", axis("trial", dtick=max(1, len(whole) // 8)), whole, metric, roles, height=360
+    )
     plot.add_trace(
         go.Scatter(
             x=[each.number for each in whole],
@@ -169,8 +172,12 @@ def _against(
 ) -> dict[str, Any]:
     from limbeck.report._style import axis
 
-    kind = {"type": "log", "nticks": 6} if name in _LOGARITHMIC else {}
-    return _drawn(_points(name, axis(_NAMES[name], **kind), whole, metric, roles, height=300))
+    kind: dict[str, Any] = {}
+    if name == "epochs":
+        kind = {"type": "log", "tickvals": sorted({each.epochs for each in whole})}
+    elif name in ("temperature", "learning_rate"):
+        kind = {"type": "log", "dtick": "D2", "exponentformat": "e"}
+    return _drawn(_points(name, axis("", **kind), whole, metric, roles, height=280))
 
 
 def _points(

@@ -40,7 +40,8 @@ def test_the_page_is_made_of_its_file_and_escapes_what_is_in_it(tmp_path):
     for tag in ("<b>dkd", "<u>", "<i>mine"):
         assert tag not in text
     assert "10 settings were tried with one seed; 1 of them were given up" in text
-    assert "94.0 ±\u00a01.4\u00a0% (n = 2)" in text
+    assert "94.0 ±\u00a01.4\u00a0%" in text
+    assert "mean and spread of 2 seeds" in text
     assert "labels alone" in text
 
 

@@ -31,7 +31,13 @@ from limbeck.targets.format._remote import brought_here
 from limbeck.targets.format._shards import Shard, index_of, open_shard
 from limbeck.targets.format._state_file import read_states
 from limbeck.targets.reading._aligned import AlignedTargets
-from limbeck.targets.reading._unpacked import arrays_of, checked_blocks, in_memory, mapped
+from limbeck.targets.reading._unpacked import (
+    arrays_of,
+    check_unpacked,
+    checked_blocks,
+    in_memory,
+    mapped,
+)
 
 Reading = Literal["memory", "mapped"]
 READINGS: tuple[Reading, ...] = get_args(Reading)
@@ -188,11 +194,14 @@ class TransferSet:
     def verify(self) -> int:
         """Decode every row, and return how many there are.
 
+        An unpacked copy beside the shards, which `reading = "mapped"` makes, is compared with them.
+
         Raises:
-            TargetsError: A row holds what cannot be.
+            TargetsError: A row holds what cannot be, or the copy is not of these rows.
         """
         for _ in self.blocks():
             pass
+        check_unpacked(self._shards, self.manifest, self.folder, self.fingerprint)
         return self.card.rows
 
     def blocks(self) -> Iterator[tuple[Keys, NDArray[np.int32], dict[str, Rows]]]:

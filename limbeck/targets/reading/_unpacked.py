@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from limbeck._errors import StorageError, TargetsError
@@ -84,6 +85,31 @@ def mapped(
         if len(parts[name]) != expected:
             raise _damaged(copy)
     return _columns(manifest, parts)
+
+
+def check_unpacked(
+    shards: Sequence[Shard], manifest: Manifest, folder: Path, fingerprint: str
+) -> None:
+    """Refuse an unpacked copy in `folder` that is not what the shards hold; there need be none.
+
+    Raises:
+        TargetsError: It is another.
+    """
+    copy = folder / f".unpacked-{fingerprint}"
+    if not (copy / _CONTENTS).is_file():
+        return
+    digests = {name: xxhash.xxh3_64() for name, _, _ in _parts(manifest)}
+    for block in checked_blocks(shards, manifest):
+        for name, digest in digests.items():
+            digest.update(np.ascontiguousarray(block[name]).view(np.uint8).data)
+    files = [copy / f"{number}.bin" for number in range(len(digests))]
+    with reading_errors(copy):
+        try:
+            found = [file_hash(path) for path in files]
+        except FileNotFoundError as error:
+            raise _damaged(copy) from error
+    if found != [digest.hexdigest() for digest in digests.values()]:
+        raise _damaged(copy)
 
 
 def _mapped(path: Path, column: Column) -> NDArray[Any]:

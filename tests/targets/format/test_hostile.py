@@ -20,6 +20,7 @@ import limbeck.targets.format._shards as shards
 import limbeck.targets.format._state_file as state_file
 import limbeck.targets.reading._transfer_set as transfer_set
 from limbeck._errors import TargetsError
+from limbeck._files import file_hash
 from limbeck.signals import Dense, Head
 from limbeck.targets import Faithfulness, TransferSet, data_fingerprint, make_codec
 from limbeck.targets.format._announced import Announced, announced
@@ -473,3 +474,20 @@ def test_a_state_whose_bytes_lie_is_refused_or_read(tmp_path_factory, data):
     why = refusal(lambda: state_file.read_states(folder, said))
     assert not why or folder.name in why
     shutil.rmtree(folder)
+
+
+def test_a_copy_that_agrees_with_itself_and_not_with_the_shards_is_found(stored):
+    targets = TransferSet(stored, reading="mapped")
+    rows = len(targets.keys)
+    targets.read(torch.arange(1))
+    assert TransferSet(stored).verify() == targets.verify() == 40 == rows
+    (copy,) = stored.glob(".unpacked-*")
+    part = copy / "0.bin"
+    part.write_bytes(part.read_bytes()[::-1])
+    said = json.loads((copy / "contents.json").read_text())
+    (copy / "contents.json").write_text(json.dumps(said | {"0.bin": file_hash(part)}))
+    for reading in ("mapped", "memory"):
+        opened = TransferSet(stored, reading=reading)
+        assert "an unpacked copy of the shards" in refusal(opened.verify)
+    part.unlink()
+    assert "an unpacked copy of the shards" in refusal(TransferSet(stored).verify)
