@@ -32,7 +32,9 @@ def main() -> None:
         )
         minutes = (time.perf_counter() - begun) / 60
         totals = json.loads(found.read_text(encoding="utf-8"))["totals"]
-    summary = done.stdout.strip().splitlines()[-1]
+    lines = done.stdout.strip().splitlines()
+    print("\n".join(line for line in lines if line.startswith(("FAILED", "ERROR"))))
+    summary = lines[-1]
     print(summary)
     write(
         "suite",

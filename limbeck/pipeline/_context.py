@@ -28,7 +28,7 @@ from limbeck.targets import Processes
 from limbeck.tasks import Task
 from limbeck.train import Fitted, History, Learner, Order, Teach, fit
 
-VERSION = 1
+VERSION = 2
 """Changes when the same recipe would train otherwise; every stage is then done again."""
 
 

@@ -16,7 +16,7 @@ from limbeck._lookup import first_line
 from limbeck.signals import Head, Space
 
 MANIFEST = "manifest.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 SHARD_NAME = r"^shard-\d{5,9}-[0-9a-f]{16}\.arrow$"
 _LARGEST = 2**31 - 1
 
@@ -168,7 +168,7 @@ class Card(_Record):
 class Manifest(_Record):
     """`manifest.json`."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     settings: Settings
     rows_per_sample: dict[str, Size | None]
     """By head; None where a sample has one row and its answer no axis for rows."""

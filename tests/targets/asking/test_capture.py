@@ -432,7 +432,7 @@ def test_blocks_of_long_rows_hold_few(teacher, samples, tmp_path, monkeypatch):
 
 def test_any_arrow_reader_reads_the_shards(stored, samples, make):
     said = json.loads((stored / "manifest.json").read_text())
-    assert said["format"] == 1
+    assert said["format"] == 2
     assert said["settings"]["heads"][0]["classes"] == ["ant", "bee", "cat", "dog", "eel"]
     table = pa.concat_tables(
         pa.ipc.open_file(stored / shard["file"]).read_all() for shard in said["shards"]

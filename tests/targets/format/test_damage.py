@@ -179,7 +179,7 @@ def _set(*path, value):
         (_set("card", "kl_to_teacher", value=-0.5), "kl_to_teacher"),
         (_set("card", "agreement_with_teacher", value=1.5), "agreement_with_teacher"),
         (_set("card", "surprise", value=1), "surprise"),
-        (_set("format", value=2), "format"),
+        (_set("format", value=3), "format"),
         (_set("settings", "heads", value=[]), "heads"),
         (_set("settings", "heads", 0, "size", value=10**12), "size"),
         (_set("settings", "temperature", value=0), "temperature"),
@@ -320,8 +320,8 @@ def test_a_copy_elsewhere_is_the_same_transfer_set(stored, tmp_path, samples):
 
 
 def test_shards_of_another_format_are_refused(stored):
-    rebuilt(stored, metadata={b"limbeck.format": b"2"})
-    with pytest.raises(TargetsError, match=r"expected format 1, got b'2'"):
+    rebuilt(stored, metadata={b"limbeck.format": b"3"})
+    with pytest.raises(TargetsError, match=r"expected format 2, got b'3'"):
         TransferSet(stored)
 
 
