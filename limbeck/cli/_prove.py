@@ -1,12 +1,15 @@
 """`limbeck prove`: what holds of a user's own loss, what breaks, and where."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
 
 from limbeck._interrupt import interrupt_ends
 from limbeck.cli._common import end, options_of, out
+
+if TYPE_CHECKING:
+    from limbeck.signals import Space
 
 
 def prove(
@@ -47,7 +50,7 @@ def prove(
         import_function("loss", loss, LossError),
         name=loss,
         options=options_of("--set", set_ or []),
-        space=space,  # type: ignore[arg-type]  # a wrong one is refused in words
+        space=cast("Space", space),  # a wrong one is refused in words
         teacher_first=teacher_first,
         expect=expect,
     )

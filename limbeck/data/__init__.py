@@ -15,6 +15,7 @@ from limbeck.data._load import SOURCES as SOURCES
 from limbeck.data._load import load as load
 from limbeck.data._samples import ArraySamples as ArraySamples
 from limbeck.data._samples import Samples as Samples
+from limbeck.data._samples import content_fingerprint as content_fingerprint
 from limbeck.data._split import Cut as Cut
 from limbeck.data._tensors import Keys as Keys
 from limbeck.data._tensors import as_model_input as as_model_input

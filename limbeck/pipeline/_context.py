@@ -17,7 +17,7 @@ from limbeck._devices import only_cpu
 from limbeck._errors import RecipeError, StorageError
 from limbeck._files import fingerprint, only_writer, storage_errors, write_text
 from limbeck._progress import Progress, Silence
-from limbeck.data import Samples
+from limbeck.data import Samples, content_fingerprint
 from limbeck.evaluation import answer_all, as_answerer, flops
 from limbeck.models import Interface
 from limbeck.pipeline._records import Record, Records
@@ -121,10 +121,7 @@ class Context:
         data = self.task.data
         parts: list[Any] = [VERSION, self.task.metric.name, _heads(self.task)]
         for samples in (data.train, data.validation):
-            digest = xxhash.xxh3_64(samples.keys.tobytes())
-            for name in sorted(samples.labels):
-                digest.update(samples.labels[name].contiguous().numpy().tobytes())
-            parts += [digest.hexdigest(), str(samples.views)]
+            parts += [content_fingerprint(samples), str(samples.views)]
         return fingerprint(parts)
 
     @cached_property
@@ -136,11 +133,7 @@ class Context:
     @cached_property
     def test_fingerprint(self) -> str:
         """Of every sample and label of the test data."""
-        test = self.task.data.test
-        digest = xxhash.xxh3_64(test.keys.tobytes())
-        for name in sorted(test.labels):
-            digest.update(test.labels[name].contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return content_fingerprint(self.task.data.test)
 
     # ---- train and score -----------------------------------------------------------------------
 
@@ -155,7 +148,6 @@ class Context:
         *,
         title: str,
         teach: Teach | None = None,
-        views: int = 1,
         goes_on: Callable[[Learner, History], bool] | None = None,
     ) -> Fitted:
         """Train on all samples' labels, on the labelled ones alone, or on all as the teacher says.
@@ -177,7 +169,7 @@ class Context:
             seed=seed,
             order=Order(pool=pool, length=len(samples), seed=seed),
             teach=teach,
-            views=views,
+            views=1 if stage == "teacher" else self.views_of(settings),
             validate=lambda learner: self.validate(learner.model, learner.outputs),
             higher_is_better=self.task.metric.higher_is_better,
             goes_on=goes_on,
@@ -186,6 +178,10 @@ class Context:
             progress=self.progress,
             title=title,
         )
+
+    def views_of(self, settings: Train) -> int:
+        """How many stored views a student's epochs take in turn."""
+        return 1 if settings.views else self.recipe.targets.views
 
     def validate(self, model: nn.Module, outputs: str) -> float:
         """The validation score of a model that gives such outputs."""

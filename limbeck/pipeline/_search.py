@@ -1,27 +1,33 @@
-"""Which settings to try next, and which to give up: optuna (https://optuna.org), in a file.
+"""Which settings to try next, and which to give up: optuna (https://optuna.org) proposes.
 
-A pass of training has one learning rate and one length; what is tried in it shares both.
+A pass of training has one learning rate and one length; what is tried in it shares both. What was
+tried lies in a file of ours, whole after each trial.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck._errors import ExtraError
+from pydantic import TypeAdapter
+
+from limbeck._errors import ExtraError, StorageError
+from limbeck._files import parse_json, reading_errors, write_json
+from limbeck._lookup import first_line
 from limbeck.pipeline._search_space import Candidate, SearchSpace
 
 _LOOKS = 4
 """A trial is compared with others at each quarter of its length."""
 _FIRST_WHOLE = 4
 """Trials that are never given up: there is nothing to compare them with."""
+_FIRST_RANDOM = 8
+"""Trials that are drawn at random: there is nothing to learn from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One candidate that was tried."""
 
-    number: int
     candidate: Candidate
     score: float | None
     """On the validation data; None if it was given up on the way."""
@@ -29,52 +35,64 @@ class Trial:
     """The score after each quarter of the training that was looked at, by quarter."""
 
 
+_TRIALS = TypeAdapter(list[Trial])
+
+
 class Search:
     """A search that goes on where it stopped.
 
     Args:
-        path: The file that holds what was tried.
-        name: Of the search in it: another recipe, or other data, has another one.
+        path: The file that holds what was tried; of this search alone.
         space: What is looked for.
         higher_is_better: Which way a score is better.
-        own: The recipe's own setting, which is tried first.
+        own: The recipe's own setting, which is tried first, and need not lie within the space.
+
+    Raises:
+        ExtraError: optuna is not there.
+        StorageError: The file is damaged.
     """
 
     def __init__(
-        self,
-        path: Path,
-        name: str,
-        space: SearchSpace,
-        *,
-        higher_is_better: bool,
-        own: Candidate,
+        self, path: Path, space: SearchSpace, *, higher_is_better: bool, own: Candidate
     ) -> None:
-        optuna = _library()
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._space = space
-        self._states = optuna.trial.TrialState
+        self._optuna = optuna = _library()
+        self._path, self._own = path, own
+        self.trials = _read(path)
+        """All that was tried to an end, in order."""
+        floats = ("temperature", "learning_rate")
+        self._space = {
+            "hard_weight": optuna.distributions.FloatDistribution(*space.hard_weight),
+            "method": optuna.distributions.CategoricalDistribution(list(space.methods)),
+            "epochs": optuna.distributions.CategoricalDistribution(list(space.epochs)),
+            **{
+                name: optuna.distributions.FloatDistribution(*getattr(space, name), log=True)
+                for name in floats
+            },
+        }
         self._study = optuna.create_study(
-            study_name=name,
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            load_if_exists=True,
             direction="maximize" if higher_is_better else "minimize",
+            sampler=optuna.samplers.TPESampler(
+                seed=len(self.trials), constant_liar=True, n_startup_trials=_FIRST_RANDOM
+            ),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST_WHOLE),
         )
-        for trial in self._study.get_trials(deepcopy=False, states=[self._states.RUNNING]):
-            self._study.tell(trial.number, state=self._states.FAIL)  # it was stopped
-        done = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=done, constant_liar=True, n_startup_trials=8
+        for number, trial in enumerate(self.trials):
+            self._study.add_trial(self._as_theirs(trial, is_own=number == 0))
+
+    def _as_theirs(self, trial: Trial, *, is_own: bool) -> Any:
+        states = self._optuna.trial.TrialState
+        space = {} if is_own else self._space
+        return self._optuna.trial.create_trial(
+            state=states.PRUNED if trial.score is None else states.COMPLETE,
+            value=trial.score,
+            params={name: getattr(trial.candidate, name) for name in space},
+            distributions=space,
+            intermediate_values=trial.seen,
         )
-        if not self._study.get_trials(deepcopy=False):
-            self._study.enqueue_trial({}, user_attrs={"own": own.facts})
 
     def ask(self, count: int) -> list["Asked"]:
         """The next candidates, which share a learning rate and a length."""
-        first = self._ask()
+        first = self._ask() if self.trials else Asked(self._own, self._study.ask())
         shared = {"learning_rate": first.candidate.learning_rate, "epochs": first.candidate.epochs}
         asked = [first]
         for _ in range(count - 1):
@@ -83,49 +101,32 @@ class Search:
         return asked
 
     def _ask(self) -> "Asked":
-        space, trial = self._space, self._study.ask()
-        if own := trial.user_attrs.get("own"):
-            candidate = Candidate(**own)  # it need not lie within the bounds
-        else:
-            hard = trial.suggest_float("hard_weight", *space.hard_weight)
-            candidate = Candidate(
-                method=trial.suggest_categorical("method", list(space.methods)),
-                temperature=trial.suggest_float("temperature", *space.temperature, log=True),
-                hard_weight=hard,
-                soft_weight=1 - hard,
-                learning_rate=trial.suggest_float("learning_rate", *space.learning_rate, log=True),
-                epochs=trial.suggest_categorical("epochs", list(space.epochs)),
-            )
-        trial.set_user_attr("candidate", candidate.facts)
-        return Asked(candidate, self._study, trial, self._states)
+        trial = self._study.ask(self._space)
+        candidate = Candidate(**trial.params, soft_weight=1 - trial.params["hard_weight"])
+        return Asked(candidate, trial)
 
-    @property
-    def trials(self) -> list[Trial]:
-        """All that was tried to an end, in order."""
-        found = []
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.state not in (self._states.COMPLETE, self._states.PRUNED):
-                continue
-            whole = trial.state == self._states.COMPLETE
-            found.append(
-                Trial(
-                    number=trial.number,
-                    candidate=Candidate(**trial.user_attrs["candidate"]),
-                    score=trial.value if whole else None,
-                    seen=dict(trial.intermediate_values),
-                )
-            )
-        return found
+    def tell(self, asked: "Asked", score: float | None) -> None:
+        """Keep what came of a candidate: its score, or None if it was given up."""
+        states = self._optuna.trial.TrialState
+        state = states.PRUNED if score is None else states.COMPLETE
+        self._study.tell(asked.trial, score, state=state)
+        self.trials.append(Trial(candidate=asked.candidate, score=score, seen=asked.seen))
+        write_json(self._path, [asdict(trial) for trial in self.trials])
 
 
 class Asked:
-    """One candidate that is being tried."""
+    """One candidate that is being tried.
 
-    def __init__(self, candidate: Candidate, study: Any, trial: Any, states: Any) -> None:
-        self.candidate = candidate
+    Args:
+        candidate: What to train.
+        trial: optuna's.
+    """
+
+    def __init__(self, candidate: Candidate, trial: Any) -> None:
+        self.candidate, self.trial = candidate, trial
+        self.seen: dict[int, float] = {}
+        """The score after each quarter that was looked at."""
         self.given_up = False
-        self._looked: set[int] = set()
-        self._study, self._trial, self._states = study, trial, states
 
     def goes_on(self, scores: Sequence[float | None]) -> bool:
         """Whether it is worth going on with.
@@ -133,26 +134,27 @@ class Asked:
         Args:
             scores: The validation score after each epoch so far, None where it was not measured.
         """
-        done, epochs = len(scores), self.candidate.epochs
+        done, epochs, score = len(scores), self.candidate.epochs, scores[-1]
         quarter = done * _LOOKS // epochs
-        if quarter == (done - 1) * _LOOKS // epochs or quarter == _LOOKS or scores[-1] is None:
+        if quarter == (done - 1) * _LOOKS // epochs or quarter == _LOOKS or score is None:
             return True
-        if quarter not in self._looked:  # a pass that is done again
-            self._looked.add(quarter)
-            self._trial.report(scores[-1], quarter)
-        self.given_up = bool(self._trial.should_prune())
+        if quarter not in self.seen:  # else the pass is done again
+            self.seen[quarter] = score
+            self.trial.report(score, quarter)
+        self.given_up = bool(self.trial.should_prune())
         return not self.given_up
 
-    def give_up(self) -> None:
-        """Nothing can come of it."""
-        self.given_up = True
 
-    def tell(self, score: float) -> None:
-        """Keep what came of it."""
-        if self.given_up:
-            self._study.tell(self._trial, state=self._states.PRUNED)
-        else:
-            self._study.tell(self._trial, score)
+def _read(path: Path) -> list[Trial]:
+    try:
+        with reading_errors(path):
+            return _TRIALS.validate_python(parse_json(path.read_bytes()))
+    except FileNotFoundError:
+        return []
+    except ValueError as error:  # of JSON, and pydantic's
+        raise StorageError(
+            f"{path} is damaged ({first_line(error)}). Delete it: the search then begins anew."
+        ) from None
 
 
 def _library() -> Any:

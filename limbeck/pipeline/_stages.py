@@ -199,7 +199,6 @@ def _students(
 ) -> Pass:
     recipe = context.recipe
     stage = f"{role}-{seed}"
-    views = 1 if recipe.train.views else recipe.targets.views
     chosen = {name: student.model_dump() for name, student in recipe.students.items()}
     models = {
         key: build(student.model, student.options, context.interface, seed=seed)
@@ -210,7 +209,7 @@ def _students(
             chosen,
             [architecture(model, recipe.students[key].model) for key, model in models.items()],
             recipe.train.model_dump(exclude=AS_MADE),
-            views,
+            context.views_of(recipe.train),
             seed,
             context.data_fingerprint,
             context.labelled_fingerprint,
@@ -231,9 +230,7 @@ def _students(
     who: Literal["labelled", "taught"] = "labelled" if only_from_labels(terms) else "taught"
     role_of = {"control": "control", "distil": "student"}[role]
     title = f"training {role_of} {' + '.join(models)}, {seed + 1} of {recipe.seeds}"
-    fitted = context.fit(
-        stage, name, learners, recipe.train, seed, who, teach=teach, views=views, title=title
-    )
+    fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=teach, title=title)
     if context.writes:
         for key, model in models.items():
             save_weights(model, made[key])

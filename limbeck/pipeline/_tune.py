@@ -4,17 +4,16 @@ Every trial learns from the same stored rows, so that it costs a student and no 
 data are not read: `limbeck run` with the recipe that is found measures what it is worth.
 """
 
-import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from limbeck._errors import OptionError, TrainingError
+from limbeck._errors import Interrupted, OptionError, TrainingError
 from limbeck._files import fingerprint, write_text
 from limbeck._progress import Progress, Silence
-from limbeck.methods import objective_of, only_from_labels, supervised
+from limbeck.methods import Objective, objective_of, only_from_labels, supervised
 from limbeck.models import build
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
@@ -108,19 +107,21 @@ def _search(context: Context, trials: int | None, deadline: float | None) -> Tun
     teacher, _ = teacher_stage(context)
     targets, record = targets_stage(context, teacher)
     trainer = _Trainer(context, student, teach_from(context, targets), record.fingerprint)
+    every_label = task.data.train.labelled is None
+    space = SearchSpace.of(recipe, task.data.heads, targets.like, every_label=every_label)
     search = Search(
-        context.out / "tune" / "search.log",
-        fingerprint([trainer.depends, Candidate.of(recipe).facts]),
-        SearchSpace.of(
-            recipe,
-            task.data.heads,
-            targets.like,
-            every_label=task.data.train.labelled is None,
-        ),
+        context.out / "tune" / f"{fingerprint([trainer.depends, asdict(space)])}.json",
+        space,
         higher_is_better=task.metric.higher_is_better,
         own=Candidate.of(recipe),
     )
-    _try(search, trainer, trials, deadline)
+    try:
+        _try(search, trainer, trials, deadline)
+    except Interrupted:
+        raise Interrupted(
+            f"stopped in a search. The {len(search.trials)} settings that were tried to an end are "
+            "kept: run the same command again to go on from there."
+        ) from None
     finalists, controls = _finals(search, trainer)
     found = finalists[0].candidate.put_in(recipe)
     path = context.out / "tuned.toml"
@@ -170,14 +171,16 @@ class _Trainer:
         """Train candidates that share a learning rate and a length in one pass; their scores."""
         context = self.context
         candidates = [one.candidate for one in asked]
-        learners = [self._learner(each, FIRST_SEED, f"{i}") for i, each in enumerate(candidates)]
+        learners = [
+            self._learner(f"{place}", self._objective(each), FIRST_SEED)
+            for place, each in enumerate(candidates)
+        ]
         by_name = dict(zip((learner.name for learner in learners), asked, strict=True))
 
         def goes_on(learner: Learner, history: History) -> bool:
             return by_name[learner.name].goes_on(history.validation)
 
-        applied = candidates[0].put_in(context.recipe)
-        settings = applied.train
+        settings = candidates[0].put_in(context.recipe).train
         if not settings.validate_every:
             settings = settings.model_copy(update={"validate_every": 1})
         fitted = context.fit(
@@ -188,19 +191,27 @@ class _Trainer:
             FIRST_SEED,
             "taught",
             teach=self._teach,
-            views=1 if settings.views else context.recipe.targets.views,
             goes_on=goes_on,
             title=f"trying {len(candidates)} together",
         )
         self.seconds_of_one = fitted.seconds / len(candidates)
         return [context.validate(each.model, each.outputs) for each in learners]
 
-    def final(self, what: str, candidate: Candidate, *, from_labels: bool = False) -> Finalist:
-        """Train a candidate, or its control, with as many seeds as the recipe has."""
-        scores = [
-            self._once(what, candidate, seed, from_labels)
-            for seed in range(self.context.recipe.seeds)
-        ]
+    def final(
+        self, what: str, candidate: Candidate, *, from_labels: bool = False
+    ) -> Finalist | None:
+        """Train a candidate, or its control, with as many seeds as the recipe has.
+
+        None if it does not stay finite with one of them.
+        """
+        try:
+            scores = [
+                self._once(what, candidate, seed, from_labels)
+                for seed in range(self.context.recipe.seeds)
+            ]
+        except TrainingError as error:
+            self.context.progress.warn(f"{what} is left out: {error}")
+            return None
         return Finalist(what=what, candidate=candidate, scores=scores)
 
     def _once(self, what: str, candidate: Candidate, number: int, from_labels: bool) -> float:
@@ -209,22 +220,18 @@ class _Trainer:
         stage = f"tune-{name}"
         if (record := context.records.find(stage, name)) is not None:
             return float(record.facts["validation"])
-        learner = self._learner(candidate, seed, "finalist")
-        objective = supervised(context.task.data.heads) if from_labels else learner.objective
-        learner = Learner(
-            name=learner.name, model=learner.model, objective=objective, outputs=learner.outputs
-        )
-        settings = candidate.put_in(context.recipe).train
+        heads = context.task.data.heads
+        objective = supervised(heads) if from_labels else self._objective(candidate)
+        learner = self._learner(what, objective, seed)
         asked = any(term.from_teacher for term in objective)
         fitted = context.fit(
             stage,
             name,
             [learner],
-            settings,
+            candidate.put_in(context.recipe).train,
             seed,
             "labelled" if only_from_labels(objective) else "taught",
             teach=self._teach if asked else None,
-            views=1 if settings.views else context.recipe.targets.views,
             title=f"training again: {what}, {number + 1} of {context.recipe.seeds}",
         )
         score = context.validate(learner.model, learner.outputs)
@@ -233,14 +240,13 @@ class _Trainer:
         )
         return score
 
-    def _learner(self, candidate: Candidate, seed: int, name: str) -> Learner:
-        context, student = self.context, self._student
-        return Learner(
-            name=name,
-            model=build(student.model, student.options, context.interface, seed=seed),
-            objective=objective_of(candidate.put_in(context.recipe), context.task.data.heads),
-            outputs=student.outputs,
-        )
+    def _objective(self, candidate: Candidate) -> Objective:
+        return objective_of(candidate.put_in(self.context.recipe), self.context.task.data.heads)
+
+    def _learner(self, name: str, objective: Objective, seed: int) -> Learner:
+        student, interface = self._student, self.context.interface
+        model = build(student.model, student.options, interface, seed=seed)
+        return Learner(name=name, model=model, objective=objective, outputs=student.outputs)
 
 
 def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float | None) -> None:
@@ -255,7 +261,7 @@ def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float 
         if left <= 0 or (tried and late):
             return
         begun = time.monotonic()
-        _try_together(search.ask(left), trainer)
+        _try_together(search, search.ask(left), trainer)
         last = time.monotonic() - begun
         best = _ranked(search.trials, higher_is_better=context.task.metric.higher_is_better)
         if best:
@@ -266,19 +272,19 @@ def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float 
             )
 
 
-def _try_together(asked: Sequence[Asked], trainer: _Trainer) -> None:
+def _try_together(search: Search, asked: Sequence[Asked], trainer: _Trainer) -> None:
     """Train them in one pass; each alone, if one of them does not stay finite."""
+    scores: list[float | None]
     try:
-        scores = trainer.scores(asked)
+        scores = [*trainer.scores(asked)]
     except TrainingError:
         if len(asked) > 1:
             for one in asked:
-                _try_together([one], trainer)
+                _try_together(search, [one], trainer)
             return
-        asked[0].give_up()
-        scores = [math.nan]
+        scores = [None]
     for one, score in zip(asked, scores, strict=True):
-        one.tell(score)
+        search.tell(one, None if one.given_up else score)
 
 
 def _ranked(trials: Sequence[Trial], *, higher_is_better: bool) -> list[Trial]:
@@ -296,16 +302,22 @@ def _finals(search: Search, trainer: _Trainer) -> tuple[list[Finalist], list[Fin
     for trial in _ranked(search.trials, higher_is_better=higher):
         if trial.candidate not in (own, *best) and len(best) < FINALISTS:
             best.append(trial.candidate)
-    finalists = [
+    trained = [
         trainer.final("recipe", own),
         *(trainer.final("found", candidate) for candidate in best),
     ]
+    finalists = [one for one in trained if one is not None]
+    if not finalists:
+        raise TrainingError(
+            "no setting stayed finite with every seed. Lower train.learning_rate, or run `limbeck "
+            "doctor` on the recipe."
+        )
     finalists.sort(key=lambda one: one.mean, reverse=higher)
     found = finalists[0].candidate
-    controls = [trainer.final("control recipe", own, from_labels=True)]
+    asked = [trainer.final("control recipe", own, from_labels=True)]
     if (found.learning_rate, found.epochs) != (own.learning_rate, own.epochs):
-        controls.append(trainer.final("control found", found, from_labels=True))
-    return finalists, controls
+        asked.append(trainer.final("control found", found, from_labels=True))
+    return finalists, [one for one in asked if one is not None]
 
 
 def _write_page(
@@ -320,7 +332,8 @@ def _write_page(
         title=context.recipe.name,
         metric=Metric(name=metric.name, higher_is_better=metric.higher_is_better),
         trials=[
-            TrialPoint(number=one.number, score=one.score, **one.candidate.facts) for one in trials
+            TrialPoint(number=number, score=one.score, **one.candidate.facts)
+            for number, one in enumerate(trials)
         ],
         finalists=[
             FinalPoint(what=one.what, scores=one.scores, **one.candidate.facts)

@@ -12,7 +12,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-import xxhash
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import is_tensorboard_available
@@ -23,7 +22,7 @@ from limbeck._files import fingerprint
 from limbeck._interrupt import deferred_interrupt
 from limbeck._progress import Progress, Silence
 from limbeck._state import state_of
-from limbeck.data import Samples
+from limbeck.data import Samples, content_fingerprint
 from limbeck.recipe import Train
 from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
@@ -219,9 +218,11 @@ def _fingerprint(
         ]
         for learner in learners
     ]
-    seen = [xxhash.xxh3_64(samples.keys.tobytes()).hexdigest()]
-    for name in sorted(samples.labels):
-        labels = samples.labels[name].contiguous().numpy().tobytes()
-        seen += [name, xxhash.xxh3_64(labels).hexdigest()]
-    pool = [seen, len(samples), len(order.pool), int(order.pool.sum()), order.length, order.seed]
+    pool = [
+        content_fingerprint(samples),
+        len(order.pool),
+        int(order.pool.sum()),
+        order.length,
+        order.seed,
+    ]
     return fingerprint([described, pool, settings.model_dump(), seed, views, taught_by])

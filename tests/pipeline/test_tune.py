@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import limbeck.pipeline._tune as tuning
-from limbeck._errors import OptionError, TrainingError
+from limbeck._errors import Interrupted, OptionError, StorageError, TrainingError
 from limbeck.data import ArraySamples
 from limbeck.methods import METHODS
 from limbeck.pipeline import run, tune
@@ -38,7 +38,7 @@ SPACE = SearchSpace(
 
 def search(folder, **changed):
     how = {"higher_is_better": True, "own": OWN} | changed
-    return Search(folder / "search.log", "one", SPACE, **how)
+    return Search(folder / "search.json", SPACE, **how)
 
 
 def within(candidate, space, own):
@@ -67,9 +67,8 @@ def test_a_search_learns_what_is_better(tmp_path):
     found = search(tmp_path)
     for _ in range(15):
         for one in found.ask(4):
-            one.tell(
-                -abs(math.log(one.candidate.temperature / 3)) + (one.candidate.method == "dkd")
-            )
+            near = -abs(math.log(one.candidate.temperature / 3))
+            found.tell(one, near + (one.candidate.method == "dkd"))
     late = [one.candidate for one in found.trials[-20:]]
     assert sum(one.method == "dkd" for one in late) >= 15
     near = sorted(abs(math.log(one.temperature / 3)) for one in late)
@@ -78,22 +77,24 @@ def test_a_search_learns_what_is_better(tmp_path):
 
 def test_a_search_goes_on_and_what_was_stopped_counts_for_nothing(tmp_path):
     first = search(tmp_path)
-    for one, score in zip(first.ask(2), (0.5, 0.7), strict=True):
-        one.tell(score)
+    for one, score in zip(first.ask(3), (0.5, 0.7, None), strict=True):
+        first.tell(one, score)
     first.ask(2)  # stopped here
     again = search(tmp_path)
-    assert [(one.number, one.score) for one in again.trials] == [(0, 0.5), (1, 0.7)]
-    assert [one.candidate for one in again.trials] == [one.candidate for one in first.trials]
+    assert [one.score for one in again.trials] == [0.5, 0.7, None]
+    assert again.trials == first.trials
     (asked,) = again.ask(1)
     assert asked.candidate != OWN
-    asked.tell(0.6)
-    assert [one.number for one in again.trials] == [0, 1, 4]
+    again.tell(asked, 0.6)
+    assert search(tmp_path).trials == again.trials
+    assert len(again.trials) == 4
 
 
-def test_another_search_in_the_same_file_is_another(tmp_path):
-    search(tmp_path).ask(1)[0].tell(0.5)
-    other = Search(tmp_path / "search.log", "two", SPACE, higher_is_better=True, own=OWN)
-    assert other.trials == []
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"[" * 100_000, b'[{"score": 1}]'])
+def test_a_damaged_file_of_a_search_is_named_with_the_way_out(tmp_path, content):
+    (tmp_path / "search.json").write_bytes(content)
+    with pytest.raises(StorageError, match=r"search\.json is damaged .* Delete it"):
+        search(tmp_path)
 
 
 @pytest.mark.parametrize("higher", [True, False])
@@ -102,18 +103,17 @@ def test_at_each_quarter_the_worse_half_may_be_given_up(tmp_path, higher):
     for one in found.ask(4):
         for epoch in range(1, 9):
             assert one.goes_on([0.5] * epoch)  # nothing to compare the first ones with
-        one.tell(0.5)
-    good, bad = found.ask(2)
-    length = good.candidate.epochs
-    quarter = math.ceil(length / 4)
-    better, worse = (0.9, 0.1) if higher else (0.1, 0.9)
-    assert all(bad.goes_on([worse] * epoch) for epoch in range(1, quarter))
-    assert not bad.goes_on([worse] * quarter)
-    assert good.goes_on([better] * quarter)
-    bad.tell(worse)
-    good.tell(better)
-    assert [one.score for one in found.trials[-2:]] == [better, None]
-    assert found.trials[-1].seen == {1: worse}
+        found.tell(one, 0.5)
+    for again in (found, search(tmp_path, higher_is_better=higher)):  # what was read, too
+        good, bad = again.ask(2)
+        quarter = math.ceil(good.candidate.epochs / 4)
+        better, worse = (0.9, 0.1) if higher else (0.1, 0.9)
+        assert all(bad.goes_on([worse] * epoch) for epoch in range(1, quarter))
+        assert not bad.goes_on([worse] * quarter)
+        assert bad.given_up
+        assert bad.seen == {1: worse}
+        assert good.goes_on([better] * quarter)
+        assert not good.given_up
 
 
 def test_a_score_that_was_not_measured_gives_nothing_up(tmp_path):
@@ -265,6 +265,39 @@ def test_a_setting_that_does_not_stay_finite_is_given_up_and_the_others_are_trie
     found = tune(small(tmp_path, "seeds=1"), tmp_path / "run", trials=4)
     for one in found.trials:
         assert (one.score is None) == (one.candidate.method == "soft_targets")
+
+
+def test_a_finalist_that_does_not_stay_finite_with_every_seed_is_left_out(tmp_path, monkeypatch):
+    once = tuning._Trainer._once
+
+    def breaks(self, what, candidate, number, from_labels):
+        if what == "found" and number == 1:
+            raise TrainingError("the loss is nan")
+        return once(self, what, candidate, number, from_labels)
+
+    monkeypatch.setattr(tuning._Trainer, "_once", breaks)
+    found = tune(small(tmp_path), tmp_path / "run", trials=3)
+    assert [one.what for one in found.finalists] == ["recipe"]
+    monkeypatch.setattr(tuning._Trainer, "final", lambda *asked, **how: None)
+    with pytest.raises(TrainingError, match="no setting stayed finite"):
+        tune(small(tmp_path), tmp_path / "run", trials=3)
+
+
+def test_stopped_it_says_what_is_kept_and_goes_on_from_there(tmp_path, monkeypatch):
+    trained, passes = tuning._Trainer.scores, []
+
+    def stops(self, asked):
+        passes.append(len(asked))
+        if len(passes) == 2:
+            raise Interrupted("stopped in trying. Nothing was kept.")
+        return trained(self, asked)
+
+    monkeypatch.setattr(tuning._Trainer, "scores", stops)
+    recipe = small(tmp_path, "seeds=1")
+    with pytest.raises(Interrupted, match=r"The 4 settings .* are kept: run the same command"):
+        tune(recipe, tmp_path / "run", trials=6)
+    assert len(tune(recipe, tmp_path / "run", trials=6).trials) == 6
+    assert passes == [4, 2, 2]
 
 
 def test_a_time_that_is_over_still_leaves_a_recipe(tmp_path):

@@ -65,7 +65,7 @@ def mapped(
         TargetsError: A row holds what its codec never wrote, or the copy is damaged.
         StorageError: There is no room for the copy.
     """
-    copy = folder / f".unpacked-{fingerprint}"
+    copy = _copy_in(folder, fingerprint)
     if not (copy / _CONTENTS).is_file():
         _unpack(shards, manifest, copy)
     _check_copy(copy, [f"{number}.bin" for number, _ in enumerate(_parts(manifest))])
@@ -95,7 +95,7 @@ def check_unpacked(
     Raises:
         TargetsError: It is another.
     """
-    copy = folder / f".unpacked-{fingerprint}"
+    copy = _copy_in(folder, fingerprint)
     if not (copy / _CONTENTS).is_file():
         return
     digests = {name: xxhash.xxh3_64() for name, _, _ in _parts(manifest)}
@@ -110,6 +110,10 @@ def check_unpacked(
             raise _damaged(copy) from error
     if found != [digest.hexdigest() for digest in digests.values()]:
         raise _damaged(copy)
+
+
+def _copy_in(folder: Path, fingerprint: str) -> Path:
+    return folder / f".unpacked-{fingerprint}"
 
 
 def _mapped(path: Path, column: Column) -> NDArray[Any]:
