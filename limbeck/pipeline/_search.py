@@ -55,7 +55,7 @@ class Search:
     def __init__(
         self, path: Path, space: SearchSpace, *, higher_is_better: bool, own: Candidate
     ) -> None:
-        self._optuna = optuna = _library()
+        self._optuna = optuna = library()
         self._path, self._own = path, own
         self.trials = _read(path)
         """All that was tried to an end, in order."""
@@ -157,7 +157,12 @@ def _read(path: Path) -> list[Trial]:
         ) from None
 
 
-def _library() -> Any:
+def library() -> Any:
+    """optuna, quiet.
+
+    Raises:
+        ExtraError: It is not there.
+    """
     try:
         import optuna
     except ImportError:

@@ -17,7 +17,7 @@ from limbeck.methods import Objective, objective_of, only_from_labels, supervise
 from limbeck.models import build
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
-from limbeck.pipeline._search import Asked, Search, Trial
+from limbeck.pipeline._search import Asked, Search, Trial, library
 from limbeck.pipeline._search_space import Candidate, SearchSpace
 from limbeck.pipeline._stages import targets_stage, teach_from, teacher_stage
 from limbeck.recipe import Recipe
@@ -91,6 +91,7 @@ def tune(
         ExtraError: optuna is not there.
     """
     _check(recipe, trials, minutes)
+    library()  # before a teacher is trained for it
     begun = time.monotonic()
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)

@@ -2,13 +2,14 @@
 
 import json
 import math
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 import limbeck.pipeline._tune as tuning
-from limbeck._errors import Interrupted, OptionError, StorageError, TrainingError
+from limbeck._errors import ExtraError, Interrupted, OptionError, StorageError, TrainingError
 from limbeck.data import ArraySamples
 from limbeck.methods import METHODS
 from limbeck.pipeline import run, tune
@@ -320,4 +321,11 @@ def test_a_time_that_is_over_still_leaves_a_recipe(tmp_path):
 def test_what_cannot_be_searched_is_refused_before_anything_is_made(tmp_path, how, overrides, said):
     with pytest.raises(OptionError, match=said):
         tune(small(tmp_path, *overrides), tmp_path / "run", **how)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_optuna_it_says_how_to_get_it_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ExtraError, match=r"pip install 'limbeck\[tune\]'"):
+        tune(small(tmp_path), tmp_path / "run", trials=1)
     assert not (tmp_path / "run").exists()
