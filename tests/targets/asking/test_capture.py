@@ -279,19 +279,26 @@ def test_an_interrupted_capture_goes_on_to_the_same_rows(samples, make, tmp_path
     assert resumed.card.kl_to_teacher == pytest.approx(whole.card.kl_to_teacher)
 
 
-@pytest.mark.parametrize("torn", [0, 5, 400])
-def test_whole_blocks_of_an_open_shard_are_kept(samples, make, tmp_path, monkeypatch, torn):
+@pytest.fixture
+def killed(samples, make, tmp_path, monkeypatch):
+    """What a kill after three blocks of 8 would leave in a folder, and the whole set."""
     monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 8)  # a block for each batch
-    going, killed = tmp_path / "going", tmp_path / "killed"
+    going, left = tmp_path / "going", tmp_path / "killed"
 
     def copy_what_a_kill_would_leave(sample):
-        if asked.batches == 4 and not killed.exists():
+        if asked.batches == 4 and not left.exists():
             wait_until(lambda: sum(1 for _ in whole_blocks(*only_leftover(going))) == 3)
-            shutil.copytree(going, killed)
+            shutil.copytree(going, left)
         return make.logits(sample)
 
     asked = make.asked(copy_what_a_kill_would_leave)
     whole = capture(Teacher(asked, [make.label]), samples, going, batch_size=8)
+    return left, whole
+
+
+@pytest.mark.parametrize("torn", [0, 5, 400])
+def test_whole_blocks_of_an_open_shard_are_kept(samples, make, killed, torn):
+    killed, whole = killed
     path, _ = only_leftover(killed)
     path.write_bytes(path.read_bytes()[: -torn or None])
     (killed / ".shard-00007.1.part").write_bytes(b"of another process")
@@ -306,19 +313,9 @@ def test_whole_blocks_of_an_open_shard_are_kept(samples, make, tmp_path, monkeyp
 
 @pytest.mark.parametrize("what", ["kl", "checksum"])
 def test_a_block_that_says_something_else_than_was_written_is_asked_again(
-    samples, make, tmp_path, monkeypatch, what
+    samples, make, killed, what
 ):
-    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 8)
-    going, killed = tmp_path / "going", tmp_path / "killed"
-
-    def copy_what_a_kill_would_leave(sample):
-        if asked.batches == 4 and not killed.exists():
-            wait_until(lambda: sum(1 for _ in whole_blocks(*only_leftover(going))) == 3)
-            shutil.copytree(going, killed)
-        return make.logits(sample)
-
-    asked = make.asked(copy_what_a_kill_would_leave)
-    whole = capture(Teacher(asked, [make.label]), samples, going, batch_size=8)
+    killed, whole = killed
     path, schema = only_leftover(killed)
     blocks = [metadata for _, metadata in raw_blocks(path)]
     said = blocks[1][FAITHFULNESS if what == "kl" else CHECKSUM]
