@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -120,13 +120,21 @@ def recipes_page() -> str:
         for key, field in section.model_fields.items():
             if key in ("augment", "train", "data", "teacher", "targets", "students", "distil"):
                 continue
-            text = " ".join((field.description or "").split()).replace("|", "\\|")
+            text = " ".join((field.description or "").split()).replace("|", "\\|") + _words(field)
             parts.append(f"| `{key}` | {default(field)} | {text} |")
     parts.append(_listed("Models", MODELS, ("interface",)))
     parts.append(TRANSFORMERS)
     parts.append("\n## Methods\n\n" + _methods_table())
-    parts.append(_listed("Codecs", CODECS, ()))
+    parts.append(_listed("Codecs", CODECS, ("name",)))
     return "\n".join(parts) + "\n"
+
+
+def _words(field: Any) -> str:
+    """The words that a key may be, if these are few and what it is does not say them all."""
+    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    listed = ", ".join(f"`{word}`" for word in words)
+    told = all(f"`{word}`" in field.description for word in words)
+    return "" if told else f" One of {listed}."
 
 
 def _methods_table() -> str:
@@ -152,18 +160,26 @@ def methods_page() -> str:
 
 
 def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> str:
-    """Names of a dict, with each function's first line and options."""
-    lines = [f"\n## {title}\n", "| name | what it is | options |\n|---|---|---|"]
+    """Names of a dict, with each function's first line and options; names of one share a line."""
+    names: dict[Any, list[str]] = {}
     for name, function in functions.items():
+        names.setdefault(_told(function), []).append(f"`{name}`")
+    lines = [f"\n## {title}\n", "| name | what it is | options |\n|---|---|---|"]
+    for told, called in names.items():
+        function = functions[called[0].strip("`")]
         options = [
             f"`{part.name}`" + ("" if part.default is part.empty else f" = {part.default}")
             for part in inspect.signature(function).parameters.values()
             if part.name not in skipped
         ]
-        told = function.func if isinstance(function, partial) else function
         first = inspect.cleandoc(told.__doc__ or "").partition("\n\n")[0]
-        lines.append(f"| `{name}` | {' '.join(first.split())} | {', '.join(options)} |")
+        lines.append(f"| {', '.join(called)} | {' '.join(first.split())} | {', '.join(options)} |")
     return "\n".join(lines)
+
+
+def _told(function: Any) -> Any:
+    """The function whose description tells what it is."""
+    return function.func if isinstance(function, partial) else function
 
 
 def data_page() -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from limbeck._errors import OptionError, ShapeError, did_you_mean
 from limbeck.metrics import METRICS
@@ -90,7 +90,7 @@ def _check_finite(who: str, scores: Sequence[float], *, each: str = " of seed {}
 
 
 def _paired_interval(gains: NDArray[np.float64]) -> tuple[float, float]:
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / math.sqrt(len(gains))
+    half = stdtrit(len(gains) - 1, 0.975) * gains.std(ddof=1) / math.sqrt(len(gains))
     return float(gains.mean() - half), float(gains.mean() + half)
 
 

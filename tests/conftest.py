@@ -1,5 +1,6 @@
 """What every test runs under: one thread, one seed, no network; and where the real data is."""
 
+import gc
 import ipaddress
 import os
 import random
@@ -42,6 +43,15 @@ LONGEST_FIRST = [
     "test_ray.py",
 ]
 """Files of whole commands: begun last, one of them would keep one worker while others wait."""
+
+
+gc.disable()  # while all is imported and collected, of which nothing goes
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays, so that no collection need look at it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -447,7 +447,7 @@ def test_ctrl_c_outside_of_training_ends_with_130(ask, monkeypatch):
     monkeypatch.setattr("limbeck.recipe_file.load_recipe", _raises(KeyboardInterrupt()))
     code, _, said = ask("run", "digits")
     assert code == 130
-    assert "run the same command again" in said
+    assert "Nothing is half written" in said
 
 
 @pytest.mark.parametrize("library", ["typer", "rich", "torch", "numpy"])
@@ -458,7 +458,7 @@ def test_ctrl_c_while_a_library_is_imported_ends_with_130_and_one_line(library, 
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == (
-        "stopped. What was reached is kept: run the same command again to go on."
+        "stopped. Nothing is half written: the same command goes on from what it kept, if anything."
     )
 
 

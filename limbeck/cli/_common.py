@@ -6,7 +6,9 @@ from limbeck._interrupt import interrupt_ends
 
 STOPPED = 130
 """The exit code after Ctrl-C."""
-STOPPED_LINE = "stopped. What was reached is kept: run the same command again to go on."
+STOPPED_LINE = (
+    "stopped. Nothing is half written: the same command goes on from what it kept, if anything."
+)
 
 
 def end() -> None:

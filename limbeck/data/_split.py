@@ -20,8 +20,8 @@ Index = NDArray[np.int64]
 class Cut:
     """How much is cut off for validation and test, where a source does not say it itself.
 
-    Random by `seed`, and in proportion to the classes where every class has samples enough. The
-    same samples and seed give the same splits on any machine.
+    Random by `seed`, and in proportion to the classes; the only sample of a class is learned from.
+    The same samples and seed give the same splits on any machine.
     """
 
     validation: float = 0.1
@@ -84,17 +84,10 @@ class Cut:
 
     def _hold(self, rest: Index, num_held: int, classes: Tensor | None) -> tuple[Index, Index]:
         """What stays and what is held out, each in its old order."""
-        from sklearn.model_selection import train_test_split
-
-        stratify = None if classes is None else classes.numpy()[rest]
-        if stratify is not None:
-            _, counts = np.unique(stratify, return_counts=True)
-            if counts.min() < 2 or len(counts) > min(num_held, len(rest) - num_held):
-                stratify = None
-        kept, held = train_test_split(
-            rest, test_size=num_held, stratify=stratify, random_state=self.seed
-        )
-        return np.sort(kept), np.sort(held)
+        of_rest = None if classes is None else classes.numpy()[rest]
+        random = np.random.default_rng([self.seed, len(rest)])
+        kept = _drawn(len(rest) - num_held, len(rest), of_rest, random)
+        return rest[kept], rest[~kept]
 
     def _fits(self, name: str, num_held: int, num_samples: int) -> int:
         if num_held >= num_samples:
@@ -134,9 +127,17 @@ def choose_labelled(
             f"labelled must be at most the {num_samples} training samples, got {count}. Ask for "
             "fewer, or for a fraction."
         )
-    order = np.random.default_rng(seed).permutation(num_samples)
+    of_all = None if classes is None else classes.numpy()
+    return torch.from_numpy(_drawn(count, num_samples, of_all, np.random.default_rng(seed)))
+
+
+def _drawn(
+    count: int, num_samples: int, classes: Index | None, random: np.random.Generator
+) -> NDArray[np.bool_]:
+    """`count` samples, in proportion to the classes: one of each, then by Sainte-Lague's method."""
+    order = random.permutation(num_samples)
     if classes is not None:
-        shuffled = classes.numpy()[order]
+        shuffled = classes[order]
         by_class = np.argsort(shuffled, kind="stable")
         _, starts, sizes = np.unique(shuffled[by_class], return_index=True, return_counts=True)
         rank = np.empty(num_samples, dtype=np.int64)  # of a sample among those of its class
@@ -144,6 +145,6 @@ def choose_labelled(
         size = np.empty(num_samples, dtype=np.int64)
         size[by_class] = np.repeat(sizes, sizes)
         order = order[np.lexsort(((rank + 0.5) / size, rank > 0))]
-    chosen = torch.zeros(num_samples, dtype=torch.bool)
-    chosen[torch.from_numpy(order[:count])] = True
+    chosen = np.zeros(num_samples, dtype=np.bool_)
+    chosen[order[:count]] = True
     return chosen

@@ -11,7 +11,7 @@ from limbeck import recipe as recipes
 from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
 from limbeck.data import Samples
 from limbeck.methods import Objective
-from limbeck.models import Interface, build, load_weights
+from limbeck.models import Interface, build_section, load_weights
 from limbeck.recipe import Recipe, Train
 from limbeck.signals import Batch, Head
 from limbeck.teachers import Teacher
@@ -65,7 +65,7 @@ def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> 
     settings = recipe.teacher
     # Never a student's seed: a student of the same architecture would already be its teacher.
     seed = recipe.seeds if settings.weights is None else settings.seed
-    model = build(settings.model, settings.options, interface, seed=seed)
+    model = build_section("teacher", settings, interface, seed=seed)
     if settings.weights is not None:
         load_weights(model, Path(settings.weights))
     return Teacher(model, interface.heads, outputs=settings.outputs, device=device)
@@ -107,7 +107,7 @@ def make_lesson(
         ShapeError: It answers something else than was asked.
         OptionError: The optimiser does not exist, or does not fit.
     """
-    model = build(part.model, part.options, interface).to(device)
+    model = build_section(section, part, interface).to(device)
     name = section.replace("students.", "student ")
     lesson = Lesson(
         stage=stage,

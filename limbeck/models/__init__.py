@@ -4,6 +4,7 @@ from limbeck.models._architecture import architecture as architecture
 from limbeck.models._build import MODELS as MODELS
 from limbeck.models._build import Interface as Interface
 from limbeck.models._build import build as build
+from limbeck.models._build import build_section as build_section
 from limbeck.models._cnn import CNN as CNN
 from limbeck.models._mlp import MLP as MLP
 from limbeck.models._weights import load as load
@@ -19,6 +20,7 @@ __all__ = [
     "Interface",
     "architecture",
     "build",
+    "build_section",
     "load",
     "load_weights",
     "parameter_count",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -105,6 +105,25 @@ def build(
         f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are "
         f'{", ".join(sorted(MODELS))}, "transformers:CLASS" and "package.module:function".'
     )
+
+
+class Named(Protocol):
+    """A section of a recipe that names a model."""
+
+    model: str
+    options: dict[str, Any]
+
+
+def build_section(path: str, section: Named, interface: Interface, *, seed: int = 0) -> nn.Module:
+    """`build` what a section of a recipe names; its path, "students.small", is in what is raised.
+
+    Raises:
+        ModelError: As `build`.
+    """
+    try:
+        return build(section.model, section.options, interface, seed=seed)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limbeck._errors import DataError, ModelError
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.methods import check_rows, mean_terms, objective_of, supervised
-from limbeck.models import Interface, build, load_weights
+from limbeck.models import Interface, build_section, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.targets import Codec, as_stored, compressed, planned_codec
@@ -50,7 +50,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     for name, student in recipe.students.items():
         who = f"student {name}"
-        model = build(student.model, student.options, interface).eval()
+        model = build_section(f"students.{name}", student, interface).eval()
         check_weights(model, who=who)
         check_batch_norm(model, recipe.train, len(train), who=who)
         make_optimizer(model.parameters(), recipe.train)
@@ -100,7 +100,7 @@ def _ask_teacher(
     recipe: Recipe, task: Task, batch: Batch, interface: Interface
 ) -> dict[str, Tensor]:
     settings, num_samples = recipe.teacher, len(task.data.train)
-    model = build(settings.model, settings.options, interface, seed=settings.seed)
+    model = build_section("teacher", settings, interface, seed=settings.seed)
     if settings.weights is None:
         check_weights(model, who="teacher")
         check_batch_norm(model, settings.train, num_samples, who="teacher")

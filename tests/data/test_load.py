@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,24 @@ def test_the_embedded_digits_have_the_sizes_of_the_recipe():
     assert (float(inputs.min()), float(inputs.max())) == (0, 1)
     # stratified: every digit is a tenth of the test split, as of the whole
     assert torch.bincount(data.test.labels["label"]).tolist() == pytest.approx([54] * 10, abs=2)
+
+
+def test_the_digits_are_those_that_scikit_learn_loads():
+    from sklearn.datasets import load_digits
+
+    data, given = load("digits"), load_digits()
+    splits = (data.train, data.validation, data.test)
+    ours = [
+        (*image.flatten().tolist(), label)
+        for split in splits
+        for image, label in zip(
+            (split.fetch(torch.arange(len(split))).inputs * 16).round().int(),
+            split.labels["label"].tolist(),
+            strict=True,
+        )
+    ]
+    theirs = np.column_stack([given.data, given.target]).astype(int).tolist()
+    assert sorted(ours) == sorted(map(tuple, theirs))
 
 
 def test_no_digit_is_in_two_splits():

@@ -47,9 +47,12 @@ def test_splits_keep_the_proportions_of_classes():
     assert Counter(classes[validation].tolist()) == {0: 20, 1: 12, 2: 8}
 
 
-def test_a_class_of_one_sample_is_no_obstacle():
+@pytest.mark.parametrize("seed", range(8))
+def test_the_only_sample_of_a_class_is_learned_from(seed):
     classes = torch.tensor([0] * 19 + [1])
-    assert [len(part) for part in three(20, Cut(), classes)] == [14, 2, 4]
+    parts = three(20, Cut(seed=seed), classes)
+    assert [len(part) for part in parts] == [14, 2, 4]
+    assert 19 in parts[0]
 
 
 def test_counts_are_counts():

@@ -296,13 +296,13 @@ def test_a_rows_loss_does_not_depend_on_the_size_of_the_batch(name):
     torch.testing.assert_close(tenfold_gradient[:2], gradient)
 
 
-@pytest.mark.parametrize("name", BOUNDED)
 @given(rows=rows)
-def test_is_never_negative(name, rows):
+def test_none_is_ever_negative(rows):
     student, teacher = torch.tensor(rows, dtype=torch.float64).chunk(2, dim=-1)
-    value = LOSSES[name].call(student, teacher)
-    assert bool(torch.isfinite(value).all())
-    assert float(value.min()) >= -1e-12 * 16
+    for name in BOUNDED:
+        value = LOSSES[name].call(student, teacher)
+        assert bool(torch.isfinite(value).all()), name
+        assert float(value.min()) >= -1e-12 * 16, name
 
 
 @pytest.mark.parametrize("name", TO_A_TEACHER)

@@ -98,7 +98,7 @@ def test_a_stopped_training_is_not_gone_on_with_under_another_teacher(tmp_path):
 
 
 def test_the_command_line_says_what_ctrl_c_keeps_and_ends_with_130(tmp_path):
-    recipe = ["--set", "seeds=1", "--set", "train.epochs=300"]
+    recipe = ["--set", "seeds=1", "--set", "train.epochs=150"]
     process = python(
         "-m", "limbeck", "run", small_file(tmp_path), *recipe, "--out", "run", cwd=tmp_path
     )
@@ -108,7 +108,7 @@ def test_the_command_line_says_what_ctrl_c_keeps_and_ends_with_130(tmp_path):
     assert process.returncode == 130, said
     assert "What was reached is kept: run the same command again" in said
     assert "Traceback" not in said
-    changed = small(tmp_path, "seeds=1", "train.epochs=300")
+    changed = small(tmp_path, "seeds=1", "train.epochs=150")
     assert not (tmp_path / "run" / "report.json").exists()
     limbeck.run(changed, tmp_path / "run")
     limbeck.run(changed, tmp_path / "whole")
