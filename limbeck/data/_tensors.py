@@ -108,9 +108,9 @@ def content_keys(inputs: Inputs) -> Keys:
     if len(parts[0]) == 0:
         return np.empty(0, dtype=np.uint64)
     flat = [part.reshape(len(part), -1).contiguous().view(torch.uint8) for part in parts]
-    rows = torch.cat(flat, dim=1).numpy()  # (samples, bytes)
-    digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(row) for row in rows), dtype=np.uint64, count=len(rows))
+    # One tensor is not copied: it may be all of the data.
+    rows = (flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)).numpy()  # (samples, bytes)
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, rows), dtype=np.uint64, count=len(rows))
 
 
 def first_not_finite(tensor: Tensor) -> int | None:

@@ -20,7 +20,7 @@ def _recipe(**sections):
         {
             "name": "any",
             "seeds": 2,
-            "teacher": {**model, "train": train},
+            "teacher": {**model, "train": {**train, "epochs": 40}},
             "students": {"small": model},
             "train": train,
             **sections,
@@ -57,7 +57,7 @@ def test_a_regression_ends_in_a_report(numbers, tmp_path):
     }
     assert said["targets"]["kl_to_teacher"] is None
     assert said["targets"]["agreement_with_teacher"] is None
-    assert report.models["teacher"].score.mean < 3.6  # the standard deviation of the target
+    assert report.models["teacher"].score.mean < 1.8  # half the standard deviation of the target
     details = json.loads((tmp_path / "run" / "details.json").read_text())
     assert details["per_class"] is None
     assert details["reliability"] == {}
@@ -124,4 +124,4 @@ def test_yes_or_no_classes_end_in_a_report(tmp_path):
     assert report.metric.name == "exact_match"
     assert report.targets is not None
     assert report.fidelity.kl is None
-    assert report.models["teacher"].score.mean > 0.4  # one in four by chance
+    assert report.models["teacher"].score.mean > 0.75  # one in four by chance

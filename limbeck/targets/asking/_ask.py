@@ -1,18 +1,19 @@
 """Ask the teacher about what is missing, and store what it says: the work between begin and end."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck._progress import Progress
 from limbeck.data import Samples
-from limbeck.targets.asking._store import Store
+from limbeck.targets.asking._store import Store, storing
 from limbeck.targets.encoding._encoder import Encoder, rows_per_sample_of
 from limbeck.targets.format._blocks import RowsPerSample, rows_of_a_sample, shard_schema
 from limbeck.targets.format._index import Keys, distinct
@@ -140,10 +141,17 @@ def ask_about(
 
 def _store(
     work: Work, place: Place, rows_per_sample: RowsPerSample, number: int, step: int
-) -> Store:
+) -> AbstractContextManager[Store]:
     settings = work.settings
     states = read_states(place.folder, settings)
     encoder = Encoder(settings, rows_per_sample, states, samples=work.total)
     schema = shard_schema(settings, rows_per_sample)
     writer = ShardWriter(place.folder, schema, number=number, step=step, closed=place.put)
-    return Store(encoder, writer)
+    return storing(encoder, writer, beside=_has_a_processor_to_spare(work.teacher, processes=step))
+
+
+def _has_a_processor_to_spare(teacher: Teacher, *, processes: int) -> bool:
+    """Whether answering leaves one idle: that of a teacher elsewhere does, or on few threads."""
+    if not isinstance(teacher.model, nn.Module) or teacher.device.type != "cpu":
+        return True
+    return processes * torch.get_num_threads() < (os.cpu_count() or 1)

@@ -80,8 +80,10 @@ class Encoder:
         """
         for head in self._heads:
             self._check(head, answers[head.name], len(keys))
-        for start in range(0, len(keys), self._piece):
-            piece = slice(start, start + self._piece)
+        pieces = -(-len(keys) // self._piece)  # of one size: a small rest would wait in no block
+        size = -(-len(keys) // max(pieces, 1))
+        for start in range(0, len(keys), max(size, 1)):
+            piece = slice(start, start + size)
             columns: dict[str, NDArray[Any]] = {"key": keys[piece]}
             columns["view"] = np.full(len(keys[piece]), view, dtype=np.int32)
             measured = Faithfulness()

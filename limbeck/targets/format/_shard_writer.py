@@ -110,6 +110,11 @@ class ShardWriter:
             self._close_shard()
 
     @property
+    def room(self) -> int:
+        """Rows that the open block still takes."""
+        return BLOCK_ROWS - self._faithfulness.rows
+
+    @property
     def _beside(self) -> Path:
         return self._folder / f".shard-{self._number:05d}.{self._mark}.part"
 

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+import limbeck.targets.asking._ask as asking
 import limbeck.targets.asking._capture as capturing
+import limbeck.targets.asking._store as store
 import limbeck.targets.encoding._encoder as encoder
 import limbeck.targets.format._shard_writer as shard_writer
 from limbeck._errors import (
@@ -34,6 +36,15 @@ from limbeck.targets.format._blocks import (
     whole_blocks,
 )
 from limbeck.teachers import Teacher
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["beside", "between"])
+def beside(request, monkeypatch):
+    """Encoding goes on in a thread beside the teacher, or between its answers."""
+    monkeypatch.setattr(
+        asking, "_has_a_processor_to_spare", lambda teacher, processes: request.param
+    )
+    return request.param
 
 
 def read_all(targets, samples, view=0):
@@ -387,6 +398,7 @@ def test_the_manifest_is_made_again_from_the_shards(teacher, ask, samples, store
 
 def test_a_lost_shard_alone_is_asked_again(samples, make, tmp_path, monkeypatch):
     monkeypatch.setattr(shard_writer, "SHARD_SECONDS", 0.0)
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 10)
     asked = make.asked(make.logits)
     teacher = Teacher(asked, [make.label])
     before = capture(teacher, samples, tmp_path, batch_size=10)
@@ -421,6 +433,7 @@ def test_blocks_hold_some_thousand_rows(tmp_path, make):
 
 def test_blocks_of_long_rows_hold_few(teacher, samples, tmp_path, monkeypatch):
     monkeypatch.setattr(shard_writer, "BLOCK_BYTES", 8 * (8 + 4 + 2 * 5))  # of 8 samples
+    monkeypatch.setattr(store, "LOT_NUMBERS", 4 * 5)  # of one batch
     targets = capture(teacher, samples, tmp_path, batch_size=4)
     with pa.ipc.open_file(tmp_path / targets.manifest.shards[0].file) as reader:
         sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
@@ -573,6 +586,7 @@ def test_a_disk_that_fills_while_arrow_writes_keeps_what_is_whole(samples, make,
     first.answer = answer
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_writer, "SHARD_SECONDS", 0.0)
+        patch.setattr(shard_writer, "BLOCK_ROWS", 8)
         try:
             with pytest.raises(StorageError, match=r"no room left"):
                 capture(Teacher(first, [make.label]), samples, tmp_path, batch_size=8)
@@ -643,3 +657,56 @@ def test_of_several_processes_the_first_chooses_the_codec_for_all(make, samples,
     )
     assert [own.chosen_by for own in before] == [""]
     assert found.manifest.settings.codec == shared[0].codec != "dense16"
+
+
+def test_small_answers_are_encoded_by_the_block(make, tmp_path, monkeypatch, beside):
+    encoded = []
+    encode = encoder.Encoder.encode
+
+    def count(self, keys, view, answers):
+        encoded.append(len(keys))
+        return encode(self, keys, view, answers)
+
+    monkeypatch.setattr(encoder.Encoder, "encode", count)
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 30)
+    many = ArraySamples(torch.arange(400.0).view(100, 4), {"label": torch.zeros(100).long()})
+    model = torch.nn.Linear(4, 5)
+    targets = capture(Teacher(model, [make.label]), many, tmp_path, batch_size=8)
+    assert encoded == ([8] * 12 + [4] if beside else [32, 32, 32, 4])
+    assert targets.verify() == 100
+
+
+def test_a_model_that_answers_in_the_same_memory_is_heard_each_time(make, tmp_path):
+    class Reusing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+            self.memory = torch.empty(8, 5)
+
+        def forward(self, inputs):
+            out = self.memory[: len(inputs)]
+            return out.copy_(inputs[:, :1] * torch.arange(5.0) * self.scale)
+
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    many = ArraySamples(inputs, {"label": torch.zeros(64).long()})
+    targets = capture(
+        Teacher(Reusing(), [make.label]), many, tmp_path, codec="dense32", batch_size=8
+    )
+    expected = (inputs[:, :1] * torch.arange(5.0) / 4).log_softmax(-1)
+    torch.testing.assert_close(read_all(targets, many)["label"].values, expected)
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "processes", "spare"),
+    [("cpu", 1, 1, True), ("cpu", 4, 1, False), ("cpu", 1, 4, False), ("meta", 4, 4, True)],
+)
+def test_a_thread_encodes_where_a_processor_is_spare(
+    make, monkeypatch, device, threads, processes, spare
+):
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    teacher = Teacher(torch.nn.Linear(4, 5), [make.label], device=device)
+    assert asking._has_a_processor_to_spare(teacher, processes=processes) is spare
+    called = Teacher(lambda inputs: inputs, [make.label])
+    assert asking._has_a_processor_to_spare(called, processes=processes)
