@@ -32,15 +32,15 @@ class Distiller(Trainer):
 
 torch.manual_seed(0)
 teacher = bert(64)
-limbeck.supervise(teacher, data, limbeck.Train(epochs=4, batch_size=64, learning_rate=2e-3))
+limbeck.supervise(teacher, data, limbeck.Train(epochs=3, batch_size=128, learning_rate=4e-3))
 targets = limbeck.capture(teacher, data, "runs/trainer", temperature=2.0)
 del teacher  # from here on there is only what it said, and no label is read
 questions = add_keys(Dataset.from_dict(data.train.inputs), ["input_ids", "attention_mask"])
 arguments = TrainingArguments(
     "runs/trainer-student",
     num_train_epochs=4,
-    per_device_train_batch_size=64,
-    learning_rate=5e-3,
+    per_device_train_batch_size=128,
+    learning_rate=1e-2,
     remove_unused_columns=False,
     report_to="none",
     save_strategy="no",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from limbeck.results import (
     Calibration,
@@ -376,6 +375,8 @@ def _bins(overconfidence: float) -> Reliability:
 
 
 def _digit_disagreements() -> list[Disagreement]:
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     answers = [(5, 5, 9), (8, 8, 1), (8, 8, 3), (9, 9, 7), (1, 1, 8), (4, 9, 4), (3, 3, 5)]
     found = []

@@ -4,16 +4,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import boto3
-import s3fs
-from moto.server import ThreadedMotoServer
-
 KEYS = {"AWS_ACCESS_KEY_ID": "limbeck", "AWS_SECRET_ACCESS_KEY": "limbeck"}
 
 
 @contextmanager
 def serving() -> Iterator[dict[str, str]]:
     """The environment in which `s3://` is that server."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -34,6 +33,8 @@ class Bucket:
     """A bucket and its objects, seen by another client than the one that is tested."""
 
     def __init__(self, environment: Mapping[str, str], name: str) -> None:
+        import boto3
+
         self.name = name
         self._client = boto3.client(
             "s3",

@@ -1,21 +1,18 @@
 """A Keras model on the torch backend is trained, kept, loaded and continued like any other."""
 
-import os
-
 import pytest
 import torch
 
-os.environ["KERAS_BACKEND"] = "torch"
-keras = pytest.importorskip("keras")
-
-from limbeck._errors import Interrupted, ModelError  # noqa: E402
-from limbeck._state import state_of  # noqa: E402
-from limbeck.models import load_weights, parameter_count, save_weights  # noqa: E402
-from limbeck.teachers import Teacher  # noqa: E402
-from tests.train.problem import INPUTS, LABEL, train  # noqa: E402
+from limbeck._errors import Interrupted, ModelError
+from limbeck._state import state_of
+from limbeck.models import load_weights, parameter_count, save_weights
+from limbeck.teachers import Teacher
+from tests.train.problem import INPUTS, LABEL, train
 
 
 def network(seed=0, width=6):
+    import keras  # takes seconds, which a process that only collects this file need not wait
+
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     hidden = [layers.Dense(width, "relu"), layers.BatchNormalization(), layers.Dropout(0.3)]
