@@ -60,7 +60,7 @@ def look_ahead(
         steps = _steps(members[0], num_samples) * (1 if stage == "teacher" else recipe.seeds)
         seconds = 0.0
         for lesson in members:
-            step_seconds, row = _rehearse(lesson, taught)
+            step_seconds, row = _rehearse(lesson, taught, found)
             seconds += step_seconds
             if stage != "control":  # a control's memory is its student's
                 memory.append(row)
@@ -105,8 +105,10 @@ def _steps(lesson: Lesson, num_samples: int) -> int:
     return lesson.settings.epochs * math.ceil(num_samples / lesson.settings.batch_size)
 
 
-def _rehearse(lesson: Lesson, taught: Mapping[str, Rows]) -> tuple[float, list[str]]:
-    """Seconds of a step, and a row of the table of memory."""
+def _rehearse(
+    lesson: Lesson, taught: Mapping[str, Rows], found: Findings
+) -> tuple[float, list[str]]:
+    """Seconds of a step, and a row of the table of memory; warns of steps that lead nowhere."""
     model = lesson.learner.model.train()
     optimizer = make_optimizer(model.parameters(), lesson.settings)
 
@@ -116,6 +118,11 @@ def _rehearse(lesson: Lesson, taught: Mapping[str, Rows]) -> tuple[float, list[s
         optimizer.zero_grad(set_to_none=True)
 
     seconds = median_seconds(step, next(model.parameters()).device)
+    if not bool(torch.isfinite(_loss(lesson, taught))):
+        found.warnings.append(
+            f"after a few steps the loss of {lesson.name} is not finite. Lower train.learning_rate "
+            f"({lesson.settings.learning_rate:g}), or set train.warmup or train.clip."
+        )
     parts = [
         sum(map(_bytes, model.parameters())),
         sum(_bytes(part) for part in model.parameters() if part.requires_grad),

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limbeck._errors import StorageError
 from limbeck._files import write_atomically
 from limbeck.signals import Rows, Sparse
 from limbeck.targets.reading._transfer_set import TransferSet
@@ -24,10 +25,15 @@ def to_parquet(source: Path | str, file: Path | str) -> int:
 
     Args:
         source: A transfer set, or its URL.
-        file: Is written whole or not at all.
+        file: Is written whole or not at all; never over another.
+
+    Raises:
+        StorageError: There is such a file already, or it cannot be written.
     """
     import pyarrow.parquet as pq
 
+    if Path(file).exists():
+        raise StorageError(f"{file} is there already. Choose another name, or remove it first.")
     read = TransferSet(source)
     tables = _tables(read)
     first = next(tables)

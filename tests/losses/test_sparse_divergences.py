@@ -310,3 +310,19 @@ def test_what_does_not_fit_is_refused():
         losses.sparse_reverse_kl(torch.zeros(3, 5), rows)
     with pytest.raises(OptionError, match=r"^skew must be 0 or more and below 1, got 2\.$"):
         losses.sparse_skew_kl(torch.zeros(4, 5), rows, skew=2)
+
+
+FLAT = partial(losses.sparse_alpha_beta, teacher_power=0.02, student_power=0.02)
+"""It raises the smallest number that stands for 0 to half of 1."""
+
+
+@pytest.mark.parametrize("loss", [*(KIN[name][0] for name in NOT_LINEAR), FLAT])
+def test_no_tail_is_nothing_lost_where_the_student_excludes_all_others_too(loss):
+    """A sampler that masks classes gives -inf to what is not named."""
+    ids = torch.tensor([[1, 4], [0, 8]])
+    named = torch.tensor([[0.7, 0.3], [0.4, 0.6]], dtype=torch.float64)
+    rows = Sparse(ids=ids, probabilities=named, tail=torch.zeros(2, dtype=torch.float64))
+    masked = torch.full((2, CLASSES), -torch.inf, dtype=torch.float64)
+    value, gradient = value_and_gradient(loss, masked.scatter(-1, ids, named.log()), rows)
+    torch.testing.assert_close(value, torch.zeros(2, dtype=torch.float64))
+    torch.testing.assert_close(gradient.nan_to_num(nan=9.0), torch.zeros_like(gradient))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from limbeck._errors import OptionError, TargetsError
+from limbeck._errors import OptionError, StorageError, TargetsError
 from limbeck.data import ArraySamples
 from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
@@ -139,6 +139,17 @@ def test_parquet_is_read_by_pandas_row_by_row(make, samples, tmp_path):
     by_key = table.set_index("key").loc[samples.keys, "label.values"]
     want = rows_of(stored, samples).values.numpy()
     assert np.array_equal(np.stack(by_key.to_list()), want)
+
+
+@pytest.mark.parametrize("taken", ["manifest.json", "rows.parquet"])
+def test_parquet_is_written_over_nothing(make, samples, tmp_path, taken):
+    capture(Teacher(make.asked(make.logits), [make.label]), samples, tmp_path / "a")
+    file = tmp_path / "a" / taken
+    before = file.read_bytes() if file.exists() else b"mine"
+    file.write_bytes(before)
+    with pytest.raises(StorageError, match=f"{taken} is there already. Choose another name"):
+        to_parquet(tmp_path / "a", file)
+    assert file.read_bytes() == before
 
 
 def test_parquet_of_sparse_rows_and_several_rows_a_sample(make, samples, tmp_path):

@@ -11,6 +11,7 @@ from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
 from limbeck.targets import make_codec
 from limbeck.targets.codecs import Selected
+from limbeck.targets.codecs._selection import least_costly
 
 
 def head_of(size):
@@ -229,3 +230,35 @@ def test_is_for_categorical_heads_that_its_levels_can_tell_apart():
         Selected().columns(Head(space="real", size=3))
     with pytest.raises(OptionError, match=r"levels 7 is for at most 49 classes, got the 50 of"):
         Selected(levels=7).columns(head_of(50))
+
+
+def chosen_in_plain_python(p, ranks, levels, cost):
+    """The rule as docs/targets.md has it, class by class: an even tail, 5 bits and the rank's."""
+    context = max(range(len(p)), key=p.__getitem__)
+    likely = [i for i in range(len(p)) if i != context and 4 * levels**2 * p[i] >= 1]
+    stored = set()
+    for _ in range(3):
+        left = 1 - p[context] - sum(p[i] for i in stored)
+        share = left / (len(p) - 1 - len(stored))
+        stored = {
+            i
+            for i in likely
+            if p[i] * math.log(p[i] / share) - p[i] + share
+            > cost * (5 + math.log2(ranks[context][i] + 2))
+        }
+    return {i for i in stored if round(math.sqrt(p[i]) * levels) > 0}
+
+
+def test_an_entry_is_stored_where_it_saves_more_than_its_bits_cost():
+    generator = torch.Generator().manual_seed(4)
+    size, levels, cost = 40, 255, 1e-3
+    p = (torch.randn(60, size, generator=generator, dtype=torch.float64) * 2).softmax(-1)
+    ranks = torch.stack([torch.randperm(size, generator=generator) for _ in range(size)])
+    found = least_costly(p, ranks, torch.ones(size).double(), levels=levels, cost=cost)
+    stored = torch.zeros(60, size, dtype=torch.bool)
+    order = ranks.argsort(dim=-1)
+    stored[found.row, order[found.context[found.row], found.rank]] = True
+    for row in range(60):
+        want = chosen_in_plain_python(p[row].tolist(), ranks.tolist(), levels, cost)
+        assert set(stored[row].nonzero().flatten().tolist()) == want
+    assert 60 < int(stored.sum()) < 60 * 30

@@ -10,6 +10,7 @@ from limbeck._errors import OptionError, TargetsError
 from limbeck.signals import Head, Sparse
 from limbeck.targets import make_codec
 from limbeck.targets.codecs import Threshold
+from limbeck.targets.codecs._sampling import select
 from limbeck.targets.encoding._measure import dense_log_probabilities
 
 SEED_MASK = 2**64 - 1
@@ -342,3 +343,16 @@ def test_finds_a_class_that_is_both_kept_and_drawn():
     arrays = {"kept": one, "drawn": one, "kept_levels": two}
     arrays |= {"kept_steps_0": two, "drawn_steps_0": two}
     assert codec.fault(arrays, head) == "a class that one row names twice"
+
+
+def test_of_many_small_classes_one_is_drawn_for_each_whole_number_that_the_sum_passes():
+    """The sum of 150,000 small numbers: in float32 most would be below its last place."""
+    log_p = distributions(24, 150_016, 0.5)
+    tau, starts = 2e-4, np.linspace(0, 0.99, 24)
+    kept, drawn = select(log_p, tau, starts)
+    p = log_p.exp()
+    by_32 = p.masked_fill(p >= tau, 0.0).view(24, -1, 32).sum(-1).double()
+    ends = by_32.sum(-1).numpy() / tau + starts
+    counts = np.bincount(drawn.rows, minlength=24)
+    assert counts.tolist() == np.floor(ends).astype(int).tolist()
+    assert len(kept.rows) == int((p >= tau).sum())

@@ -309,3 +309,25 @@ def test_of_two_captures_at_once_one_goes_through(tmp_path):
     assert ended in ([0, REFUSED], [0, 0])  # both, if the second one began after the first's end
     assert TransferSet(tmp_path / "set").verify() == SAMPLES
     assert len((tmp_path / "notes").read_bytes()) == 4 * SAMPLES
+
+
+def test_when_the_disk_fails_the_open_shard_stays_open(
+    make, samples, tmp_path, small_blocks, monkeypatch
+):
+    """To close it would write more, onto what has no room."""
+    write, blocks = shard_writer.ShardWriter._write_block, []
+
+    def fail_at_the_fourth(self):
+        blocks.append(self)
+        if len(blocks) == 4:
+            raise StorageError("no room left")
+        write(self)
+
+    monkeypatch.setattr(shard_writer.ShardWriter, "_write_block", fail_at_the_fourth)
+    with pytest.raises(StorageError, match="no room left"):
+        capture(Teacher(make.asked(make.logits), [make.label]), samples, tmp_path, batch_size=8)
+    assert len(blocks) == 4
+    assert list(tmp_path.glob("shard-*.arrow")) == []
+    assert num_blocks(open_shard_of(tmp_path)) == 3
+    monkeypatch.undo()
+    assert gone_on(make, tmp_path, samples) == 16

@@ -8,7 +8,7 @@ import torch
 
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets.codecs import Threshold
-from limbeck.targets.reading._mix import mix, mixed_tail_shape
+from limbeck.targets.reading._mix import _shares, mix, mixed_tail_shape
 
 CLASSES = 7
 LABEL = Head(space="categorical", size=CLASSES)
@@ -220,3 +220,14 @@ def test_no_samples_are_mixed_to_no_rows(members):
     none = torch.empty(0, dtype=torch.int64)
     mixed = mix([one.select(none) for one in members], torch.empty(0, len(members)), LABEL, None)
     assert len(mixed.values if isinstance(mixed, Dense) else mixed.tail) == 0
+
+
+def test_classes_that_hold_nearly_all_of_a_tails_shape_leave_the_others_no_more_than_all():
+    """1 less what the own classes hold rounds to 0, of which the others' shares are no multiple."""
+    shape = torch.tensor([60.0, 0.0, -1.0, -2.0, 0.0, 0.0, 0.0])
+    ids, own = torch.tensor([[0, 1, 2, 3]]), torch.tensor([[True, False, False, False]])
+    shares = _shares(shape, ids, own, CLASSES)
+    assert float(shares[0, 0]) == 0.0
+    assert float(shares.sum()) <= 1 + 1e-12
+    weights = [math.exp(x) for x in (0.0, -1.0, -2.0)]
+    assert (shares[0, 1:] / shares[0, 1]).tolist() == pytest.approx(weights)
