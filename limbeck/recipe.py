@@ -199,8 +199,20 @@ class Student(_Section):
     """What the model gives. Its logits are the logarithms of its probabilities."""
 
 
+class Tap(_Section):
+    """A module of every student, and the teacher's that a feature method compares it with."""
+
+    student: str
+    """Its path in the student: `features.3`, as `limbeck layers RECIPE` lists them."""
+    teacher: str
+    """Its path in the teacher."""
+
+
 class Distil(_Section):
-    """By what objective the students learn: hard_weight x labels + soft_weight x teacher."""
+    """By what objective the students learn: hard_weight x labels + soft_weight x teacher.
+
+    And feature_weight x features, by a feature method.
+    """
 
     method: str = "soft_targets"
     """The distillation method; `limbeck methods` lists them."""
@@ -210,8 +222,14 @@ class Distil(_Section):
     """T of the loss; left out, that of the targets."""
     hard_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the supervised loss on labelled samples."""
-    soft_weight: Positive = 1.0
-    """Weight of the method's loss, as a rule towards the teacher."""
+    soft_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the method's loss, as a rule towards the teacher; of a feature method, that of soft
+    targets beside it."""
+    taps: list[Tap] = []
+    """For a feature method: which modules are compared, `{ student = "PATH", teacher = "PATH" }`
+    each."""
+    feature_weight: Positive | None = None
+    """For a feature method: weight of the loss of features; left out, the method's own."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
 

@@ -47,18 +47,25 @@ def tapped(model: nn.Module, paths: Sequence[str], *, who: str) -> Iterator[dict
         yield seen
         return
     there = modules_of(model, who=who)
+    for path in paths:
+        if path not in there:
+            raise ModelError(
+                f"{who} has no module {path!r} to tap.{did_you_mean(path, there)} "
+                "`limbeck layers RECIPE` lists them."
+            )
     versions: dict[str, int] = {}
-    with ExitStack() as stack:
-        for path in paths:
-            if path not in there:
-                raise ModelError(
-                    f"{who} has no module {path!r} to tap.{did_you_mean(path, there)} "
-                    "`limbeck layers RECIPE` lists them."
-                )
-            hook = there[path].register_forward_hook(_recorder(path, seen, versions, who))
-            stack.callback(hook.remove)
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+    def record(path: str, output: Any) -> None:
+        found = first_tensor(output)
+        if found is None:
+            raise ModelError(
+                f"the module {path!r} of {who} gives no tensor, but {type(output).__name__}. Tap "
+                "another one."
+            )
+        seen[path] = found
+        versions[path] = _version(found)
+
+    with heard({path: there[path] for path in paths}, record):
         yield seen
     for path in paths:
         if path not in seen:
@@ -71,6 +78,26 @@ def tapped(model: nn.Module, paths: Sequence[str], *, who: str) -> Iterator[dict
                 f"what the module {path!r} of {who} gives is changed in place by the module after "
                 "it. Tap that one, or give it inplace = False."
             )
+
+
+@contextmanager
+def heard(modules: Mapping[str, nn.Module], hear: Callable[[str, Any], None]) -> Iterator[None]:
+    """Call `hear` with a module's name and what it gives, whenever it is called within."""
+
+    def hook_of(name: str) -> Callable[..., None]:
+        return lambda module, given, output: hear(name, output)
+
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            stack.callback(module.register_forward_hook(hook_of(name)).remove)
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+def tap_name(path: str) -> str:
+    """What the features of a module are called beside the rows of heads."""
+    return f"tap:{path}"
 
 
 def modules_of(model: nn.Module, *, who: str) -> dict[str, nn.Module]:
@@ -103,30 +130,14 @@ def _walk(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
                 yield below, inner
 
 
-def _recorder(
-    path: str, seen: dict[str, Tensor], versions: dict[str, int], who: str
-) -> Callable[..., None]:
-    def record(module: nn.Module, given: Any, output: Any) -> None:
-        found = _first_tensor(output)
-        if found is None:
-            raise ModelError(
-                f"the module {path!r} of {who} gives no tensor, but {type(output).__name__}. Tap "
-                "another one."
-            )
-        seen[path] = found
-        versions[path] = _version(found)
-
-    return record
-
-
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
     """The first one in a nest of tuples, lists and dicts; an output of transformers is a dict."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Mapping):
         output = list(output.values())
     if isinstance(output, (tuple, list)):
-        return next((found for part in output if (found := _first_tensor(part)) is not None), None)
+        return next((found for part in output if (found := first_tensor(part)) is not None), None)
     return None
 
 

@@ -1,7 +1,7 @@
 """Train a student on what a teacher said."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,26 @@ from limbeck._errors import OptionError
 from limbeck._files import fingerprint
 from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
-from limbeck.api._given import Given
+from limbeck.api._given import Given, TeacherLike, as_teacher
 from limbeck.data import DataSet
-from limbeck.methods import NO_OPTIONS, check_rows, find_method, objective, only_from_labels
+from limbeck.methods import (
+    NO_OPTIONS,
+    check_features,
+    check_rows,
+    find_method,
+    objective,
+    only_from_labels,
+    read_options,
+)
+from limbeck.methods.features import FeatureMethod, feature_term, features_of
 from limbeck.recipe import Train
-from limbeck.signals import Batch, Inputs, Rows
+from limbeck.signals import Batch, Head, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
-from limbeck.train import History, Learner, Order
+from limbeck.teachers import Teacher
+from limbeck.train import History, Learner, Order, generator_seed
+
+_NUM_SAMPLES = 8
+"""Samples that are put through both models, for the shapes of what they give inside."""
 
 
 def distil(
@@ -32,6 +45,9 @@ def distil(
     soft_weight: float = 1.0,
     method: str = "soft_targets",
     options: Mapping[str, Any] = NO_OPTIONS,
+    taps: Sequence[tuple[str, str]] = (),
+    feature_weight: float | None = None,
+    teacher: TeacherLike | None = None,
     outputs: Outputs = "logits",
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -48,10 +64,16 @@ def distil(
         train: For how long, by what optimiser, ...
         temperature: T > 0 of the loss; that of the targets if left out.
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
-        soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more.
-        method: A name in `limbeck.methods.METHODS`. Where it needs labels, and so counts labelled
+        soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more; of a
+            feature method, that of soft targets beside it.
+        method: A name that `limbeck methods` lists. Where it needs labels, and so counts labelled
             samples only, an epoch visits these more often instead of the others.
         options: The method's own options.
+        taps: For a feature method: the paths of a student's module and of the teacher's, by pairs.
+        feature_weight: For a feature method: weight of the loss of features, above 0; the method's
+            own if left out.
+        teacher: For a feature method: whose modules are looked at, a torch module; as a rule the
+            one that the targets are of. It is left frozen.
         outputs: What the student gives: "logits" or "probabilities".
         seed: Of the order of samples and of dropout.
         checkpoint: A file to keep the state in, to go on from after a kill.
@@ -83,6 +105,13 @@ def distil(
             "train.views makes new views without end, which a transfer set cannot hold. Capture "
             "with views = N: epochs take them in turn."
         )
+    check_features(
+        method,
+        taps,
+        hard_weight=hard_weight,
+        soft_weight=soft_weight,
+        feature_weight=feature_weight,
+    )
     temperature = targets.temperature if temperature is None else temperature
     terms = objective(
         method,
@@ -93,6 +122,22 @@ def distil(
         options=options,
     )
     check_rows(method, targets.like, stored="the transfer set")
+    inside = ""
+    if isinstance(found := find_method(method), FeatureMethod):
+        teacher = _tapped_teacher(teacher, method, given.heads)
+        term = feature_term(
+            found,
+            read_options(method, options),
+            taps,
+            student,
+            teacher,
+            given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train)))),
+            weight=feature_weight,
+            num_samples=len(given.train),
+            seed=generator_seed(seed, "beside"),
+        )
+        terms += (term,)
+        inside = teacher.fingerprint
     aligned = targets.aligned(given.train)
     pool = torch.arange(len(given.train))
     if only_from_labels(terms) and given.train.labelled is not None:
@@ -101,7 +146,12 @@ def distil(
     def teach(batch: Batch) -> dict[str, Rows]:
         device = _device_of(batch.inputs)
         rows = aligned.rows(batch.index, batch.view)
-        return {name: part.to(device) for name, part in rows.items()}
+        stored = {name: part.to(device) for name, part in rows.items()}
+        if not taps:
+            return stored
+        assert isinstance(teacher, Teacher), "it was looked at above"
+        features = features_of(teacher, batch.inputs, [path for _, path in taps])
+        return {**features, **stored}
 
     return given.fit(
         Learner(name="student", model=student, objective=terms, outputs=outputs),
@@ -110,10 +160,21 @@ def distil(
         teach=teach,
         views=targets.views,
         checkpoint=checkpoint,
-        taught_by=fingerprint([targets.fingerprint, method, temperature, dict(options)]),
+        taught_by=fingerprint(
+            [targets.fingerprint, method, temperature, dict(options), list(taps), inside]
+        ),
         log_folder=log_folder,
         progress=progress,
     )
+
+
+def _tapped_teacher(teacher: TeacherLike | None, method: str, heads: Sequence[Head]) -> Teacher:
+    if teacher is None:
+        raise OptionError(
+            f"method {method} looks inside the teacher: give teacher=, the model that the targets "
+            "are of."
+        )
+    return as_teacher(teacher, heads, "logits")
 
 
 def _device_of(inputs: Inputs) -> torch.device:

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ def look_ahead(
             seconds += step_seconds
             if stage != "control":  # a control's memory is its student's
                 memory.append(row)
-        if stage == "distil" and recipe.distil.live:
+        if stage == "distil" and (recipe.distil.live or recipe.distil.taps):
             seconds += asking.seconds
         names = ", ".join(lesson.name for lesson in members)
         whole = steps * seconds
@@ -108,7 +108,8 @@ def _steps(lesson: Lesson, num_samples: int) -> int:
 def _rehearse(lesson: Lesson, taught: Mapping[str, Rows]) -> tuple[float, list[str]]:
     """Seconds of a step, and a row of the table of memory."""
     model = lesson.learner.model.train()
-    optimizer = make_optimizer(model.parameters(), lesson.settings)
+    learning = [*model.parameters(), *lesson.learner.beside.parameters()]
+    optimizer = make_optimizer(learning, lesson.settings)
 
     def step() -> None:
         _loss(lesson, taught).backward()  # type: ignore[no-untyped-call]
@@ -117,8 +118,8 @@ def _rehearse(lesson: Lesson, taught: Mapping[str, Rows]) -> tuple[float, list[s
 
     seconds = median_seconds(step, next(model.parameters()).device)
     parts = [
-        sum(map(_bytes, model.parameters())),
-        sum(_bytes(part) for part in model.parameters() if part.requires_grad),
+        sum(map(_bytes, chain(learning, lesson.learner.beside.buffers()))),
+        sum(_bytes(part) for part in learning if part.requires_grad),
         sum(
             _bytes(part)
             for state in optimizer.state.values()
@@ -138,7 +139,9 @@ def _loss(lesson: Lesson, taught: Mapping[str, Rows]) -> Tensor:
 
 def _activation_bytes(lesson: Lesson, taught: Mapping[str, Rows]) -> int:
     """Bytes of the tensors that a forward pass keeps for its backward pass."""
-    known = {part.untyped_storage().data_ptr() for part in lesson.learner.model.parameters()}
+    learner = lesson.learner
+    weights = chain(learner.model.parameters(), learner.beside.parameters())
+    known = {part.untyped_storage().data_ptr() for part in weights}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import Term, mean_terms
+from limbeck.methods import FeatureTerm, Term, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -23,7 +23,7 @@ COLUMNS = ["model", "term", "weight", "value", "weighted", "gradient norm"]
 class Pull:
     """One term of one model, on one batch."""
 
-    term: Term
+    term: Term | FeatureTerm
     value: float
     """Its mean over the rows that count."""
     gradient: float | None
@@ -74,11 +74,18 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
     ratio = large.gradient / small.gradient
     if not LARGEST_RATIO < ratio < math.inf:
         return None
+    weights = " or ".join(sorted(f"distil.{_weight_of(pull.term)}" for pull in (large, small)))
     return (
         f"the {large.term.name} loss of {who} pulls {ratio:.0f} times as hard as the "
-        f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. Change distil.hard_weight or "
-        "distil.soft_weight."
+        f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. "
+        f"Change {weights}."
     )
+
+
+def _weight_of(term: Term | FeatureTerm) -> str:
+    if isinstance(term, FeatureTerm):
+        return "feature_weight"
+    return "soft_weight" if term.name.startswith("soft") else "hard_weight"
 
 
 def _dead(who: str, pull: Pull) -> str | None:

@@ -55,15 +55,17 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
         teacher, teacher_record = teacher_stage(context)
         if recipe.distil.live:
             targets, targets_records = None, []
-            teach = teach_live(teacher)
+            teach = teach_live(context, teacher)
             depends: list[Any] = [teacher.fingerprint, recipe.targets.model_dump()]
         else:
             targets, record = targets_stage(context, teacher)
             targets_records = [record]
-            teach = teach_from(context, targets)
+            teach = teach_from(context, targets, teacher)
             depends = [record.fingerprint]
         controls = [control_stage(context, seed) for seed in range(recipe.seeds)]
-        students = [distil_stage(context, seed, teach, depends) for seed in range(recipe.seeds)]
+        students = [
+            distil_stage(context, seed, teacher, teach, depends) for seed in range(recipe.seeds)
+        ]
         stages = {
             "teacher": [teacher_record],
             "targets": targets_records,

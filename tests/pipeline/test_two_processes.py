@@ -11,6 +11,11 @@ KERAS = [
     "students.small.options={normalise = false}",
     "students.small.outputs=probabilities",
 ]
+FEATURES = [
+    "distil.method=vid",
+    "distil.taps=[{student = 'layers.2', teacher = 'layers.2'}]",
+    "train.clip=1",
+]
 
 
 def test_two_processes_write_shards_of_their_own_and_one_manifest_holds_them_all(tmp_path):
@@ -39,10 +44,10 @@ def test_of_two_processes_the_first_one_chooses_the_codec(tmp_path):
     assert printed.count("   taken") == 1
 
 
-@pytest.mark.parametrize("student", [[], KERAS], ids=["mlp", "keras"])
-def test_two_processes_train_the_weights_of_one(tmp_path, student):
+@pytest.mark.parametrize("other", [[], KERAS, FEATURES], ids=["mlp", "keras", "features"])
+def test_two_processes_train_the_weights_of_one(tmp_path, other):
     recipe = small_file(tmp_path)
-    overrides = ["seeds=1", "data.labelled=0.3", "distil.hard_weight=0.5", *student]
+    overrides = ["seeds=1", "data.labelled=0.3", "distil.hard_weight=0.5", *other]
     sets = [part for override in overrides for part in ("--set", override)]
     run = ["-m", "limbeck", "run", recipe, *sets, "--out"]
     two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
