@@ -178,6 +178,9 @@ class Targets(_Section):
     two can be merged."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
+    features: bool = False
+    """For a feature method: whether what the teacher's taps give is stored too, a byte a number, in
+    `features` in the run's folder; else the teacher itself is asked at every step."""
     folder: str | None = None
     """Where they are stored: a folder, or an fsspec URL such as `s3://bucket/folder`. Left out,
     `targets` in the run's folder."""
@@ -283,6 +286,16 @@ def check_combinations(recipe: Recipe) -> None:
             "train.views makes new views without end, which a transfer set cannot hold. Leave it "
             "out, for epochs take the targets.views stored views in turn; or set distil.live = "
             "true."
+        )
+    if recipe.targets.features and not recipe.distil.taps:
+        raise RecipeError(
+            "targets.features = true stores what distil.taps names, and there is none. Leave it "
+            "out, or name some."
+        )
+    if recipe.targets.features and recipe.distil.live:
+        raise RecipeError(
+            "targets.features = true stores what distil.live = true asks at every step. Leave one "
+            "of them out."
         )
     if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
         raise RecipeError(

@@ -1,7 +1,8 @@
 """Train a student on what a teacher said."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from limbeck.methods import (
     only_from_labels,
     read_options,
 )
-from limbeck.methods.features import FeatureMethod, feature_term, features_of
+from limbeck.methods.features import (
+    FeatureMethod,
+    feature_term,
+    features_of,
+    stored_features,
+)
 from limbeck.recipe import Train
-from limbeck.signals import Batch, Head, Inputs, Rows
+from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
-from limbeck.teachers import Teacher
 from limbeck.train import History, Learner, Order, generator_seed
 
 _NUM_SAMPLES = 8
@@ -48,6 +53,7 @@ def distil(
     taps: Sequence[tuple[str, str]] = (),
     feature_weight: float | None = None,
     teacher: TeacherLike | None = None,
+    features: TransferSet | str | Path | None = None,
     outputs: Outputs = "logits",
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -74,6 +80,8 @@ def distil(
             own if left out.
         teacher: For a feature method: whose modules are looked at, a torch module; as a rule the
             one that the targets are of. It is left frozen.
+        features: In place of `teacher`: what its modules gave, as `capture_features` stored it, or
+            the folder of that.
         outputs: What the student gives: "logits" or "probabilities".
         seed: Of the order of samples and of dropout.
         checkpoint: A file to keep the state in, to go on from after a kill.
@@ -122,23 +130,10 @@ def distil(
         options=options,
     )
     check_rows(method, targets.like, stored="the transfer set")
-    inside = ""
-    if isinstance(found := find_method(method), FeatureMethod):
-        teacher = _tapped_teacher(teacher, method, given.heads)
-        term = feature_term(
-            found,
-            read_options(method, options),
-            taps,
-            student,
-            teacher,
-            given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train)))),
-            weight=feature_weight,
-            num_samples=len(given.train),
-            seed=generator_seed(seed, "beside"),
-        )
-        terms += (term,)
-        inside = teacher.fingerprint
     aligned = targets.aligned(given.train)
+    found, looks_inside = find_method(method), None
+    if isinstance(found, FeatureMethod):
+        looks_inside = _inside(teacher, features, given, method, [path for _, path in taps])
     pool = torch.arange(len(given.train))
     if only_from_labels(terms) and given.train.labelled is not None:
         pool = pool[given.train.labelled]
@@ -147,11 +142,24 @@ def distil(
         device = _device_of(batch.inputs)
         rows = aligned.rows(batch.index, batch.view)
         stored = {name: part.to(device) for name, part in rows.items()}
-        if not taps:
-            return stored
-        assert isinstance(teacher, Teacher), "it was looked at above"
-        features = features_of(teacher, batch.inputs, [path for _, path in taps])
-        return {**features, **stored}
+        if looks_inside is not None:
+            stored |= {name: part.to(device) for name, part in looks_inside.ask(batch).items()}
+        return stored
+
+    if isinstance(found, FeatureMethod):
+        batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
+        term = feature_term(
+            found,
+            read_options(method, options),
+            taps,
+            student,
+            batch,
+            teach(batch),
+            weight=feature_weight,
+            num_samples=len(given.train),
+            seed=generator_seed(seed, "beside"),
+        )
+        terms += (term,)
 
     return given.fit(
         Learner(name="student", model=student, objective=terms, outputs=outputs),
@@ -161,20 +169,53 @@ def distil(
         views=targets.views,
         checkpoint=checkpoint,
         taught_by=fingerprint(
-            [targets.fingerprint, method, temperature, dict(options), list(taps), inside]
+            [
+                targets.fingerprint,
+                method,
+                temperature,
+                dict(options),
+                list(taps),
+                None if looks_inside is None else looks_inside.fingerprint,
+            ]
         ),
         log_folder=log_folder,
         progress=progress,
     )
 
 
-def _tapped_teacher(teacher: TeacherLike | None, method: str, heads: Sequence[Head]) -> Teacher:
-    if teacher is None:
+@dataclass(frozen=True, kw_only=True)
+class _Inside:
+    """What modules inside a teacher give, from a live one or as it was stored."""
+
+    ask: Callable[[Batch], Mapping[str, Rows]]
+    fingerprint: str
+
+
+def _inside(
+    teacher: TeacherLike | None,
+    features: TransferSet | str | Path | None,
+    given: Given,
+    method: str,
+    paths: Sequence[str],
+) -> _Inside:
+    if (teacher is None) == (features is None):
         raise OptionError(
-            f"method {method} looks inside the teacher: give teacher=, the model that the targets "
-            "are of."
+            f"method {method} looks inside the teacher: give either teacher=, the model that the "
+            "targets are of, or features=, what limbeck.capture_features stored."
         )
-    return as_teacher(teacher, heads, "logits")
+    if features is not None:
+        within = TransferSet(features) if isinstance(features, (str, Path)) else features
+        within.expect(transform=str(given.train.views))
+        aligned = within.aligned(given.train)
+        return _Inside(
+            ask=lambda batch: stored_features(aligned.rows(batch.index, batch.view), paths),
+            fingerprint=within.fingerprint,
+        )
+    assert teacher is not None, "one of the two was given"
+    live = as_teacher(teacher, given.heads, "logits")
+    return _Inside(
+        ask=lambda batch: features_of(live, batch.inputs, paths), fingerprint=live.fingerprint
+    )
 
 
 def _device_of(inputs: Inputs) -> torch.device:

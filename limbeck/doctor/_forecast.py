@@ -51,7 +51,7 @@ def look_ahead(
     stages, memory, total = [], [], 0.0
     per_sample = asking.seconds / asking.samples
     if not recipe.distil.live:
-        asked = num_samples * recipe.targets.views
+        asked = num_samples * recipe.targets.views * (2 if recipe.targets.features else 1)
         seconds = asked * per_sample
         stages.append(["targets", "teacher", f"{asked} samples", "-", form.seconds(seconds)])
         total += seconds
@@ -64,7 +64,8 @@ def look_ahead(
             seconds += step_seconds
             if stage != "control":  # a control's memory is its student's
                 memory.append(row)
-        if stage == "distil" and (recipe.distil.live or recipe.distil.taps):
+        inside = recipe.distil.taps and not recipe.targets.features
+        if stage == "distil" and (recipe.distil.live or inside):
             seconds += asking.seconds
         names = ", ".join(lesson.name for lesson in members)
         whole = steps * seconds

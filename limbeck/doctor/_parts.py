@@ -20,7 +20,15 @@ from limbeck.doctor._lessons import (
     one_batch,
 )
 from limbeck.doctor._splits import look_at_splits
-from limbeck.methods import Objective, feature_terms, find_method, objective_of, supervised
+from limbeck.methods import (
+    Objective,
+    feature_terms,
+    find_method,
+    objective_of,
+    supervised,
+    teacher_taps_of,
+)
+from limbeck.methods.features import features_of
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
@@ -95,8 +103,9 @@ def _lessons(
         if not terms or teacher is None:
             return ()
         batch = one_batch(samples, recipe.train.batch_size)
+        taught = features_of(teacher, batch.inputs, teacher_taps_of(recipe))
         return feature_terms(
-            recipe, model, teacher, batch, num_samples=len(samples), seed=0, who=who
+            recipe, model, batch, taught, num_samples=len(samples), seed=0, who=who
         )
 
     teachers = []

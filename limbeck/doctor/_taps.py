@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from limbeck import _format as form
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
 from limbeck.methods import FeatureTerm
@@ -48,3 +49,17 @@ def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: F
 def _told(features: torch.Tensor) -> tuple[str, str]:
     norm = features.float().flatten(1).square().mean(dim=1).sqrt().mean()
     return str(tuple(features.shape)), f"{float(norm):.3g}"
+
+
+def stored_size(features: Mapping[str, Dense], samples: int) -> str:
+    """Bytes of the transfer set of features, in words.
+
+    Args:
+        features: Of a batch.
+        samples: How many are stored, each view counting as one.
+    """
+    numbers = sum(part.values[0].numel() for part in features.values())
+    return (
+        f"Features are stored too: {samples} samples x {numbers} B = "
+        f"{form.size(samples * numbers)}, before the columns are compressed."
+    )

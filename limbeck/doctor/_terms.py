@@ -39,6 +39,8 @@ def look_at_terms(
 ) -> list[list[str]]:
     """Measure every term of a lesson; what is dead, or drowns another, is a fault.
 
+    Of features it is a warning: what is learned between them has not begun to.
+
     Args:
         lesson: Who learns, from what.
         taught: The teacher's rows for its batch.
@@ -53,6 +55,10 @@ def look_at_terms(
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
     for large, small in permutations(pulls, 2):
         if text := _drowned(lesson.name, large, small):
+            if isinstance(large.term, FeatureTerm) or isinstance(small.term, FeatureTerm):
+                # Before what lies between the features has learned anything: it may be otherwise.
+                found.warnings.append(text)
+                continue
             doubtful = small.term.from_teacher and not large.term.from_teacher and not teacher_knows
             (found.notes if doubtful else found.faults).append(text)
     return [

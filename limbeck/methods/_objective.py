@@ -14,7 +14,6 @@ from limbeck.methods._terms import Objective, Term, supervised, term_name
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
 from limbeck.recipe import Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
-from limbeck.teachers import Teacher
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -115,8 +114,8 @@ def teacher_taps_of(recipe: Recipe) -> list[str]:
 def feature_terms(
     recipe: Recipe,
     student: nn.Module,
-    teacher: Teacher,
     batch: Batch,
+    taught: Mapping[str, Rows],
     *,
     num_samples: int,
     seed: int,
@@ -139,8 +138,8 @@ def feature_terms(
         read_options(distil.method, distil.options),
         taps_of(recipe),
         student,
-        teacher,
         batch,
+        taught,
         weight=distil.feature_weight,
         num_samples=num_samples,
         seed=seed,

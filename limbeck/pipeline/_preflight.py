@@ -64,7 +64,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         check_weights(model, who=who)
         check_batch_norm(model, recipe.train, len(train), who=who)
         of_features = feature_terms(
-            recipe, model, teacher, batch, num_samples=len(train), seed=0, who=who
+            recipe, model, batch, rows, num_samples=len(train), seed=0, who=who
         )
         learner = Learner(name=name, model=model, objective=soft + of_features)
         make_optimizer([*model.parameters(), *learner.beside.parameters()], recipe.train)

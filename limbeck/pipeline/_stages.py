@@ -24,7 +24,12 @@ from limbeck.methods import (
     supervised,
     teacher_taps_of,
 )
-from limbeck.methods.features import features_of, rows_and_features_of
+from limbeck.methods.features import (
+    features_of,
+    inside,
+    rows_and_features_of,
+    stored_features,
+)
 from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import NUM_SAMPLES
@@ -34,6 +39,8 @@ from limbeck.targets import TransferSet, capture
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, Teach, generator_seed
 
+FEATURES_CODEC = "real8"
+"""How features are stored: a byte a number."""
 AS_MADE = {"log", "workers"}
 """Of `[train]`, what moves how a model is trained and not what it becomes."""
 
@@ -120,7 +127,7 @@ def targets_stage(
 ) -> tuple[TransferSet, Record]:
     """Ask the teacher once, and keep what it says."""
     settings, train = context.recipe.targets, context.task.data.train
-    said = settings.model_dump(exclude={"folder"})
+    said = settings.model_dump(exclude={"folder", "features"})
     name = fingerprint([said, teacher.fingerprint, context.asked_fingerprint])
     folder = settings.folder or context.out / "targets"
     if settings.folder is None:
@@ -160,20 +167,21 @@ def control_stage(context: Context, seed: int) -> Pass:
     return _students(context, "control", seed, supervised(context.task.data.heads), None, [])
 
 
-def distil_stage(
-    context: Context, seed: int, teacher: Teacher, teach: Teach, depends: Sequence[Any]
-) -> Pass:
+def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[Any]) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
     train = context.task.data.train
     terms = objective_of(context.recipe, context.task.data.heads)
     said = context.recipe.distil.model_dump()
 
     def of_features(name: str, model: nn.Module) -> Objective:
+        if not context.recipe.distil.taps:
+            return ()
+        batch = train.fetch(torch.arange(min(NUM_SAMPLES, len(train))))
         return feature_terms(
             context.recipe,
             model,
-            teacher,
-            train.fetch(torch.arange(min(NUM_SAMPLES, len(train)))),
+            batch,
+            teach(batch),
             num_samples=len(train),
             seed=generator_seed(seed, "beside"),
             who=f"student {name}",
@@ -182,10 +190,45 @@ def distil_stage(
     return _students(context, "distil", seed, terms, teach, [said, *depends], of_features)
 
 
-def teach_from(context: Context, targets: TransferSet, teacher: Teacher) -> Teach:
+def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
+    """Ask the teacher once what its modules give, and keep that in a transfer set of its own."""
+    settings, train = context.recipe.targets, context.task.data.train
+    paths = teacher_taps_of(context.recipe)
+    name = fingerprint([paths, settings.views, teacher.fingerprint, context.asked_fingerprint])
+    folder = context.out / "features"
+    context.put_in_place("features", name)
+    record = context.records.find("features", name)
+    if record is not None:
+        return TransferSet(folder), record
+    begun = time.monotonic()
+    some = train.fetch(torch.arange(min(NUM_SAMPLES, len(train)))).inputs
+    stored = capture(
+        inside(teacher, some, paths),
+        train,
+        folder,
+        codec=FEATURES_CODEC,
+        views=settings.views,
+        processes=context.processes,
+        progress=context.progress,
+    )
+    record = context.record(
+        "features",
+        name,
+        seconds=time.monotonic() - begun,
+        flops=context.flops(teacher.model, len(train) * settings.views),
+        files=[folder / "manifest.json"],
+        facts={"bytes": stored.card.bytes},
+    )
+    return stored, record
+
+
+def teach_from(
+    context: Context, targets: TransferSet, teacher: Teacher, features: TransferSet | None = None
+) -> Teach:
     """The teacher's rows from the transfer set, if the method can learn from such rows.
 
-    What a method wants to know from inside the teacher is asked of the live one.
+    What a method wants to know from inside the teacher is read from `features`, or asked of the
+    live one.
 
     Raises:
         TargetsError: It cannot. Only now is known what codec "auto" chose.
@@ -193,12 +236,18 @@ def teach_from(context: Context, targets: TransferSet, teacher: Teacher) -> Teac
     codec = targets.manifest.settings.codec
     check_rows(context.recipe.distil.method, targets.like, stored=f"codec {codec}")
     aligned = targets.aligned(context.task.data.train)
+    within = None if features is None else features.aligned(context.task.data.train)
     paths = teacher_taps_of(context.recipe)
 
     def teach(batch: Batch) -> dict[str, Rows]:
         rows = aligned.rows(batch.index, batch.view)
         stored = {name: part.to(context.device) for name, part in rows.items()}
-        return {**features_of(teacher, batch.inputs, paths), **stored} if paths else stored
+        if not paths:
+            return stored
+        if within is None:
+            return {**features_of(teacher, batch.inputs, paths), **stored}
+        read = stored_features(within.rows(batch.index, batch.view), paths)
+        return {**stored, **{name: part.to(context.device) for name, part in read.items()}}
 
     return teach
 

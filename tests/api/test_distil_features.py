@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from limbeck import Teacher, capture, distil
-from limbeck._errors import Interrupted, ModelError, OptionError
+from limbeck import Teacher, capture, capture_features, distil
+from limbeck._errors import Interrupted, ModelError, OptionError, TargetsError
 from limbeck.losses.features import similarity_preserving
 from limbeck.signals import Head
 from tests.api.problem import EXACT, Watched, by_hand, softened
@@ -73,7 +73,7 @@ def test_it_goes_on_after_a_kill_unless_other_modules_are_looked_at(taught, tmp_
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({}, OptionError, "method fitnets looks inside the teacher: give teacher="),
+        ({}, OptionError, "method fitnets looks inside the teacher: give either teacher="),
         ({"teacher": lambda x: x[:, :3]}, ModelError, "the teacher is no torch module"),
         ({"taps": []}, OptionError, "method fitnets needs 1 or more taps"),
         ({"feature_weight": 0.0}, OptionError, "feature_weight must be above 0"),
@@ -88,6 +88,35 @@ def test_what_is_missing_is_said(taught, options, error, said):
     with pytest.raises(error) as raised:
         distil(model(), (INPUTS, LABELS), targets, settings(), method="fitnets", **given)
     assert said in str(raised.value)
+
+
+def test_stored_features_teach_what_the_teacher_itself_does(taught, tmp_path, monkeypatch):
+    teacher, targets = taught
+    samples = (INPUTS, LABELS)
+    exact, rounded = (
+        capture_features(teacher, samples, ["0", "1"], tmp_path / codec, codec=codec)
+        for codec in ("dense32", "real8")
+    )
+    assert [head.name for head in rounded.heads] == ["tap:0 16", "tap:1 16"]
+    how = {"method": "vid", "taps": TAPS, "feature_weight": 1.0}
+    live, stored, nearly, folder = (model() for _ in range(4))
+    distil(live, samples, targets, settings(), teacher=teacher, **how)
+    monkeypatch.setattr(Teacher, "answer", None)  # no teacher is asked any more
+    distil(stored, samples, targets, settings(), features=exact, **how)
+    distil(nearly, samples, targets, settings(), features=rounded, **how)
+    distil(folder, samples, targets, settings(), features=str(tmp_path / "real8"), **how)
+    assert furthest(stored, live) < 1e-6
+    assert 0 < furthest(nearly, live) < 1e-2
+    assert same_weights(nearly, folder)
+
+
+def test_stored_features_of_other_modules_are_refused(taught, tmp_path):
+    teacher, targets = taught
+    within = capture_features(teacher, (INPUTS, LABELS), ["0"], tmp_path / "features")
+    with pytest.raises(TargetsError, match=r"none of the teacher's module '1', but of 0\."):
+        distil(
+            model(), (INPUTS, LABELS), targets, settings(), method="sp", taps=TAPS, features=within
+        )
 
 
 def test_precision_of_the_students_own_stays(taught):

@@ -4,7 +4,8 @@ import pytest
 
 import limbeck
 from limbeck._errors import LimbeckError
-from limbeck.pipeline import tune
+from limbeck.pipeline import _stages, tune
+from limbeck.targets import TransferSet
 from tests.pipeline.examples import equal, small, weights
 
 CNN = (
@@ -38,6 +39,11 @@ def test_what_is_learned_beside_a_student_is_neither_kept_nor_the_controls(tmp_p
     ("overrides", "said"),
     [
         (["distil.method=fitnets"], "method fitnets needs 1 or more taps, got 0. Set distil.taps"),
+        (["targets.features=true"], "stores what distil.taps names, and there is none"),
+        (
+            ["distil.method=sp", TAPS, "targets.features=true", "distil.live=true"],
+            "targets.features = true stores what distil.live = true asks at every step",
+        ),
         ([TAPS], "method soft_targets learns from rows, and has no taps"),
         (["distil.feature_weight=2"], "has no feature_weight. Leave distil.feature_weight out"),
         (["distil.soft_weight=0"], "distil.soft_weight = 0 leaves nothing of method soft_targets"),
@@ -94,3 +100,19 @@ def test_the_layers_of_a_keras_teacher_cannot_be_tapped(tmp_path):
 def test_a_search_is_refused(tmp_path):
     with pytest.raises(LimbeckError, match=r"distil.taps asks the teacher itself"):
         tune(small(tmp_path, *CNN, "distil.method=sp", TAPS), tmp_path / "out", trials=1)
+
+
+def test_stored_features_teach_as_the_teacher_does_and_are_not_asked_twice(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    by = (*CNN, "distil.method=fitnets", TAPS, "distil.feature_weight=1")
+    limbeck.run(small(tmp_path, *by), out)
+    live = weights(out)["distil/seed-0/small.safetensors"]
+    limbeck.run(small(tmp_path, *by, "targets.features=true"), out)
+    stored = weights(out)["distil/seed-0/small.safetensors"]
+    for name, tensor in stored.items():
+        assert float((tensor - live[name]).abs().max()) < 2e-2
+    assert not equal({"": live}, {"": stored})  # a byte a number
+    assert [head.name for head in TransferSet(out / "features").heads] == ["tap:features.3 6x4x4"]
+    monkeypatch.setattr(_stages, "inside", None)
+    limbeck.run(small(tmp_path, *by, "targets.features=true", "distil.hard_weight=0.5"), out)
+    assert (out / "report.json").is_file()

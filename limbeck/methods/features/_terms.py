@@ -1,6 +1,6 @@
 """From a recipe and two models to the term of a feature method, and what a live teacher says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ def feature_term(
     options: Options,
     taps: Taps,
     student: nn.Module,
-    teacher: Teacher,
     batch: Batch,
+    taught: Mapping[str, Rows],
     *,
     weight: float | None,
     num_samples: int,
@@ -33,15 +33,15 @@ def feature_term(
 ) -> FeatureTerm:
     """The term of a method for one student, its parts made from the shapes of a batch.
 
-    Neither model is changed, nor torch's random numbers.
+    The student is not changed, nor are torch's random numbers.
 
     Args:
         method: Whose.
         options: Its options.
         taps: Which modules are compared.
         student: Who learns.
-        teacher: Who is asked.
         batch: Some samples, on any device.
+        taught: What the teacher says of them; its features by `tap_name`.
         weight: Of the term; the method's own if None.
         num_samples: Training samples in all.
         seed: Of the first weights of what is learned beside the student.
@@ -53,11 +53,10 @@ def feature_term(
     """
     student_taps, teacher_taps = (tuple(side) for side in zip(*taps, strict=True))
     ours = _features(student, student_taps, batch.inputs, who=who)
-    theirs = features_of(teacher, batch.inputs, teacher_taps)
     pairs = [
         Pair(
             student=tuple(ours[mine].shape[1:]),
-            teacher=tuple(theirs[tap_name(other)].values.shape[1:]),
+            teacher=_shape(taught[tap_name(other)]),
             num_samples=num_samples,
         )
         for mine, other in taps
@@ -72,6 +71,11 @@ def feature_term(
         teacher_taps=teacher_taps,
         module=module.to(torch.promote_types(ours[student_taps[0]].dtype, torch.float32)),
     )
+
+
+def _shape(features: Rows) -> tuple[int, ...]:
+    assert isinstance(features, Dense), "features are numbers, all of them"
+    return tuple(features.values.shape[1:])
 
 
 def features_of(teacher: Teacher, inputs: Inputs, paths: Sequence[str]) -> dict[str, Dense]:

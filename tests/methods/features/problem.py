@@ -100,13 +100,14 @@ def term_of(
     name, who, whose, *, taps=MAPS, seed=7, num_samples=40, weight=None, batch=None, **options
 ):
     """The term of a method for one student, as a pass makes it."""
+    batch = batch or batch_for(who, [0, 1, 2, 3])
     return feature_term(
         FEATURE_METHODS[name],
         read_options(name, options),
         taps,
         who,
-        whose,
-        batch or batch_for(who, [0, 1, 2, 3]),
+        batch,
+        features_of(whose, batch.inputs, [path for _, path in taps]),
         weight=weight,
         num_samples=num_samples,
         seed=seed,
