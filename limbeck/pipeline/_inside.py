@@ -31,6 +31,8 @@ class Layer:
     parameters: int
     depth: float
     """When it is done, from 0, first, to 1, last."""
+    is_block: bool
+    """Whether it is one of a list of modules that have modules in them, as `encoder.layer.3`."""
     learns: bool
     """Whether a gradient of what it gives reaches a weight."""
     likeness: Tensor
@@ -52,6 +54,8 @@ def layers_of(model: nn.Module, batch: Batch, *, who: str) -> list[Layer]:
         if tensor is None or not tensor.is_floating_point() or tensor.dim() - 1 not in KINDS:
             return
         if len(tensor) == len(batch):
+            if id(tensor) in found and tensor is not output:
+                return  # a model around its last block, with more beside that
             held.append(tensor)
             found.pop(id(tensor), None)
             likeness = _likeness(tensor.detach(), batch)
@@ -67,6 +71,7 @@ def layers_of(model: nn.Module, batch: Batch, *, who: str) -> list[Layer]:
             shape=shape,
             parameters=parameter_count(modules[path]),
             depth=place / last,
+            is_block=path.rpartition(".")[2].isdecimal() and any(modules[path].children()),
             learns=learns,
             likeness=likeness,
         )

@@ -92,6 +92,23 @@ def test_what_learns_nothing_is_not_proposed_of_a_student():
     assert "0" not in [pair.student.path for pair in propose(layers(model), layers(model))]
 
 
+def test_of_transformers_blocks_are_proposed():
+    transformers = pytest.importorskip("transformers")
+    ids = torch.randint(1, 9, (20, 6), generator=torch.Generator().manual_seed(1))
+    batch = Batch(inputs={"input_ids": ids}, labels={}, index=torch.arange(20))
+    sides = []
+    for width, depth in ((8, 2), (12, 3)):
+        torch.manual_seed(0)
+        sizes = {"hidden_size": width, "num_hidden_layers": depth, "intermediate_size": 16}
+        config = transformers.BertConfig(vocab_size=9, num_attention_heads=2, num_labels=3, **sizes)
+        model = transformers.BertForSequenceClassification(config)
+        sides.append(layers_of(model, batch, who="it"))
+    blocks = [f"bert.encoder.layer.{place}" for place in range(3)]
+    of_tokens = [pair for pair in propose(*sides) if len(pair.student.shape) == 2]
+    assert [pair.student.path for pair in of_tokens] == blocks[:2]
+    assert {pair.teacher.path for pair in of_tokens} < set(blocks)
+
+
 def test_where_no_kind_agrees_nothing_is_proposed():
     vectors = nn.Sequential(nn.Flatten(), nn.Linear(128, 4), nn.ReLU(), nn.Linear(4, 2))
     maps = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
