@@ -7,7 +7,7 @@ python docs/make_pages.py
 import inspect
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -17,7 +17,8 @@ from pydantic_core import PydanticUndefined
 
 from limbeck import recipe
 from limbeck.data import SOURCES
-from limbeck.methods import METHODS
+from limbeck.methods import METHODS, every_method
+from limbeck.methods.features import FEATURE_METHODS
 from limbeck.models import MODELS
 from limbeck.targets import CODECS
 
@@ -30,6 +31,7 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("targets", "How what it says is kept", recipe.Targets),
     ("students.NAME", "Who learns", recipe.Student),
     ("distil", "By what objective", recipe.Distil),
+    ("distil.taps", "What a feature method compares: a list of these", recipe.Tap),
     (
         "train",
         "For how long: students and controls; the same keys in `[teacher.train]`",
@@ -105,10 +107,47 @@ hard_weight = 1.0
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch
 visits the labelled ones more often instead, as a control's does; *whole batches*: rows are compared with each other, so
-micro-batches and processes change what is learned, and padding is left out first. None needs the teacher itself. `limbeck doctor`
+micro-batches and processes change what is learned, and padding is left out first; *features*: see below. `limbeck doctor`
 proves of a method's loss what it promises; on which data it helps, only a run with its control says.
 
 This page is made by `docs/make_pages.py` from the cards; [adding a method](adding-a-method.md) says how to add one.
+
+## Methods of rows
+
+They learn from what the teacher answered, and so from a transfer set alone.
+
+"""
+FEATURES_HEAD = """
+## Methods of features
+
+They compare what modules inside the two models give: **taps**, each a path in the student and one in the teacher. The objective is
+`hard_weight` × labels + `soft_weight` × soft targets + `feature_weight` × the method's loss. Left out, `feature_weight` is the
+method's own; `soft_weight = 0` leaves soft targets out, and needs labels then. With several students a path is one of every student.
+
+```toml
+[distil]
+method = "fitnets"
+taps = [{ student = "features.3", teacher = "features.7" }]
+soft_weight = 0.9
+hard_weight = 0.1
+```
+
+```console
+$ limbeck layers my-recipe.toml    # modules of both with their shapes, and pairs to begin with
+$ limbeck doctor my-recipe.toml    # the taps' shapes and norms, and how hard each loss pulls
+```
+
+In Python, `limbeck.distil(student, data, targets, method="fitnets", taps=[("features.3", "features.7")], teacher=teacher)`.
+
+A tap gives the first tensor of what its module returns; of one that is called several times, the last. It may be *maps*
+`(batch, channels, height, width)`, *tokens* `(batch, tokens, features)` or *vectors* `(batch, features)`; a card says which. Padding
+tokens are left out. Features are asked of the live teacher at every step, beside the stored rows, which costs its answer; or, with
+`targets.features = true`, once, and kept in a transfer set of their own ([targets](targets.md#features)). The teacher must be a torch
+module (not Keras). What a method learns beside the student (projections, memories) is drawn from
+the run's seed, trained by the student's optimiser, clipped by itself (`train.clip`), averaged over processes, kept in checkpoints,
+and no part of the student that is saved; student and control begin with the same weights as without it. A compiled model is run
+uncompiled while it is looked into; under activation checkpointing take `use_reentrant = False`.
+
 """
 
 
@@ -124,7 +163,7 @@ def recipes_page() -> str:
             parts.append(f"| `{key}` | {default(field)} | {text} |")
     parts.append(_listed("Models", MODELS, ("interface",)))
     parts.append(TRANSFORMERS)
-    parts.append("\n## Methods\n\n" + _methods_table())
+    parts.append("\n## Methods\n\n" + _methods_table(every_method()))
     parts.append(_listed("Codecs", CODECS, ("name",)))
     return "\n".join(parts) + "\n"
 
@@ -137,9 +176,9 @@ def _words(field: Any) -> str:
     return "" if told else f" One of {listed}."
 
 
-def _methods_table() -> str:
+def _methods_table(methods: Mapping[str, Any]) -> str:
     lines = ["| name | what it is | needs | options |\n|---|---|---|---|"]
-    for name, method in METHODS.items():
+    for name, method in methods.items():
         options = ", ".join(f"`{key}` = {value}" for key, value, _ in method.option_rows)
         link = f"[`{name}`](methods.md#{name})"
         lines.append(f"| {link} | {method.card.line} | {', '.join(method.needs)} | {options} |")
@@ -147,8 +186,11 @@ def _methods_table() -> str:
 
 
 def methods_page() -> str:
-    parts = [METHODS_HEAD, _methods_table().replace("](methods.md#", "](#")]
-    for name, method in METHODS.items():
+    parts = [METHODS_HEAD.rstrip("\n") + "\n"]
+    for head, methods in (("", METHODS), (FEATURES_HEAD, FEATURE_METHODS)):
+        parts += [head.rstrip("\n") + "\n"] if head else []
+        parts.append(_methods_table(methods).replace("](methods.md#", "](#"))
+    for name, method in every_method().items():
         parts.append(f"\n## {name}\n\n{method.card.line}\n")
         for what, text in method.facts.items():
             shown = f"`{text}`" if what == "formula" else text

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from limbeck import losses as losses
     from limbeck._errors import LimbeckError as LimbeckError
     from limbeck.api import capture as capture
+    from limbeck.api import capture_features as capture_features
     from limbeck.api import distil as distil
     from limbeck.api import evaluate as evaluate
     from limbeck.api import supervise as supervise
@@ -39,6 +40,7 @@ _HOME = {
     "Train": "limbeck.recipe",
     "TransferSet": "limbeck.targets",
     "capture": "limbeck.api",
+    "capture_features": "limbeck.api",
     "data": "",
     "distil": "limbeck.api",
     "evaluate": "limbeck.api",
@@ -58,6 +60,7 @@ __all__ = [
     "Train",
     "TransferSet",
     "capture",
+    "capture_features",
     "data",
     "distil",
     "evaluate",

@@ -49,9 +49,9 @@ def _known_keys(section: type[BaseModel], path: Sequence[str]) -> list[str]:
     steps = iter(path)
     for step in steps:
         annotation = section.model_fields[step].annotation
-        if get_origin(annotation) is dict:  # students.NAME
+        if get_origin(annotation) in (dict, list):  # students.NAME, taps.0
             next(steps, None)
-            annotation = get_args(annotation)[1]
+            annotation = get_args(annotation)[-1]
         if get_origin(annotation) in (Annotated, Union):
             annotation = get_args(annotation)[0]
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

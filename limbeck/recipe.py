@@ -178,6 +178,9 @@ class Targets(_Section):
     two can be merged."""
     views: Count = 1
     """Views of each sample that are stored; 1 is the sample as it came."""
+    features: bool = False
+    """For a feature method: whether what the teacher's taps give is stored too, a byte a number, in
+    `features` in the run's folder; else the teacher itself is asked at every step."""
     folder: str | None = None
     """Where they are stored: a folder, or an fsspec URL such as `s3://bucket/folder`. Left out,
     `targets` in the run's folder."""
@@ -199,8 +202,20 @@ class Student(_Section):
     """What the model gives. Its logits are the logarithms of its probabilities."""
 
 
+class Tap(_Section):
+    """A module of every student, and the teacher's that a feature method compares it with."""
+
+    student: str
+    """Its path in the student: `features.3`, as `limbeck layers RECIPE` lists them."""
+    teacher: str
+    """Its path in the teacher."""
+
+
 class Distil(_Section):
-    """By what objective the students learn: hard_weight x labels + soft_weight x teacher."""
+    """By what objective the students learn: hard_weight x labels + soft_weight x teacher.
+
+    And feature_weight x features, by a feature method.
+    """
 
     method: str = "soft_targets"
     """The distillation method; `limbeck methods` lists them."""
@@ -210,8 +225,14 @@ class Distil(_Section):
     """T of the loss; left out, that of the targets."""
     hard_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the supervised loss on labelled samples."""
-    soft_weight: Positive = 1.0
-    """Weight of the method's loss, as a rule towards the teacher."""
+    soft_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the method's loss, as a rule towards the teacher; of a feature method, that of soft
+    targets beside it."""
+    taps: list[Tap] = []
+    """For a feature method: which modules are compared, `{ student = "PATH", teacher = "PATH" }`
+    each."""
+    feature_weight: Positive | None = None
+    """For a feature method: weight of the loss of features; left out, the method's own."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
 
@@ -265,6 +286,16 @@ def check_combinations(recipe: Recipe) -> None:
             "train.views makes new views without end, which a transfer set cannot hold. Leave it "
             "out, for epochs take the targets.views stored views in turn; or set distil.live = "
             "true."
+        )
+    if recipe.targets.features and not recipe.distil.taps:
+        raise RecipeError(
+            "targets.features = true stores what distil.taps names, and there is none. Leave it "
+            "out, or name some."
+        )
+    if recipe.targets.features and recipe.distil.live:
+        raise RecipeError(
+            "targets.features = true stores what distil.live = true asks at every step. Leave one "
+            "of them out."
         )
     if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
         raise RecipeError(

@@ -17,11 +17,11 @@ from limbeck import cli
 from limbeck._errors import Interrupted
 from limbeck.cli import _bars, _common, _runs
 from limbeck.cli._bars import Bars
-from limbeck.methods import METHODS
+from limbeck.methods import every_method
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
-COMMANDS = ("run", "tune", "doctor", "prove", "report", "recipes", "methods", "targets")
+COMMANDS = ("run", "tune", "doctor", "layers", "prove", "report", "recipes", "methods", "targets")
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_methods_lists_every_method_with_what_it_needs(ask):
     code, said, _ = ask("methods")
     assert code == 0
     words = said.split()
-    assert set(METHODS) <= set(words)
+    assert set(every_method()) <= set(words)
     assert "labels" in words
 
 
@@ -122,6 +122,21 @@ def test_methods_shows_a_card_with_options_and_their_defaults(ask):
     assert "Hao et al. (2023), https://arxiv.org/abs/2310.19444" in said
     assert "[c is the label])^exponent" in " ".join(said.split())  # not taken for markup
     assert re.search(r"^exponent +1\.0 +1 or more", said, re.MULTILINE)
+
+
+def test_methods_shows_what_a_feature_methods_taps_may_give(ask):
+    code, said, _ = ask("methods", "reviewkd")
+    assert code == 0
+    assert re.search(r"^needs +rows, features, whole batches", said, re.MULTILINE)
+    assert re.search(r"^taps +2 or more, of maps", said, re.MULTILINE)
+    assert re.search(r"^feature_weight +1, if left out", said, re.MULTILINE)
+
+
+def test_layers_ends_with_taps_to_copy_into_a_recipe(ask, tmp_path):
+    code, said, _ = ask("layers", small_file(tmp_path), "--out", str(tmp_path / "out"))
+    assert code == 0
+    assert "student small, not trained yet" in said
+    assert 'taps = [{ student = "layers.2", teacher = "layers.2" }]' in said
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_one(ask):

@@ -20,7 +20,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"train", "evaluation", "_chance"},
     {"targets", "tasks", "methods", "report", "verdict", "proofs"},
     {"teachers", "models", "_format"},
-    {"losses", "metrics", "data", "results", "recipe_file", "_checkpoint", "_outputs"},
+    {"losses", "metrics", "data", "results", "recipe_file", "_checkpoint", "_outputs", "taps"},
     {
         "signals",
         "recipe",

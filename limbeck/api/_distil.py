@@ -1,7 +1,8 @@
 """Train a student on what a teacher said."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,30 @@ from limbeck._errors import OptionError
 from limbeck._files import fingerprint
 from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
-from limbeck.api._given import Given
+from limbeck.api._given import Given, TeacherLike, as_teacher
 from limbeck.data import DataSet
-from limbeck.methods import NO_OPTIONS, check_rows, find_method, objective, only_from_labels
+from limbeck.methods import (
+    NO_OPTIONS,
+    check_features,
+    check_rows,
+    find_method,
+    objective,
+    only_from_labels,
+    read_options,
+)
+from limbeck.methods.features import (
+    FeatureMethod,
+    feature_term,
+    features_of,
+    stored_features,
+)
 from limbeck.recipe import Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
-from limbeck.train import History, Learner, Order
+from limbeck.train import History, Learner, Order, generator_seed
+
+_NUM_SAMPLES = 8
+"""Samples that are put through both models, for the shapes of what they give inside."""
 
 
 def distil(
@@ -32,6 +50,10 @@ def distil(
     soft_weight: float = 1.0,
     method: str = "soft_targets",
     options: Mapping[str, Any] = NO_OPTIONS,
+    taps: Sequence[tuple[str, str]] = (),
+    feature_weight: float | None = None,
+    teacher: TeacherLike | None = None,
+    features: TransferSet | str | Path | None = None,
     outputs: Outputs = "logits",
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -48,10 +70,18 @@ def distil(
         train: For how long, by what optimiser, ...
         temperature: T > 0 of the loss; that of the targets if left out.
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
-        soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more.
-        method: A name in `limbeck.methods.METHODS`. Where it needs labels, and so counts labelled
+        soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more; of a
+            feature method, that of soft targets beside it.
+        method: A name that `limbeck methods` lists. Where it needs labels, and so counts labelled
             samples only, an epoch visits these more often instead of the others.
         options: The method's own options.
+        taps: For a feature method: the paths of a student's module and of the teacher's, by pairs.
+        feature_weight: For a feature method: weight of the loss of features, above 0; the method's
+            own if left out.
+        teacher: For a feature method: whose modules are looked at, a torch module; as a rule the
+            one that the targets are of. It is left frozen.
+        features: In place of `teacher`: what its modules gave, as `capture_features` stored it, or
+            the folder of that.
         outputs: What the student gives: "logits" or "probabilities".
         seed: Of the order of samples and of dropout.
         checkpoint: A file to keep the state in, to go on from after a kill.
@@ -83,6 +113,13 @@ def distil(
             "train.views makes new views without end, which a transfer set cannot hold. Capture "
             "with views = N: epochs take them in turn."
         )
+    check_features(
+        method,
+        taps,
+        hard_weight=hard_weight,
+        soft_weight=soft_weight,
+        feature_weight=feature_weight,
+    )
     temperature = targets.temperature if temperature is None else temperature
     terms = objective(
         method,
@@ -94,6 +131,9 @@ def distil(
     )
     check_rows(method, targets.like, stored="the transfer set")
     aligned = targets.aligned(given.train)
+    found, looks_inside = find_method(method), None
+    if isinstance(found, FeatureMethod):
+        looks_inside = _inside(teacher, features, given, method, [path for _, path in taps])
     pool = torch.arange(len(given.train))
     if only_from_labels(terms) and given.train.labelled is not None:
         pool = pool[given.train.labelled]
@@ -101,7 +141,25 @@ def distil(
     def teach(batch: Batch) -> dict[str, Rows]:
         device = _device_of(batch.inputs)
         rows = aligned.rows(batch.index, batch.view)
-        return {name: part.to(device) for name, part in rows.items()}
+        stored = {name: part.to(device) for name, part in rows.items()}
+        if looks_inside is not None:
+            stored |= {name: part.to(device) for name, part in looks_inside.ask(batch).items()}
+        return stored
+
+    if isinstance(found, FeatureMethod):
+        batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
+        term = feature_term(
+            found,
+            read_options(method, options),
+            taps,
+            student,
+            batch,
+            teach(batch),
+            weight=feature_weight,
+            num_samples=len(given.train),
+            seed=generator_seed(seed, "beside"),
+        )
+        terms += (term,)
 
     return given.fit(
         Learner(name="student", model=student, objective=terms, outputs=outputs),
@@ -110,9 +168,53 @@ def distil(
         teach=teach,
         views=targets.views,
         checkpoint=checkpoint,
-        taught_by=fingerprint([targets.fingerprint, method, temperature, dict(options)]),
+        taught_by=fingerprint(
+            [
+                targets.fingerprint,
+                method,
+                temperature,
+                dict(options),
+                list(taps),
+                None if looks_inside is None else looks_inside.fingerprint,
+            ]
+        ),
         log_folder=log_folder,
         progress=progress,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inside:
+    """What modules inside a teacher give, from a live one or as it was stored."""
+
+    ask: Callable[[Batch], Mapping[str, Rows]]
+    fingerprint: str
+
+
+def _inside(
+    teacher: TeacherLike | None,
+    features: TransferSet | str | Path | None,
+    given: Given,
+    method: str,
+    paths: Sequence[str],
+) -> _Inside:
+    if (teacher is None) == (features is None):
+        raise OptionError(
+            f"method {method} looks inside the teacher: give either teacher=, the model that the "
+            "targets are of, or features=, what limbeck.capture_features stored."
+        )
+    if features is not None:
+        within = TransferSet(features) if isinstance(features, (str, Path)) else features
+        within.expect(transform=str(given.train.views))
+        aligned = within.aligned(given.train)
+        return _Inside(
+            ask=lambda batch: stored_features(aligned.rows(batch.index, batch.view), paths),
+            fingerprint=within.fingerprint,
+        )
+    assert teacher is not None, "one of the two was given"
+    live = as_teacher(teacher, given.heads, "logits")
+    return _Inside(
+        ask=lambda batch: features_of(live, batch.inputs, paths), fingerprint=live.fingerprint
     )
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from limbeck._errors import Interrupted, LimbeckError
 from limbeck.cli._common import STOPPED, STOPPED_LINE, err, out
+from limbeck.cli._layers import layers
 from limbeck.cli._methods import methods
 from limbeck.cli._prove import prove
 from limbeck.cli._runs import doctor, recipes, report, run
@@ -25,7 +26,16 @@ targets_app = typer.Typer(
     invoke_without_command=True, help="Make and look at a transfer set: what a teacher said."
 )
 app.add_typer(targets_app, name="targets")
-RUNS: tuple[Callable[..., None], ...] = (run, tune, doctor, prove, report, recipes, methods)
+RUNS: tuple[Callable[..., None], ...] = (
+    run,
+    tune,
+    doctor,
+    layers,
+    prove,
+    report,
+    recipes,
+    methods,
+)
 TARGETS: tuple[Callable[..., None], ...] = (make, curve, inspect, verify, convert, merge)
 for command in RUNS:
     app.command()(command)

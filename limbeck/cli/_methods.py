@@ -15,12 +15,12 @@ def methods(
 ) -> None:
     """List the distillation methods, or show the card of one: when to use it, its options."""
     with interrupt_ends(end):
-        from limbeck.methods import METHODS, find_method
+        from limbeck.methods import every_method, find_method
 
     if name is None:
         table = Table("method", "what it is", "needs", box=None, pad_edge=False)
-        for known, method in METHODS.items():
-            table.add_row(known, escape(method.card.line), ", ".join(method.needs))
+        for known, each in every_method().items():
+            table.add_row(known, escape(each.card.line), ", ".join(each.needs))
         out.print(table)
         return
     method = find_method(name)

@@ -12,9 +12,11 @@ from limbeck.doctor._forecast import Asking, look_ahead, median_seconds
 from limbeck.doctor._parts import Parts, look_at_parts
 from limbeck.doctor._proofs import look_at_proofs
 from limbeck.doctor._stored import look_at_stored_rows, transfer_set_size
+from limbeck.doctor._taps import look_at_taps, stored_size
 from limbeck.doctor._teacher import look_at_score
 from limbeck.doctor._terms import COLUMNS, look_at_terms
-from limbeck.methods import check_rows
+from limbeck.methods import check_rows, teacher_taps_of
+from limbeck.methods.features import features_of
 from limbeck.recipe import Recipe
 from limbeck.signals import Dense, Rows
 from limbeck.tasks import Task, load_task
@@ -54,6 +56,12 @@ def _look_at_learning(
     data = task.data
     taught = _taught(recipe, data, parts, device, found)
     check_rows(recipe.distil.method, taught, stored=f"codec {parts.codec.name}")
+    inside = features_of(parts.teacher, parts.batch.inputs, teacher_taps_of(recipe))
+    if inside:
+        taught = {**taught, **inside}
+        look_at_taps(parts.lessons, taught, found)
+        if recipe.targets.features:
+            found.notes.append(stored_size(inside, len(data.train) * recipe.targets.views))
     knows = recipe.teacher.weights is not None
     if knows:
         look_at_score(parts.teacher, task, found)

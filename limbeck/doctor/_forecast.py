@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def look_ahead(
     stages, memory, total = [], [], 0.0
     per_sample = asking.seconds / asking.samples
     if not recipe.distil.live:
-        asked = num_samples * recipe.targets.views
+        asked = num_samples * recipe.targets.views * (2 if recipe.targets.features else 1)
         seconds = asked * per_sample
         stages.append(["targets", "teacher", f"{asked} samples", "-", form.seconds(seconds)])
         total += seconds
@@ -64,7 +64,8 @@ def look_ahead(
             seconds += step_seconds
             if stage != "control":  # a control's memory is its student's
                 memory.append(row)
-        if stage == "distil" and recipe.distil.live:
+        inside = recipe.distil.taps and not recipe.targets.features
+        if stage == "distil" and (recipe.distil.live or inside):
             seconds += asking.seconds
         names = ", ".join(lesson.name for lesson in members)
         whole = steps * seconds
@@ -110,7 +111,8 @@ def _rehearse(
 ) -> tuple[float, list[str]]:
     """Seconds of a step, and a row of the table of memory; warns of steps that lead nowhere."""
     model = lesson.learner.model.train()
-    optimizer = make_optimizer(model.parameters(), lesson.settings)
+    learning = [*model.parameters(), *lesson.learner.beside.parameters()]
+    optimizer = make_optimizer(learning, lesson.settings)
 
     def step() -> None:
         _loss(lesson, taught).backward()  # type: ignore[no-untyped-call]
@@ -124,8 +126,8 @@ def _rehearse(
             f"({lesson.settings.learning_rate:g}), or set train.warmup or train.clip."
         )
     parts = [
-        sum(map(_bytes, model.parameters())),
-        sum(_bytes(part) for part in model.parameters() if part.requires_grad),
+        sum(map(_bytes, chain(learning, lesson.learner.beside.buffers()))),
+        sum(_bytes(part) for part in learning if part.requires_grad),
         sum(
             _bytes(part)
             for state in optimizer.state.values()
@@ -145,7 +147,9 @@ def _loss(lesson: Lesson, taught: Mapping[str, Rows]) -> Tensor:
 
 def _activation_bytes(lesson: Lesson, taught: Mapping[str, Rows]) -> int:
     """Bytes of the tensors that a forward pass keeps for its backward pass."""
-    known = {part.untyped_storage().data_ptr() for part in lesson.learner.model.parameters()}
+    learner = lesson.learner
+    weights = chain(learner.model.parameters(), learner.beside.parameters())
+    known = {part.untyped_storage().data_ptr() for part in weights}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Who is in a recipe: the teacher, and everyone who learns, with one batch for each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck import recipe as recipes
 from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
@@ -14,6 +14,7 @@ from limbeck.methods import Objective
 from limbeck.models import Interface, build_section, load_weights
 from limbeck.recipe import Recipe, Train
 from limbeck.signals import Batch, Head
+from limbeck.taps import tap_name, tapped
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, check_batch_norm, check_weights, generator, make_optimizer
 
@@ -43,8 +44,11 @@ class Lesson:
         return read_outputs(output, self.heads, who=self.name)
 
     def answers(self) -> Answers:
-        """The same as logits, or numbers."""
-        return as_logits(dict(self.said()), self.heads, self.learner.outputs)
+        """The same as logits, or numbers; and features that its objective looks at."""
+        with tapped(self.learner.model, self.learner.taps, who=self.name) as seen:
+            said = self.said()
+        features = {tap_name(path): tensor for path, tensor in seen.items()}
+        return as_logits(dict(said), self.heads, self.learner.outputs) | features
 
 
 def one_batch(samples: Samples, size: int) -> Batch:
@@ -89,6 +93,7 @@ def make_lesson(
     samples: Samples,
     interface: Interface,
     device: torch.device,
+    of_features: Callable[[nn.Module, str], Objective] = lambda model, who: (),
 ) -> Lesson:
     """Someone who learns, after a look at whether they can.
 
@@ -101,6 +106,7 @@ def make_lesson(
         samples: What they are trained on.
         interface: What they are given, and must answer.
         device: Where.
+        of_features: What a model of this name learns from features beside that.
 
     Raises:
         ModelError: The model cannot be built or called, or cannot learn from these batches.
@@ -111,7 +117,12 @@ def make_lesson(
     name = section.replace("students.", "student ")
     lesson = Lesson(
         stage=stage,
-        learner=Learner(name=name, model=model, objective=objective, outputs=part.outputs),
+        learner=Learner(
+            name=name,
+            model=model,
+            objective=objective + of_features(model, name),
+            outputs=part.outputs,
+        ),
         settings=settings,
         batch=one_batch(samples, settings.batch_size).to(device),
         heads=interface.heads,
@@ -124,7 +135,8 @@ def make_lesson(
         check_outputs(said[head.name], head, part.outputs, who=name)
     check_weights(model, who=name)
     check_batch_norm(model, settings, len(samples), who=name)
-    make_optimizer(model.parameters(), settings)
+    lesson.learner.beside.to(device)
+    make_optimizer([*model.parameters(), *lesson.learner.beside.parameters()], settings)
     return lesson
 
 

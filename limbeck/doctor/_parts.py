@@ -20,7 +20,15 @@ from limbeck.doctor._lessons import (
     one_batch,
 )
 from limbeck.doctor._splits import look_at_splits
-from limbeck.methods import METHODS, Objective, objective_of, supervised
+from limbeck.methods import (
+    Objective,
+    feature_terms,
+    find_method,
+    objective_of,
+    supervised,
+    teacher_taps_of,
+)
+from limbeck.methods.features import features_of
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
@@ -57,10 +65,11 @@ def look_at_parts(
     found.attempt(lambda: _check_labels(data))
     teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
     answers = None if teacher is None else found.attempt(lambda: ask(teacher, batch))
-    lessons = _lessons(recipe, data.train, terms or (), interface, device, found)
+    heard = None if answers is None else teacher
+    lessons = _lessons(recipe, data.train, terms or (), heard, interface, device, found)
     found.tables.append(_heads_table(data.heads, batch))
     found.tables.append(_models_table(recipe, teacher, answers, lessons))
-    asked = _asked(None if answers is None else teacher, lessons)
+    asked = _asked(heard, lessons)
     look_at_splits(data, asked, recipe.train.batch_size, device, found)
     _add_notes(recipe, terms or (), batch, found)
     if codec is None or terms is None or teacher is None or answers is None or found.faults:
@@ -83,11 +92,22 @@ def _lessons(
     recipe: Recipe,
     samples: Samples,
     terms: Objective,
+    teacher: Teacher | None,
     interface: Interface,
     device: torch.device,
     found: Findings,
 ) -> list[Lesson]:
     from_labels = supervised(interface.heads)
+
+    def of_features(model: nn.Module, who: str) -> Objective:
+        if not terms or teacher is None:
+            return ()
+        batch = one_batch(samples, recipe.train.batch_size)
+        taught = features_of(teacher, batch.inputs, teacher_taps_of(recipe))
+        return feature_terms(
+            recipe, model, batch, taught, num_samples=len(samples), seed=0, who=who
+        )
+
     teachers = []
     if recipe.teacher.weights is None:
         shown = samples
@@ -118,6 +138,7 @@ def _lessons(
                 samples=samples,
                 interface=interface,
                 device=device,
+                of_features=of_features,
             )
         )
         for name, student in recipe.students.items()
@@ -185,7 +206,7 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
                 "whatever the teacher says of them. Take another of `limbeck methods`, or label "
                 "more."
             )
-    if terms and METHODS[name].whole_batch and recipe.train.accumulate > 1:
+    if terms and find_method(name).whole_batch and recipe.train.accumulate > 1:
         found.warnings.append(
             f"method {name} compares the rows of a batch with each other, and train.accumulate = "
             f"{recipe.train.accumulate} leaves it the rows of a part of it. With accumulate = 1 "

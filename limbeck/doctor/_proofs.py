@@ -29,7 +29,7 @@ def look_at_proofs(
     by_name = {head.name: head for head in heads}
     table = []
     for term in terms:
-        if not term.from_teacher:
+        if not isinstance(term, Term) or not term.from_teacher:
             continue
         head, rows = by_name[term.head], taught[term.head]
         for name, make_rows, dense in _kinds(term, head, rows):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import Term, mean_terms
+from limbeck.methods import FeatureTerm, Term, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -23,7 +23,7 @@ COLUMNS = ["model", "term", "weight", "value", "weighted", "gradient norm"]
 class Pull:
     """One term of one model, on one batch."""
 
-    term: Term
+    term: Term | FeatureTerm
     value: float
     """Its mean over the rows that count."""
     gradient: float | None
@@ -39,6 +39,8 @@ def look_at_terms(
 ) -> list[list[str]]:
     """Measure every term of a lesson; what is dead, or drowns another, is a fault.
 
+    Of features it is a warning: what is learned between them has not begun to.
+
     Args:
         lesson: Who learns, from what.
         taught: The teacher's rows for its batch.
@@ -53,6 +55,10 @@ def look_at_terms(
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
     for large, small in permutations(pulls, 2):
         if text := _drowned(lesson.name, large, small):
+            if isinstance(large.term, FeatureTerm) or isinstance(small.term, FeatureTerm):
+                # Before what lies between the features has learned anything: it may be otherwise.
+                found.warnings.append(text)
+                continue
             doubtful = small.term.from_teacher and not large.term.from_teacher and not teacher_knows
             (found.notes if doubtful else found.faults).append(text)
     return [
@@ -74,11 +80,18 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
     ratio = large.gradient / small.gradient
     if not LARGEST_RATIO < ratio < math.inf:
         return None
+    weights = " or ".join(sorted(f"distil.{_weight_of(pull.term)}" for pull in (large, small)))
     return (
         f"the {large.term.name} loss of {who} pulls {ratio:.0f} times as hard as the "
-        f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. Change distil.hard_weight or "
-        "distil.soft_weight."
+        f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. "
+        f"Change {weights}."
     )
+
+
+def _weight_of(term: Term | FeatureTerm) -> str:
+    if isinstance(term, FeatureTerm):
+        return "feature_weight"
+    return "soft_weight" if term.name.startswith("soft") else "hard_weight"
 
 
 def _dead(who: str, pull: Pull) -> str | None:

@@ -1,5 +1,7 @@
 """Methods: distillation objectives, by name, each with a card that says when to use it.
 
+Those of rows are here; those of features, which see inside the models, in `features`.
+
 A recipe chooses one by `distil.method`, and sets its `distil.options`. docs/adding-a-method.md says
 how to add one.
 """
@@ -9,14 +11,20 @@ from limbeck.methods._method import Method as Method
 from limbeck.methods._method import Options as Options
 from limbeck.methods._method import Paper as Paper
 from limbeck.methods._methods import METHODS as METHODS
+from limbeck.methods._methods import every_method as every_method
 from limbeck.methods._methods import find_method as find_method
 from limbeck.methods._methods import read_options as read_options
 from limbeck.methods._objective import NO_OPTIONS as NO_OPTIONS
+from limbeck.methods._objective import check_features as check_features
 from limbeck.methods._objective import check_rows as check_rows
+from limbeck.methods._objective import feature_terms as feature_terms
 from limbeck.methods._objective import fitting_methods as fitting_methods
 from limbeck.methods._objective import objective as objective
 from limbeck.methods._objective import objective_of as objective_of
+from limbeck.methods._objective import taps_of as taps_of
+from limbeck.methods._objective import teacher_taps_of as teacher_taps_of
 from limbeck.methods._terms import SUPERVISED as SUPERVISED
+from limbeck.methods._terms import FeatureTerm as FeatureTerm
 from limbeck.methods._terms import Objective as Objective
 from limbeck.methods._terms import Term as Term
 from limbeck.methods._terms import TermLoss as TermLoss
@@ -29,13 +37,17 @@ __all__ = [
     "NO_OPTIONS",
     "SUPERVISED",
     "Card",
+    "FeatureTerm",
     "Method",
     "Objective",
     "Options",
     "Paper",
     "Term",
     "TermLoss",
+    "check_features",
     "check_rows",
+    "every_method",
+    "feature_terms",
     "find_method",
     "fitting_methods",
     "mean_terms",
@@ -44,4 +56,6 @@ __all__ = [
     "only_from_labels",
     "read_options",
     "supervised",
+    "taps_of",
+    "teacher_taps_of",
 ]

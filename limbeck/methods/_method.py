@@ -1,6 +1,7 @@
 """What a method is: a card to choose it by, options, and the losses that it calls."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -60,17 +61,61 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """A distillation objective for rows: one loss, in the form that the rows at hand need."""
+class Described(ABC):
+    """What can be named as `distil.method`: a card, and options."""
 
     card: Card
+    """What one wants to know of it."""
+    options: type[Options] = Options
+    """Its losses' options, by their keywords."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """What must be there."""
+
+    @property
+    @abstractmethod
+    def takes(self) -> dict[str, str]:
+        """What it is for, in words, by what that is of."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The card, for people: each fact by what it says."""
+        card, paper = self.card, self.card.paper
+        told = {
+            "paper": f"{paper.authors} ({paper.year}), {paper.link}",
+            "formula": card.formula,
+            "when": card.when,
+            "needs": ", ".join(self.needs),
+            **self.takes,
+            "in the paper": card.setting,
+            "notes": card.notes,
+        }
+        return {what: text for what, text in told.items() if text}
+
+    @property
+    def option_rows(self) -> list[tuple[str, str, str]]:
+        """Each option: its name, default as TOML writes it, and what it is."""
+        return [
+            (
+                name,
+                json.dumps(field.get_default(call_default_factory=False)),
+                " ".join((field.description or "").split()),
+            )
+            for name, field in self.options.model_fields.items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Described):
+    """A distillation objective for rows: one loss, in the form that the rows at hand need."""
+
     dense: Mapping[Space, Loss]
     """By the spaces of heads it is for: a loss of logits, or numbers, called with `temperature`
     and the options."""
     sparse: Loss | None = None
     """A loss of `Sparse` rows, called with the options; None if it needs every class."""
-    options: type[Options] = Options
-    """The losses' options, by their keywords."""
     from_teacher: bool = True
     """False for a loss that learns from labels alone."""
     with_labels: bool = False
@@ -97,31 +142,9 @@ class Method:
         return tuple(name for name, needed in asked.items() if needed)
 
     @property
-    def facts(self) -> dict[str, str]:
-        """The card, for people: each fact by what it says."""
-        card, paper = self.card, self.card.paper
-        told = {
-            "paper": f"{paper.authors} ({paper.year}), {paper.link}",
-            "formula": card.formula,
-            "when": card.when,
-            "needs": ", ".join(self.needs),
-            "heads": ", ".join(self.spaces),
-            "in the paper": card.setting,
-            "notes": card.notes,
-        }
-        return {what: text for what, text in told.items() if text}
-
-    @property
-    def option_rows(self) -> list[tuple[str, str, str]]:
-        """Each option: its name, default as TOML writes it, and what it is."""
-        return [
-            (
-                name,
-                json.dumps(field.get_default(call_default_factory=False)),
-                " ".join((field.description or "").split()),
-            )
-            for name, field in self.options.model_fields.items()
-        ]
+    def takes(self) -> dict[str, str]:
+        """The spaces of its heads."""
+        return {"heads": ", ".join(self.spaces)}
 
     def loss(self, head: Head, *, temperature: float, options: Options) -> TermLoss:
         """The loss of a head's rows."""

@@ -1,4 +1,4 @@
-"""Every method by name. A new one is a file beside this one, and a line in `METHODS`."""
+"""Every method of rows by name. A new one is a file beside this one, and a line in `METHODS`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +26,7 @@ from limbeck.methods._nkd import nkd
 from limbeck.methods._ofa import ofa
 from limbeck.methods._soft_targets import soft_targets
 from limbeck.methods._wsld import wsld
+from limbeck.methods.features import FEATURE_METHODS, FeatureMethod
 
 METHODS: dict[str, Method] = {
     "soft_targets": soft_targets,
@@ -47,21 +48,27 @@ METHODS: dict[str, Method] = {
     "teacher_free": teacher_free,
     "label_smoothing": label_smoothing,
 }
-"""Every method by name."""
+"""Every method of rows by name; those of features are `FEATURE_METHODS`."""
 
 
-def find_method(name: str) -> Method:
+def every_method() -> dict[str, Method | FeatureMethod]:
+    """All that `distil.method` can name."""
+    return {**METHODS, **FEATURE_METHODS}
+
+
+def find_method(name: str) -> Method | FeatureMethod:
     """The method of that name.
 
     Raises:
         OptionError: There is none.
     """
-    if name not in METHODS:
+    known = every_method()
+    if name not in known:
         raise OptionError(
-            f"no method is called {name!r}.{did_you_mean(name, METHODS)} There are "
-            f"{', '.join(METHODS)}; `limbeck methods` lists them."
+            f"no method is called {name!r}.{did_you_mean(name, known)} There are "
+            f"{', '.join(known)}; `limbeck methods` lists them."
         )
-    return METHODS[name]
+    return known[name]
 
 
 def read_options(method: str, options: Mapping[str, Any]) -> Options:

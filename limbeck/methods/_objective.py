@@ -1,14 +1,19 @@
 """From the name of a method, its options and the heads at hand to the terms of an objective."""
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from limbeck._errors import OptionError, TargetsError
+from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
 from limbeck.methods._terms import Objective, Term, supervised, term_name
+from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
 from limbeck.recipe import Recipe
-from limbeck.signals import Head, Rows, Sparse
+from limbeck.signals import Batch, Head, Rows, Sparse
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -24,11 +29,16 @@ def objective(
 ) -> Objective:
     """The named method's terms for these heads, and labels where `hard_weight` is above 0.
 
+    Of a feature method these are soft targets, where `soft_weight` is above 0; its `feature_term`
+    needs the two models.
+
     Raises:
         OptionError: There is no such method or option, or it is not for one of the heads.
     """
-    chosen = find_method(method)
-    read = read_options(method, options)
+    chosen, read = find_method(method), read_options(method, options)
+    only_features = isinstance(chosen, FeatureMethod) and soft_weight == 0
+    if isinstance(chosen, FeatureMethod):
+        chosen, read = chosen.rows, Options()
     for head in heads:
         if head.space not in chosen.spaces:
             fit = [name for name in METHODS if _is_for(name, heads)]
@@ -47,17 +57,115 @@ def objective(
             loss=chosen.loss(head, temperature=temperature, options=read),
         )
         for head in heads
+        if not only_features
     )
     return soft + (supervised(heads, weight=hard_weight) if hard_weight > 0 else ())
+
+
+def check_features(
+    method: str,
+    taps: Sequence[object],
+    *,
+    hard_weight: float,
+    soft_weight: float,
+    feature_weight: float | None,
+) -> None:
+    """Refuse taps without a method for them, and a feature method without what it needs.
+
+    Raises:
+        OptionError: It names what to set.
+    """
+    chosen = find_method(method)
+    if isinstance(chosen, FeatureMethod):
+        if len(taps) < chosen.fewest_taps:
+            raise OptionError(
+                f"method {method} needs {chosen.fewest_taps} or more taps, got {len(taps)}. Set "
+                'distil.taps = [{ student = "PATH", teacher = "PATH" }, ...]; `limbeck layers '
+                "RECIPE` lists paths and proposes pairs."
+            )
+        if hard_weight == soft_weight == 0:
+            raise OptionError(
+                f"method {method} with hard_weight = 0 and soft_weight = 0 leaves the last layer "
+                "of the student untaught. Set one of them above 0."
+            )
+        if feature_weight is not None and not 0 < feature_weight < math.inf:
+            raise OptionError(
+                f"feature_weight must be above 0 and finite, got {feature_weight:g}. Leave it out "
+                "for the method's own."
+            )
+    elif taps or feature_weight is not None:
+        what = "taps" if taps else "feature_weight"
+        raise OptionError(
+            f"method {method} learns from rows, and has no {what}. Leave distil.{what} out, or "
+            f"take a method of features: {', '.join(FEATURE_METHODS)}."
+        )
+
+
+def taps_of(recipe: Recipe) -> Taps:
+    """The paths of a recipe's taps."""
+    return [(tap.student, tap.teacher) for tap in recipe.distil.taps]
+
+
+def teacher_taps_of(recipe: Recipe) -> list[str]:
+    """The modules of the teacher that a recipe's method looks at, by path."""
+    return sorted({teacher for _, teacher in taps_of(recipe)})
+
+
+def feature_terms(
+    recipe: Recipe,
+    student: nn.Module,
+    batch: Batch,
+    taught: Mapping[str, Rows],
+    *,
+    num_samples: int,
+    seed: int,
+    who: str,
+) -> Objective:
+    """What a student of a recipe learns from features: one term, or none.
+
+    Args: as of `feature_term`.
+
+    Raises:
+        ModelError: As `feature_term`.
+        ShapeError: As `feature_term`.
+    """
+    distil = recipe.distil
+    method = find_method(distil.method)
+    if not isinstance(method, FeatureMethod):
+        return ()
+    term = feature_term(
+        method,
+        read_options(distil.method, distil.options),
+        taps_of(recipe),
+        student,
+        batch,
+        taught,
+        weight=distil.feature_weight,
+        num_samples=num_samples,
+        seed=seed,
+        who=who,
+    )
+    return (term,)
 
 
 def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
     """What the students of a recipe learn from.
 
     Raises:
-        OptionError: As `objective`.
+        OptionError: As `objective` and `check_features`.
     """
     distil = recipe.distil
+    if distil.soft_weight == 0 and not isinstance(find_method(distil.method), FeatureMethod):
+        raise OptionError(
+            f"distil.soft_weight = 0 leaves nothing of method {distil.method}. Set it above 0."
+        )
+    check_features(
+        distil.method,
+        distil.taps,
+        hard_weight=distil.hard_weight,
+        soft_weight=distil.soft_weight,
+        feature_weight=distil.feature_weight,
+    )
     return objective(
         distil.method,
         heads,

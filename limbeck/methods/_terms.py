@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from limbeck.losses import binary_cross_entropy, cross_entropy, squared_error
-from limbeck.signals import Batch, Head, Rows, Space
+from limbeck.signals import Batch, Dense, Head, Rows, Space
+from limbeck.taps import tap_name
 
 SUPERVISED: dict[Space, Callable[[Tensor, Tensor], Tensor]] = {
     "categorical": cross_entropy,
@@ -52,8 +54,51 @@ class Term:
     loss: TermLoss
     """Its values."""
 
+    def values(
+        self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
+    ) -> Tensor:
+        """`(batch,)` or `(batch, rows)`, of what each side says by name."""
+        return self.loss(student[self.head], None if teacher is None else teacher[self.head], batch)
 
-Objective = tuple[Term, ...]
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureTerm:
+    """One weighted loss of what modules inside the two models give, for one student."""
+
+    weight: float
+    """What its mean is multiplied by."""
+    student_taps: tuple[str, ...]
+    """The student's modules, by path."""
+    teacher_taps: tuple[str, ...]
+    """The teacher's, one for each of the student's."""
+    module: nn.Module
+    """The loss, with what it learns and remembers beside the student: projections, memories. Called
+    with the student's features, the teacher's and the batch; one value per sample."""
+    name: str = "features"
+    """What it is called."""
+    with_labels: bool = False
+    """It needs no labels."""
+    from_teacher: bool = True
+    """It needs the teacher's features, which come with its rows, by `tap_name`."""
+
+    def values(
+        self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
+    ) -> Tensor:
+        """`(batch,)`, of what each side says by name."""
+        assert teacher is not None, "a term from the teacher is only asked with what it says"
+        ours = [_exact(student[tap_name(path)]) for path in self.student_taps]
+        if not len(batch):  # nothing to normalise over, but the student's gradient is waited for
+            return torch.stack([part.flatten(1).sum(dim=1) for part in ours]).sum(dim=0)
+        theirs = []
+        for path in self.teacher_taps:
+            said = teacher[tap_name(path)]
+            assert isinstance(said, Dense), "features are numbers, all of them"
+            theirs.append(_exact(said.values))
+        found: Tensor = self.module(ours, theirs, batch)
+        return found
+
+
+Objective = tuple[Term | FeatureTerm, ...]
 
 
 def supervised(heads: Sequence[Head], *, weight: float = 1.0) -> Objective:
@@ -100,21 +145,21 @@ def mean_terms(
 
     Args:
         terms: The objective.
-        student: The student's rows by head.
-        teacher: The teacher's by head; None where no term needs them.
+        student: The student's rows by head, and its features by `tap_name`.
+        teacher: The teacher's in the same way; None where no term needs them.
         batch: The batch both answered.
 
     A term without rows that count is 0.
     """
     means = {}
     for term in terms:
-        values = term.loss(
-            student[term.head], None if teacher is None else teacher[term.head], batch
-        )
+        values = term.values(student, teacher, batch)
         mask = batch.rows_that_count(with_labels=term.with_labels)
         if mask is not None:
             if mask.dim() < values.dim():
                 mask = mask[:, None].expand_as(values)
+            elif mask.dim() > values.dim():  # one value of a sample, as often as it has rows
+                values = values[:, None].expand_as(mask)
             # Not a product: a row that does not count may be infinite, and 0 x inf is NaN.
             values = values.masked_fill(~mask, 0.0)
             means[term.name] = values.sum() / mask.sum().clamp_min(1)
@@ -122,3 +167,8 @@ def mean_terms(
             # A process may get no sample of a small last batch, and the mean of none is NaN.
             means[term.name] = values.mean() if len(values) else values.sum()
     return means
+
+
+def _exact(features: Tensor) -> Tensor:
+    """In float32 or better: what is learned beside the student is."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))

@@ -12,14 +12,23 @@ from torch import Tensor, nn
 
 from limbeck._errors import DataError, ModelError
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
-from limbeck.methods import check_rows, mean_terms, objective_of, supervised
+from limbeck.methods import (
+    check_rows,
+    feature_terms,
+    mean_terms,
+    objective_of,
+    supervised,
+    teacher_taps_of,
+)
+from limbeck.methods.features import features_of
 from limbeck.models import Interface, build_section, load_weights
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
+from limbeck.taps import tap_name, tapped
 from limbeck.targets import Codec, as_stored, compressed, planned_codec
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
-from limbeck.train import check_batch_norm, check_weights, make_optimizer
+from limbeck.train import Learner, check_batch_norm, check_weights, make_optimizer
 
 NUM_SAMPLES = 8
 """Samples that are put through."""
@@ -40,23 +49,30 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 f"the train split has no labels for head {head.name}, which the control learns "
                 "from. Give it labels."
             )
-    answers = _ask_teacher(recipe, task, batch, interface)
+    soft = objective_of(recipe, heads)
+    teacher, answers = _ask_teacher(recipe, task, batch, interface)
     codec = planned_codec(heads, **recipe.targets.codec_words)
     uniform = _uniform(answers, heads)
     rows: Mapping[str, Rows] = uniform
     if not recipe.distil.live:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
-    soft = objective_of(recipe, heads)
+    rows = {**rows, **features_of(teacher, batch.inputs, teacher_taps_of(recipe))}
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     for name, student in recipe.students.items():
         who = f"student {name}"
         model = build_section(f"students.{name}", student, interface).eval()
         check_weights(model, who=who)
         check_batch_norm(model, recipe.train, len(train), who=who)
-        make_optimizer(model.parameters(), recipe.train)
-        logits = _learner_says(model, student.outputs, heads, batch, who=who)
-        for terms in (supervised(heads), soft):
-            _check_gradient(mean_terms(terms, logits, rows, batch), who=who)
+        of_features = feature_terms(
+            recipe, model, batch, rows, num_samples=len(train), seed=0, who=who
+        )
+        learner = Learner(name=name, model=model, objective=soft + of_features)
+        make_optimizer([*model.parameters(), *learner.beside.parameters()], recipe.train)
+        with tapped(model, learner.taps, who=who) as seen:
+            logits = _learner_says(model, student.outputs, heads, batch, who=who)
+        said = logits | {tap_name(path): part for path, part in seen.items()}
+        for terms in (supervised(heads), learner.objective):
+            _check_gradient(mean_terms(terms, said, rows, batch), who=who)
         _check_splits(model, task, heads, who=who)
 
 
@@ -98,7 +114,7 @@ def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
 
 def _ask_teacher(
     recipe: Recipe, task: Task, batch: Batch, interface: Interface
-) -> dict[str, Tensor]:
+) -> tuple[Teacher, dict[str, Tensor]]:
     settings, num_samples = recipe.teacher, len(task.data.train)
     model = build_section("teacher", settings, interface, seed=settings.seed)
     if settings.weights is None:
@@ -126,7 +142,7 @@ def _ask_teacher(
                 temperature=recipe.targets.temperature,
             )
     _check_splits(model, task, interface.heads, who="the teacher")
-    return answers
+    return teacher, answers
 
 
 def _uniform(answers: Mapping[str, Tensor], heads: tuple[Head, ...]) -> dict[str, Dense]:

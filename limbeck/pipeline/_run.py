@@ -21,6 +21,7 @@ from limbeck.pipeline._stages import (
     Pass,
     control_stage,
     distil_stage,
+    features_stage,
     made_teacher,
     targets_stage,
     teach_from,
@@ -55,13 +56,18 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
         teacher, teacher_record = teacher_stage(context)
         if recipe.distil.live:
             targets, targets_records = None, []
-            teach = teach_live(teacher)
+            teach = teach_live(context, teacher)
             depends: list[Any] = [teacher.fingerprint, recipe.targets.model_dump()]
         else:
             targets, record = targets_stage(context, teacher)
             targets_records = [record]
-            teach = teach_from(context, targets)
+            features = None
             depends = [record.fingerprint]
+            if recipe.targets.features:
+                features, record = features_stage(context, teacher)
+                targets_records.append(record)
+                depends.append(record.fingerprint)
+            teach = teach_from(context, targets, teacher, features)
         controls = [control_stage(context, seed) for seed in range(recipe.seeds)]
         students = [distil_stage(context, seed, teach, depends) for seed in range(recipe.seeds)]
         stages = {

@@ -5,11 +5,12 @@ its work, and leaves a record.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from limbeck._chance import chance_warnings
@@ -17,18 +18,29 @@ from limbeck._files import file_hash, fingerprint
 from limbeck.methods import (
     Objective,
     check_rows,
+    feature_terms,
     objective_of,
     only_from_labels,
     supervised,
+    teacher_taps_of,
+)
+from limbeck.methods.features import (
+    features_of,
+    inside,
+    rows_and_features_of,
+    stored_features,
 )
 from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
+from limbeck.pipeline._preflight import NUM_SAMPLES
 from limbeck.pipeline._records import Record
-from limbeck.signals import Batch, Dense, Rows
+from limbeck.signals import Batch, Rows
 from limbeck.targets import TransferSet, capture
 from limbeck.teachers import Teacher
-from limbeck.train import Learner, Teach
+from limbeck.train import Learner, Teach, generator_seed
 
+FEATURES_CODEC = "real8"
+"""How features are stored: a byte a number."""
 AS_MADE = {"log", "workers"}
 """Of `[train]`, what moves how a model is trained and not what it becomes."""
 
@@ -115,7 +127,7 @@ def targets_stage(
 ) -> tuple[TransferSet, Record]:
     """Ask the teacher once, and keep what it says."""
     settings, train = context.recipe.targets, context.task.data.train
-    said = settings.model_dump(exclude={"folder"})
+    said = settings.model_dump(exclude={"folder", "features"})
     name = fingerprint([said, teacher.fingerprint, context.asked_fingerprint])
     folder = settings.folder or context.out / "targets"
     if settings.folder is None:
@@ -157,14 +169,66 @@ def control_stage(context: Context, seed: int) -> Pass:
 
 def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[Any]) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
+    train = context.task.data.train
     terms = objective_of(context.recipe, context.task.data.heads)
     said = context.recipe.distil.model_dump()
-    asked = teach if any(term.from_teacher for term in terms) else None
-    return _students(context, "distil", seed, terms, asked, [said, *depends])
+
+    def of_features(name: str, model: nn.Module) -> Objective:
+        if not context.recipe.distil.taps:
+            return ()
+        batch = train.fetch(torch.arange(min(NUM_SAMPLES, len(train))))
+        return feature_terms(
+            context.recipe,
+            model,
+            batch,
+            teach(batch),
+            num_samples=len(train),
+            seed=generator_seed(seed, "beside"),
+            who=f"student {name}",
+        )
+
+    return _students(context, "distil", seed, terms, teach, [said, *depends], of_features)
 
 
-def teach_from(context: Context, targets: TransferSet) -> Teach:
+def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
+    """Ask the teacher once what its modules give, and keep that in a transfer set of its own."""
+    settings, train = context.recipe.targets, context.task.data.train
+    paths = teacher_taps_of(context.recipe)
+    name = fingerprint([paths, settings.views, teacher.fingerprint, context.asked_fingerprint])
+    folder = context.out / "features"
+    context.put_in_place("features", name)
+    record = context.records.find("features", name)
+    if record is not None:
+        return TransferSet(folder), record
+    begun = time.monotonic()
+    some = train.fetch(torch.arange(min(NUM_SAMPLES, len(train)))).inputs
+    stored = capture(
+        inside(teacher, some, paths),
+        train,
+        folder,
+        codec=FEATURES_CODEC,
+        views=settings.views,
+        processes=context.processes,
+        progress=context.progress,
+    )
+    record = context.record(
+        "features",
+        name,
+        seconds=time.monotonic() - begun,
+        flops=context.flops(teacher.model, len(train) * settings.views),
+        files=[folder / "manifest.json"],
+        facts={"bytes": stored.card.bytes},
+    )
+    return stored, record
+
+
+def teach_from(
+    context: Context, targets: TransferSet, teacher: Teacher, features: TransferSet | None = None
+) -> Teach:
     """The teacher's rows from the transfer set, if the method can learn from such rows.
+
+    What a method wants to know from inside the teacher is read from `features`, or asked of the
+    live one.
 
     Raises:
         TargetsError: It cannot. Only now is known what codec "auto" chose.
@@ -172,19 +236,28 @@ def teach_from(context: Context, targets: TransferSet) -> Teach:
     codec = targets.manifest.settings.codec
     check_rows(context.recipe.distil.method, targets.like, stored=f"codec {codec}")
     aligned = targets.aligned(context.task.data.train)
+    within = None if features is None else features.aligned(context.task.data.train)
+    paths = teacher_taps_of(context.recipe)
 
     def teach(batch: Batch) -> dict[str, Rows]:
         rows = aligned.rows(batch.index, batch.view)
-        return {name: part.to(context.device) for name, part in rows.items()}
+        stored = {name: part.to(context.device) for name, part in rows.items()}
+        if not paths:
+            return stored
+        if within is None:
+            return {**features_of(teacher, batch.inputs, paths), **stored}
+        read = stored_features(within.rows(batch.index, batch.view), paths)
+        return {**stored, **{name: part.to(context.device) for name, part in read.items()}}
 
     return teach
 
 
-def teach_live(teacher: Teacher) -> Teach:
-    """The teacher's rows from the teacher, asked again at every step."""
+def teach_live(context: Context, teacher: Teacher) -> Teach:
+    """The teacher's rows, and features, from the teacher, asked again at every step."""
+    paths = teacher_taps_of(context.recipe)
 
     def teach(batch: Batch) -> dict[str, Rows]:
-        return {name: Dense(values=rows) for name, rows in teacher.logits(batch.inputs).items()}
+        return rows_and_features_of(teacher, batch.inputs, paths)
 
     return teach
 
@@ -196,6 +269,7 @@ def _students(
     terms: Objective,
     teach: Teach | None,
     depends: Sequence[Any],
+    of_features: Callable[[str, nn.Module], Objective] = lambda name, model: (),
 ) -> Pass:
     recipe = context.recipe
     stage = f"{role}-{seed}"
@@ -224,13 +298,20 @@ def _students(
         found = {key: model.to(context.device).eval() for key, model in models.items()}
         return Pass(models=found, record=record)
     learners = [
-        Learner(name=key, model=model, objective=terms, outputs=recipe.students[key].outputs)
+        Learner(
+            name=key,
+            model=model,
+            objective=terms + of_features(key, model),
+            outputs=recipe.students[key].outputs,
+        )
         for key, model in models.items()
     ]
-    who: Literal["labelled", "taught"] = "labelled" if only_from_labels(terms) else "taught"
+    objective = learners[0].objective  # of the same terms for all
+    who: Literal["labelled", "taught"] = "labelled" if only_from_labels(objective) else "taught"
+    asked = teach if any(term.from_teacher for term in objective) else None
     role_of = {"control": "control", "distil": "student"}[role]
     title = f"training {role_of} {' + '.join(models)}, {seed + 1} of {recipe.seeds}"
-    fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=teach, title=title)
+    fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=asked, title=title)
     if context.writes:
         for key, model in models.items():
             save_weights(model, made[key])

@@ -107,7 +107,8 @@ def _search(context: Context, trials: int | None, deadline: float | None) -> Tun
     (student,) = recipe.students
     teacher, _ = teacher_stage(context)
     targets, record = targets_stage(context, teacher)
-    trainer = _Trainer(context, student, teach_from(context, targets), record.fingerprint)
+    teach = teach_from(context, targets, teacher)
+    trainer = _Trainer(context, student, teach, record.fingerprint)
     every_label = task.data.train.labelled is None
     space = SearchSpace.of(recipe, task.data.heads, targets.like, every_label=every_label)
     search = Search(
@@ -146,6 +147,11 @@ def _check(recipe: Recipe, trials: int | None, minutes: float | None) -> None:
         raise OptionError(f"minutes must be above 0, got {minutes:g}.")
     if recipe.distil.live:
         raise OptionError("`limbeck tune` learns from stored rows. Set distil.live = false.")
+    if recipe.distil.taps:
+        raise OptionError(
+            "`limbeck tune` learns from stored rows, and distil.taps asks the teacher itself. "
+            "Leave them out, with a method of rows."
+        )
     if len(recipe.students) > 1:
         raise OptionError(
             f"`limbeck tune` is for one student, and the recipe has {', '.join(recipe.students)}. "

@@ -215,6 +215,8 @@ def _fingerprint(
             learner.outputs,
             [(term.name, term.weight) for term in learner.objective],
             [(name, tuple(part.shape)) for name, part in state_of(learner.model).items()],
+            learner.taps,
+            [(name, tuple(part.shape)) for name, part in learner.beside.state_dict().items()],
         ]
         for learner in learners
     ]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from limbeck._state import set_state, state_of
 from limbeck.methods import mean_terms
 from limbeck.recipe import Train
 from limbeck.signals import Batch, Head, Rows
+from limbeck.taps import tap_name, tapped
 from limbeck.train._learner import History, Learner
 from limbeck.train._optimizer import make_optimizer
 
@@ -57,7 +59,10 @@ class Lane:
         # A mark that would keep the next pass from sharing the model's work between processes.
         vars(learner.model).pop("_is_accelerate_prepared", None)
         self.model.train()
-        self.optimizer = make_optimizer(learner.model.parameters(), settings)
+        self.taps = learner.taps
+        self.beside = learner.beside.to(accelerator.device).train()
+        learning = chain(learner.model.parameters(), self.beside.parameters())
+        self.optimizer = make_optimizer(learning, settings)
         self.optimizer.zero_grad(set_to_none=True)  # what someone else left there
         self._accelerator = accelerator
         self._heard = False
@@ -79,10 +84,13 @@ class Lane:
             with self._accelerator.no_sync(self.model):
                 self._backward(part)
         self._backward(parts[-1])
+        self._average_beside()
         if scaler is not None:
             scaler.unscale_(self.optimizer)
         if settings.clip:
+            # Each by itself: what is not kept must not take from the student's step.
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+            nn.utils.clip_grad_norm_(list(self.beside.parameters()), settings.clip)
         if scaler is None:
             self.optimizer.step()
         else:
@@ -106,16 +114,29 @@ class Lane:
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
+    def _average_beside(self) -> None:
+        """Average over processes the gradients that the model's own wrapper does not know of."""
+        if self._accelerator.num_processes == 1:
+            return
+        for parameter in self.beside.parameters():
+            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = self._accelerator.reduce(own, reduction="mean")
+
     def _answers(self, batch: Batch) -> dict[str, Tensor]:
         learner = self.learner
-        with self._precision, calling(learner.name, batch.inputs):
+        with (
+            self._precision,
+            calling(learner.name, batch.inputs),
+            tapped(self.model, self.taps, who=learner.name) as seen,
+        ):
             output = call(self.model, batch.inputs)
         answers = read_outputs(output, self.heads, who=learner.name)
         if not self._heard and len(batch):
             for head in self.heads:
                 check_outputs(answers[head.name], head, learner.outputs, who=learner.name)
             self._heard = True
-        return as_logits(answers, self.heads, learner.outputs)
+        features = {tap_name(path): tensor for path, tensor in seen.items()}
+        return as_logits(answers, self.heads, learner.outputs) | features
 
     def mean_loss(self) -> float:
         """The weighted loss so far in this epoch."""
@@ -188,6 +209,7 @@ class Lane:
         """Everything that the steps from here on depend on."""
         return {
             "model": state_of(self.learner.model),
+            "beside": self.beside.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self.scaler is None else self.scaler.state_dict(),
             "loss": self.history.loss,
@@ -202,6 +224,7 @@ class Lane:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go back to a `state`."""
         set_state(self.learner.model, saved["model"])
+        self.beside.load_state_dict(saved["beside"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scaler is not None:
             self.scaler.load_state_dict(saved["scaler"])

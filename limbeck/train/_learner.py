@@ -7,7 +7,7 @@ from torch import nn
 
 from limbeck._lookup import check_choice
 from limbeck._outputs import OUTPUTS
-from limbeck.methods import Objective
+from limbeck.methods import FeatureTerm, Objective
 from limbeck.signals import Batch, Rows
 
 Teach = Callable[[Batch], Mapping[str, Rows]]
@@ -29,6 +29,20 @@ class Learner:
 
     def __post_init__(self) -> None:
         check_choice("outputs", self.outputs, OUTPUTS)
+
+    @property
+    def taps(self) -> list[str]:
+        """The modules inside the model that its objective looks at, by path."""
+        return sorted({path for term in self._of_features for path in term.student_taps})
+
+    @property
+    def beside(self) -> nn.ModuleList:
+        """What learns beside the model, and is not kept: projections, memories of its objective."""
+        return nn.ModuleList([term.module for term in self._of_features])
+
+    @property
+    def _of_features(self) -> list[FeatureTerm]:
+        return [term for term in self.objective if isinstance(term, FeatureTerm)]
 
 
 @dataclass(frozen=True, kw_only=True)

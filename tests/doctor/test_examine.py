@@ -654,3 +654,49 @@ def test_a_method_that_cannot_read_the_rows_of_another_sets_codec_says_which(tmp
     )
     said = only_fault(look(f"targets.like={there.folder}", "distil.method=dist"))
     assert "codec topk names only some of head label" in said
+
+
+# ---- features -----------------------------------------------------------------------------------
+
+TAPS = 'distil.taps=[{student = "layers.2", teacher = "layers.2"}]'
+
+
+def test_taps_are_shown_with_shapes_and_norms_and_what_is_learned_between():
+    found = look("distil.method=fitnets", TAPS, "students.small.options={hidden = [8]}")
+    ((who, ours, shape, norm, theirs, teachers, other),) = table(found, "Taps")
+    assert (who, ours, theirs) == ("student small", "layers.2", "layers.2")
+    assert (shape, teachers) == ("(64, 8)", "(64, 16)")
+    assert float(norm) > 0
+    assert float(other) > 0
+    assert any("trains 144 weights and keeps 0 other numbers" in note for note in found.notes)
+    terms = {row[1]: row for row in table(found, "Loss terms") if row[0] == "student small"}
+    assert terms["features"][2] == "100"
+    assert "features" not in {row[0] for row in table(found, "The losses prove themselves")}
+
+
+def test_a_tap_that_is_not_there_is_a_fault():
+    wrong = 'distil.taps=[{student = "layer.2", teacher = "layers.2"}]'
+    fault = only_fault(look("distil.method=fitnets", wrong))
+    assert fault.startswith("student small has no module 'layer.2' to tap. Did you mean layers.2?")
+
+
+def test_a_method_without_its_taps_is_a_fault():
+    assert "method sp needs 1 or more taps" in only_fault(look("distil.method=sp"))
+
+
+def test_features_that_drown_the_rows_are_told_by_their_weight(tmp_path):
+    weights = f"teacher.weights={saved_teacher(tmp_path)}"
+    much = ("distil.method=fitnets", TAPS, "distil.feature_weight=1e6", weights)
+    found = look(*much)
+    assert found.faults == []
+    pulls = "the features loss of student small pulls"
+    (warning, *_) = [text for text in found.warnings if text.startswith(pulls)]
+    assert "Change distil.feature_weight or distil.soft_weight." in warning
+
+
+def test_stored_features_are_told_by_their_size():
+    found = look("distil.method=fitnets", TAPS, "targets.features=true")
+    assert "Features are stored too: 150 samples x 16 B = " in str(found.notes)
+    assert ["targets", "teacher", "300 samples"] in [
+        row[:3] for row in table(found, "Time (an estimate)")
+    ]

@@ -7,10 +7,12 @@ import torch
 
 from limbeck import losses
 from limbeck.methods import METHODS
+from limbeck.methods.features import FEATURE_METHODS
+from tests.methods.features.problem import learner, student, teacher, train
 from tests.methods.problem import batch_of, draw, labels_of, method_alone, stored, value
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
-FILE, LINE, *TESTS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+FILE, LINE, *TESTS, FEATURES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 def test_the_page_ends_in_a_method_that_passes_its_test(monkeypatch):
@@ -26,3 +28,13 @@ def test_the_page_ends_in_a_method_that_passes_its_test(monkeypatch):
     want = expected(draw(6, 5), draw(6, 5, seed=1), labels_of(6)).mean()
     torch.testing.assert_close(found(), want)
     assert abs(float(found(**otherwise) - want)) > 1e-3
+
+
+def test_the_page_ends_in_a_method_of_features_that_learns(monkeypatch):
+    said = {}
+    exec(FEATURES, said)
+    monkeypatch.setitem(FEATURE_METHODS, "sizes", said["sizes"])
+    who, whose = student(), teacher()
+    one = learner("sizes", who, whose)
+    first, *_, last = train([one], whose, epochs=8).histories["student"].terms["features"]
+    assert last < first

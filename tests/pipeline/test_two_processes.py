@@ -17,10 +17,17 @@ KERAS = [
     "students.small.options={normalise = false}",
     "students.small.outputs=probabilities",
 ]
+FEATURES = [
+    *TRAINED,
+    "distil.method=vid",
+    "distil.taps=[{student = 'layers.2', teacher = 'layers.2'}]",
+    "train.clip=1",
+]
 COMMANDS = {
     "many": ("targets", "make", ["targets.views=4"]),  # 2400 (sample, view), in eight batches
     "chosen": ("targets", "make", ["targets.codec=auto", "targets.max_kl=0.01"]),
     "keras": ("run", KERAS),
+    "features": ("run", FEATURES),
 }
 # To start two processes takes longer than what they do here, so they do all of it.
 _EVERYTHING = """
@@ -81,10 +88,11 @@ def test_two_processes_train_the_weights_of_one(tmp_path):
     _as_one_process_trains(TRAINED, tmp_path / "two")
 
 
-def test_two_processes_train_a_keras_student_as_one_does(by_two):
+@pytest.mark.parametrize("name", ["keras", "features"])
+def test_two_processes_train_other_students_too_as_one_does(by_two, name):
     folder, printed = by_two
-    assert printed["keras"].count("report: ") == 1
-    _as_one_process_trains(KERAS, folder / "keras")
+    assert printed[name].count("report: ") == 1
+    _as_one_process_trains(COMMANDS[name][1], folder / name)
 
 
 def _as_one_process_trains(overrides, run):

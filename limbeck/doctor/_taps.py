@@ -1,0 +1,65 @@
+"""What modules inside teacher and students give, which a feature method compares."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from limbeck import _format as form
+from limbeck.doctor._findings import Findings
+from limbeck.doctor._lessons import Lesson
+from limbeck.methods import FeatureTerm
+from limbeck.models import parameter_count
+from limbeck.signals import Dense, Rows
+from limbeck.taps import tap_name
+
+
+def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: Findings) -> None:
+    """Show what each tap gives for a batch, on both sides, and what is learned between them.
+
+    A norm is the mean length of what one sample gives, by the root of how many numbers that is.
+
+    Args:
+        lessons: Who learns.
+        taught: The teacher's features for their batch, by `tap_name`.
+        found: Takes the table.
+    """
+    rows = []
+    for lesson in lessons:
+        answers = lesson.answers()
+        for term in lesson.learner.objective:
+            if not isinstance(term, FeatureTerm):
+                continue
+            for ours, theirs in zip(term.student_taps, term.teacher_taps, strict=True):
+                said = taught[tap_name(theirs)]
+                assert isinstance(said, Dense), "features are numbers, all of them"
+                mine = answers[tap_name(ours)].detach()
+                rows.append(
+                    [lesson.name, ours, *_told(mine), theirs, *_told(said.values)],
+                )
+            learned = parameter_count(term.module)
+            kept = sum(part.numel() for part in term.module.buffers())
+            found.notes.append(
+                f"Beside {lesson.name} its method trains {learned:,} weights and keeps {kept:,} "
+                "other numbers, which are no part of the student that is saved."
+            )
+    columns = ["model", "its module", "shape", "norm", "teacher's module", "shape", "norm"]
+    found.tables.append(("Taps", columns, rows))
+
+
+def _told(features: torch.Tensor) -> tuple[str, str]:
+    norm = features.float().flatten(1).square().mean(dim=1).sqrt().mean()
+    return str(tuple(features.shape)), f"{float(norm):.3g}"
+
+
+def stored_size(features: Mapping[str, Dense], samples: int) -> str:
+    """Bytes of the transfer set of features, in words.
+
+    Args:
+        features: Of a batch.
+        samples: How many are stored, each view counting as one.
+    """
+    numbers = sum(part.values[0].numel() for part in features.values())
+    return (
+        f"Features are stored too: {samples} samples x {numbers} B = "
+        f"{form.size(samples * numbers)}, before the columns are compressed."
+    )

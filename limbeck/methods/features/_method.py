@@ -1,0 +1,161 @@
+"""What a feature method is: soft targets, and a loss of what modules inside the two models give."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from limbeck._errors import ShapeError
+from limbeck.methods._method import Described, Method
+from limbeck.methods._soft_targets import soft_targets
+from limbeck.signals import Batch
+
+Kind = Literal["maps", "tokens", "vectors"]
+"""`(batch, channels, height, width)`, `(batch, tokens, features)` and `(batch, features)`."""
+KINDS: dict[int, Kind] = {3: "maps", 2: "tokens", 1: "vectors"}
+"""By the axes of one sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A student's module and the teacher's that it is compared with, before training."""
+
+    student: tuple[int, ...]
+    """The shape of what the student's gives for one sample."""
+    teacher: tuple[int, ...]
+    """Of what the teacher's gives."""
+    num_samples: int
+    """How many samples there are to learn from."""
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """The student's channels and the teacher's; of tokens and vectors their features."""
+        of = {3: 0, 2: 1, 1: 0}
+        return self.student[of[len(self.student)]], self.teacher[of[len(self.teacher)]]
+
+
+Make = Callable[..., nn.Module]
+"""Called with a sequence of `Pair`s and the options: a module that is called with the student's
+features, the teacher's and the `Batch`, and gives one value per sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMethod(Described):
+    """A distillation objective for features: soft targets, and a loss of taps."""
+
+    make: Make
+    """Its loss, with what that learns."""
+    weight: float
+    """`distil.feature_weight`, where a recipe leaves it out: the paper's, or its code's."""
+    kinds: tuple[Kind, ...]
+    """What its taps may give."""
+    same_kind: bool = True
+    """Whether both sides of a tap must be of one kind."""
+    fewest_taps: int = 1
+    """How many taps it needs."""
+    whole_batch: bool = False
+    """True for a loss that compares the samples of a batch with each other."""
+
+    @property
+    def rows(self) -> Method:
+        """How the teacher's rows are learned beside its features."""
+        return soft_targets
+
+    @property
+    def with_labels(self) -> bool:
+        """It needs none."""
+        return False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What must be there: "rows", "features", and "whole batches" for some."""
+        return ("rows", "features", *(["whole batches"] if self.whole_batch else []))
+
+    @property
+    def takes(self) -> dict[str, str]:
+        """What its taps may give, and how much they weigh."""
+        few = "one or more" if self.fewest_taps == 1 else f"{self.fewest_taps} or more"
+        return {
+            "taps": f"{few}, of {', '.join(self.kinds)}",
+            "feature_weight": f"{self.weight:g}, if left out",
+        }
+
+    def check(self, pairs: Sequence[Pair], taps: Sequence[tuple[str, str]]) -> None:
+        """Refuse features that it is not for.
+
+        Raises:
+            ShapeError: It names the tap.
+        """
+        for pair, (student, teacher) in zip(pairs, taps, strict=True):
+            kinds = [KINDS.get(len(shape)) for shape in (pair.student, pair.teacher)]
+            fit = all(kind in self.kinds for kind in kinds)
+            if not fit or (self.same_kind and len(set(kinds)) > 1):
+                alike = ", the same on both sides" if self.same_kind and len(self.kinds) > 1 else ""
+                raise ShapeError(
+                    f"this method's taps must give {' or '.join(self.kinds)}{alike}; for one "
+                    f"sample student {student!r} gives {pair.student}, teacher {teacher!r} "
+                    f"{pair.teacher}. `limbeck layers RECIPE` lists modules with their shapes."
+                )
+
+
+class EachTap(nn.Module):
+    """The sum of a loss over all taps.
+
+    Args:
+        parts: One module for each, called with the student's features, the teacher's and the batch.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
+        """One value per sample, `(batch,)`."""
+        values = [
+            part(ours, theirs, batch)
+            for part, ours, theirs in zip(self.parts, student, teacher, strict=True)
+        ]
+        total: Tensor = sum(values[1:], values[0])
+        return total
+
+
+def each(make_one: Callable[..., nn.Module]) -> Make:
+    """A loss of every tap by itself, from how one of them is made: `make_one(pair, **options)`."""
+
+    def make(pairs: Sequence[Pair], **options: Any) -> nn.Module:
+        return EachTap([make_one(pair, **options) for pair in pairs])
+
+    return make
+
+
+class Plain(nn.Module):
+    """A loss of features that learns nothing itself.
+
+    Args:
+        loss: Called with the student's features, the teacher's and the batch.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor, Batch], Tensor]) -> None:
+        super().__init__()
+        self._loss = loss
+
+    def forward(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+        """One value per sample, `(batch,)`."""
+        return self._loss(student, teacher, batch)
+
+
+def plain(loss: Callable[..., Tensor]) -> Make:
+    """A loss of every tap by itself that learns nothing.
+
+    Args:
+        loss: Called as `loss(student, teacher, batch, **options)`.
+    """
+
+    def make(pairs: Sequence[Pair], **options: Any) -> nn.Module:
+        def of_one(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
+            return loss(student, teacher, batch, **options)
+
+        return EachTap([Plain(of_one) for _ in pairs])
+
+    return make

@@ -1,0 +1,145 @@
+"""From a recipe and two models to the term of a feature method, and what a live teacher says."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from limbeck._errors import ModelError
+from limbeck._outputs import call, calling
+from limbeck.methods._method import Options
+from limbeck.methods._terms import FeatureTerm
+from limbeck.methods.features._method import FeatureMethod, Pair
+from limbeck.signals import Batch, Dense, Inputs, Rows
+from limbeck.taps import tap_name, tapped
+from limbeck.teachers import Teacher
+
+Taps = Sequence[tuple[str, str]]
+"""Paths of the student's module and of the teacher's, by pairs."""
+
+
+def feature_term(
+    method: FeatureMethod,
+    options: Options,
+    taps: Taps,
+    student: nn.Module,
+    batch: Batch,
+    taught: Mapping[str, Rows],
+    *,
+    weight: float | None,
+    num_samples: int,
+    seed: int,
+    who: str = "the student",
+) -> FeatureTerm:
+    """The term of a method for one student, its parts made from the shapes of a batch.
+
+    The student is not changed, nor are torch's random numbers.
+
+    Args:
+        method: Whose.
+        options: Its options.
+        taps: Which modules are compared.
+        student: Who learns.
+        batch: Some samples, on any device.
+        taught: What the teacher says of them; its features by `tap_name`.
+        weight: Of the term; the method's own if None.
+        num_samples: Training samples in all.
+        seed: Of the first weights of what is learned beside the student.
+        who: The student, for the message.
+
+    Raises:
+        ModelError: There is no such module, or it gets no gradient.
+        ShapeError: What they give is not what the method is for.
+    """
+    student_taps, teacher_taps = (tuple(side) for side in zip(*taps, strict=True))
+    ours = _features(student, student_taps, batch.inputs, who=who)
+    pairs = [
+        Pair(
+            student=tuple(ours[mine].shape[1:]),
+            teacher=_shape(taught[tap_name(other)]),
+            num_samples=num_samples,
+        )
+        for mine, other in taps
+    ]
+    method.check(pairs, taps)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = method.make(pairs, **options.model_dump())
+    return FeatureTerm(
+        weight=method.weight if weight is None else weight,
+        student_taps=student_taps,
+        teacher_taps=teacher_taps,
+        module=module.to(torch.promote_types(ours[student_taps[0]].dtype, torch.float32)),
+    )
+
+
+def _shape(features: Rows) -> tuple[int, ...]:
+    assert isinstance(features, Dense), "features are numbers, all of them"
+    return tuple(features.values.shape[1:])
+
+
+def features_of(teacher: Teacher, inputs: Inputs, paths: Sequence[str]) -> dict[str, Dense]:
+    """What modules inside a teacher give for a batch, by `tap_name`; its answer is not looked at.
+
+    Raises:
+        ModelError: The teacher is no torch module, or has no such module.
+    """
+    _, features = _asked(teacher, inputs, paths)
+    return features
+
+
+def rows_and_features_of(teacher: Teacher, inputs: Inputs, paths: Sequence[str]) -> dict[str, Rows]:
+    """What a live teacher says of a batch: logits by head, and features by `tap_name`.
+
+    Raises:
+        ModelError: As `features_of`.
+    """
+    said, features = _asked(teacher, inputs, paths)
+    rows = {name: Dense(values=values) for name, values in said.items()}
+    return {**rows, **features}
+
+
+def _asked(
+    teacher: Teacher, inputs: Inputs, paths: Sequence[str]
+) -> tuple[dict[str, Tensor], dict[str, Dense]]:
+    if not paths:
+        return teacher.logits(inputs), {}
+    if not isinstance(teacher.model, nn.Module):
+        raise ModelError(
+            "the teacher is no torch module: nothing inside it can be tapped. Take a method that "
+            "learns from rows; `limbeck methods` lists them."
+        )
+    with tapped(teacher.model, paths, who="the teacher") as seen:
+        said = teacher.logits(inputs)
+    return said, {tap_name(path): Dense(values=part.detach()) for path, part in seen.items()}
+
+
+def _features(
+    model: nn.Module, paths: Sequence[str], inputs: Inputs, *, who: str
+) -> dict[str, Tensor]:
+    """What a student gives, left in the mode that it was in.
+
+    Raises:
+        ModelError: A module's tensor has no gradient: nothing would be learned from it.
+    """
+    device = next((part.device for part in model.parameters()), torch.device("cpu"))
+    given = (
+        {name: part.to(device) for name, part in inputs.items()}
+        if isinstance(inputs, dict)
+        else inputs.to(device)
+    )
+    training = model.training
+    model.eval()
+    try:
+        with torch.enable_grad(), calling(who, given), tapped(model, paths, who=who) as seen:
+            call(model, given)
+    finally:
+        model.train(training)
+    for path, tensor in seen.items():
+        if not tensor.requires_grad:
+            raise ModelError(
+                f"what the module {path!r} of {who} gives has no gradient: nothing would be "
+                "learned from it. Tap one that comes after weights that learn; a part under "
+                "activation checkpointing needs use_reentrant = False."
+            )
+    return seen

@@ -1,0 +1,127 @@
+"""A student learns from what is inside a teacher, in Python."""
+
+import pytest
+import torch
+
+from limbeck import Teacher, capture, capture_features, distil
+from limbeck._errors import Interrupted, ModelError, OptionError, TargetsError
+from limbeck.losses.features import similarity_preserving
+from limbeck.signals import Head
+from tests.api.problem import EXACT, Watched, by_hand, softened
+from tests.train import problem
+from tests.train.problem import INPUTS, LABELS, furthest, model, same_weights, settings
+
+TAPS = [("1", "1")]
+"""What the first ReLU gives, in both."""
+
+
+@pytest.fixture
+def taught(tmp_path):
+    teacher = Teacher(model(seed=9), [Head(space="categorical", size=3)])
+    return teacher, capture(teacher, (INPUTS, LABELS), tmp_path / "targets", **EXACT)
+
+
+def test_a_student_becomes_what_a_loop_by_hand_makes(taught):
+    teacher, targets = taught
+    samples, ours = Watched(INPUTS, {"label": LABELS}), model()
+    options = {"method": "sp", "taps": TAPS, "teacher": teacher, "feature_weight": 5.0}
+    history = distil(ours, samples, targets, settings(), **options)
+    assert list(history.terms) == ["soft", "features"]
+
+    def loss(student, index, view):
+        said, theirs = student(INPUTS[index]), teacher.model(INPUTS[index])
+        inside = [one[:2](INPUTS[index]) for one in (student, teacher.model)]
+        features = similarity_preserving(*inside).mean()
+        return softened(said, theirs, 2.0).mean() + 5.0 * features
+
+    batches = samples.asked[1:]  # the first is looked at for shapes
+    assert furthest(ours, by_hand(model(), batches, loss)) < 1e-5
+    plain = model()
+    distil(plain, samples, targets, settings())
+    assert furthest(ours, plain) > 1e-3
+
+
+def test_a_torch_module_may_be_the_teacher(taught):
+    teacher, targets = taught
+    students = [model(), model()]
+    for student, given in zip(students, (teacher, teacher.model), strict=True):
+        options = {"method": "fitnets", "taps": TAPS, "teacher": given}
+        distil(student, (INPUTS, LABELS), targets, settings(learning_rate=1e-3), **options)
+    assert same_weights(*students)
+    assert students[0].state_dict().keys() == model().state_dict().keys()
+
+
+def test_it_goes_on_after_a_kill_unless_other_modules_are_looked_at(taught, tmp_path, monkeypatch):
+    teacher, targets = taught
+    stop_after = problem.stopper(monkeypatch)
+
+    def learn(student, taps=TAPS, **options):
+        how = {"method": "fitnets", "taps": taps, "teacher": teacher, "feature_weight": 1.0}
+        distil(student, (INPUTS, LABELS), targets, settings(), **how, **options)
+        return student
+
+    stop_after(problem.NEVER)
+    whole, other = learn(model()), learn(model(), taps=[("0", "0")])
+    for taps, want in ((TAPS, whole), ([("0", "0")], other)):
+        stop_after(9)
+        with pytest.raises(Interrupted):
+            learn(model(), checkpoint=tmp_path / "state")
+        stop_after(problem.NEVER)
+        assert same_weights(learn(model(), taps=taps, checkpoint=tmp_path / "state"), want)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({}, OptionError, "method fitnets looks inside the teacher: give either teacher="),
+        ({"teacher": lambda x: x[:, :3]}, ModelError, "the teacher is no torch module"),
+        ({"taps": []}, OptionError, "method fitnets needs 1 or more taps"),
+        ({"feature_weight": 0.0}, OptionError, "feature_weight must be above 0"),
+        ({"taps": [("9", "1")]}, ModelError, "the student has no module '9' to tap"),
+    ],
+)
+def test_what_is_missing_is_said(taught, options, error, said):
+    teacher, targets = taught
+    given = {"taps": TAPS} | options
+    if "taps" in options:
+        given["teacher"] = teacher
+    with pytest.raises(error) as raised:
+        distil(model(), (INPUTS, LABELS), targets, settings(), method="fitnets", **given)
+    assert said in str(raised.value)
+
+
+def test_stored_features_teach_what_the_teacher_itself_does(taught, tmp_path, monkeypatch):
+    teacher, targets = taught
+    samples = (INPUTS, LABELS)
+    exact, rounded = (
+        capture_features(teacher, samples, ["0", "1"], tmp_path / codec, codec=codec)
+        for codec in ("dense32", "real8")
+    )
+    assert [head.name for head in rounded.heads] == ["tap:0 16", "tap:1 16"]
+    how = {"method": "vid", "taps": TAPS, "feature_weight": 1.0}
+    live, stored, nearly, folder = (model() for _ in range(4))
+    distil(live, samples, targets, settings(), teacher=teacher, **how)
+    monkeypatch.setattr(Teacher, "answer", None)  # no teacher is asked any more
+    distil(stored, samples, targets, settings(), features=exact, **how)
+    distil(nearly, samples, targets, settings(), features=rounded, **how)
+    distil(folder, samples, targets, settings(), features=str(tmp_path / "real8"), **how)
+    assert furthest(stored, live) < 1e-6
+    assert 0 < furthest(nearly, live) < 1e-2
+    assert same_weights(nearly, folder)
+
+
+def test_stored_features_of_other_modules_are_refused(taught, tmp_path):
+    teacher, targets = taught
+    within = capture_features(teacher, (INPUTS, LABELS), ["0"], tmp_path / "features")
+    with pytest.raises(TargetsError, match=r"none of the teacher's module '1', but of 0\."):
+        distil(
+            model(), (INPUTS, LABELS), targets, settings(), method="sp", taps=TAPS, features=within
+        )
+
+
+def test_precision_of_the_students_own_stays(taught):
+    teacher, targets = taught
+    student = model()
+    options = {"method": "vid", "taps": TAPS, "teacher": teacher}
+    distil(student, (INPUTS, LABELS), targets, settings(precision="bf16"), **options)
+    assert all(part.dtype == torch.float32 for part in student.parameters())

@@ -1,0 +1,151 @@
+"""Two small models with something inside, and what it takes to learn it."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from limbeck.data import ArraySamples
+from limbeck.methods import objective
+from limbeck.methods._methods import read_options
+from limbeck.methods.features import (
+    FEATURE_METHODS,
+    feature_term,
+    features_of,
+    rows_and_features_of,
+)
+from limbeck.recipe import Train
+from limbeck.signals import Batch, Head
+from limbeck.taps import tap_name, tapped
+from limbeck.teachers import Teacher
+from limbeck.train import Learner, fit
+
+LABEL = Head(space="categorical", size=3)
+
+
+class Maps(nn.Module):
+    """Two convolutions of images, 6 x 6 and then 3 x 3; `pooled` is a vector."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first = nn.Conv2d(1, first, 3, padding=1)
+        self.second = nn.Conv2d(first, second, 3, padding=1)
+        self.pooled = nn.Identity()
+        self.head = nn.Linear(second, 3)
+
+    def forward(self, x):
+        x = F.avg_pool2d(self.first(x).tanh(), 2)
+        return self.head(self.pooled(self.second(x).tanh().mean((2, 3))))
+
+
+class Tokens(nn.Module):
+    """A state for each token, and the mean of those that count; called by keywords."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first = nn.Embedding(7, first)
+        self.second = nn.Linear(first, second)
+        self.head = nn.Linear(second, 3)
+
+    def forward(self, input_ids, attention_mask):
+        states = self.second(self.first(input_ids).tanh()).tanh()
+        counts = attention_mask[..., None].float()
+        return self.head((states * counts).sum(1) / counts.sum(1))
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+IMAGES = draw(40, 1, 6, 6)
+LABELS = torch.arange(40) % 3
+SAMPLES = ArraySamples(IMAGES, {"label": LABELS})
+IDS = torch.randint(1, 7, (40, 5), generator=torch.Generator().manual_seed(3))
+KEPT = torch.arange(5) < torch.tensor([5, 3, 4, 5, 2]).repeat(8)[:, None]
+
+MAPS = [("first", "first"), ("second", "second")]
+"""Two taps; of maps or tokens."""
+VECTORS = [("pooled", "pooled")]
+
+
+def made(kind, *widths, seed=0):
+    torch.manual_seed(seed)
+    return kind(*widths)
+
+
+def student(kind=Maps, seed=0):
+    return made(kind, 3, 4, seed=seed)
+
+
+def teacher(kind=Maps, seed=9):
+    return Teacher(made(kind, 5, 6, seed=seed), [LABEL])
+
+
+def images(index, **options):
+    index = torch.as_tensor(index)
+    return Batch(inputs=IMAGES[index], labels={"label": LABELS[index]}, index=index, **options)
+
+
+def texts(index, ids=IDS, **options):
+    index = torch.as_tensor(index)
+    inputs = {"input_ids": ids[index], "attention_mask": KEPT[index].long()}
+    return Batch(inputs=inputs, labels={"label": LABELS[index]}, index=index, **options)
+
+
+def batch_for(model, index, **options):
+    plain = model.model if isinstance(model, Teacher) else model
+    return (texts if isinstance(plain, Tokens) else images)(index, **options)
+
+
+def term_of(
+    name, who, whose, *, taps=MAPS, seed=7, num_samples=40, weight=None, batch=None, **options
+):
+    """The term of a method for one student, as a pass makes it."""
+    batch = batch or batch_for(who, [0, 1, 2, 3])
+    return feature_term(
+        FEATURE_METHODS[name],
+        read_options(name, options),
+        taps,
+        who,
+        batch,
+        features_of(whose, batch.inputs, [path for _, path in taps]),
+        weight=weight,
+        num_samples=num_samples,
+        seed=seed,
+    )
+
+
+def sides(term, who, whose, batch):
+    """What student and teacher say of a batch, as `values` of a term takes it."""
+    with tapped(who, term.student_taps, who="student") as seen:
+        who(**batch.inputs) if isinstance(batch.inputs, dict) else who(batch.inputs)
+    ours = {tap_name(path): tensor for path, tensor in seen.items()}
+    return ours, features_of(whose, batch.inputs, term.teacher_taps)
+
+
+def values(term, who, whose, batch):
+    return term.values(*sides(term, who, whose, batch), batch)
+
+
+def learner(name, who, whose, *, called="student", taps=MAPS, hard_weight=0.5, **options):
+    rows = objective(
+        name, [LABEL], temperature=2.0, hard_weight=hard_weight, soft_weight=1.0, options=options
+    )
+    # So strong that it is seen, and not so strong that nothing else is.
+    term = term_of(name, who, whose, taps=taps, weight=1.0, **options)
+    return Learner(name=called, model=who, objective=(*rows, term))
+
+
+def teach(whose, paths=("first", "pooled", "second")):
+    def said(batch):
+        there = [path for path in paths if hasattr(whose.model, path)]
+        return rows_and_features_of(whose, batch.inputs, there)
+
+    return said
+
+
+def train(learners, whose, **how):
+    """Two epochs of five batches."""
+    of_fit = {name: how.pop(name) for name in ("checkpoint",) if name in how}
+    plain = {"epochs": 2, "batch_size": 8, "optimizer": "SGD", "learning_rate": 0.05}
+    settings = Train(**plain | {"schedule": "constant"} | how)
+    return fit(learners, SAMPLES, settings, heads=[LABEL], seed=5, teach=teach(whose), **of_fit)

@@ -1,0 +1,118 @@
+"""A run by a feature method: from a recipe's taps to a plain student."""
+
+import pytest
+
+import limbeck
+from limbeck._errors import LimbeckError
+from limbeck.pipeline import _stages, tune
+from limbeck.targets import TransferSet
+from tests.pipeline.examples import equal, small, weights
+
+CNN = (
+    "seeds=1",
+    "data.limit=200",
+    "teacher.model=cnn",
+    "teacher.options={channels = [6, 8]}",
+    "students.small.model=cnn",
+    "students.small.options={channels = [3, 4]}",
+)
+TAPS = 'distil.taps=[{student = "features.3", teacher = "features.3"}]'
+
+
+def test_what_is_learned_beside_a_student_is_neither_kept_nor_the_controls(tmp_path):
+    out = tmp_path / "out"
+    limbeck.run(small(tmp_path, *CNN), out)
+    plain = weights(out)
+    limbeck.run(small(tmp_path, *CNN, "distil.method=crd", TAPS), out)
+    taught = weights(out)
+    assert plain.keys() == taught.keys()
+    changed = {name for name in plain if not equal({"": plain[name]}, {"": taught[name]})}
+    assert changed == {"distil/seed-0/small.safetensors", "students/small/student.safetensors"}
+    assert all(plain[name].keys() == taught[name].keys() for name in plain)
+    limbeck.run(small(tmp_path, *CNN, "distil.method=crd", TAPS, "distil.live=true"), out)
+    live = weights(out)["distil/seed-0/small.safetensors"]
+    for name, tensor in taught["distil/seed-0/small.safetensors"].items():
+        assert float((tensor - live[name]).abs().max()) < 1e-2  # dense16 rows are rounded
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["distil.method=fitnets"], "method fitnets needs 1 or more taps, got 0. Set distil.taps"),
+        (["targets.features=true"], "stores what distil.taps names, and there is none"),
+        (
+            ["distil.method=sp", TAPS, "targets.features=true", "distil.live=true"],
+            "targets.features = true stores what distil.live = true asks at every step",
+        ),
+        ([TAPS], "method soft_targets learns from rows, and has no taps"),
+        (["distil.feature_weight=2"], "has no feature_weight. Leave distil.feature_weight out"),
+        (["distil.soft_weight=0"], "distil.soft_weight = 0 leaves nothing of method soft_targets"),
+        (
+            ["distil.method=fitnets", TAPS, "distil.soft_weight=0"],
+            "leaves the last layer of the student untaught",
+        ),
+        (
+            ["distil.method=at", 'distil.taps=[{student = "feature.3", teacher = "features.3"}]'],
+            "student small has no module 'feature.3' to tap. Did you mean features.3?",
+        ),
+        (
+            ["distil.method=at", 'distil.taps=[{student = "features.3", teacher = "feature"}]'],
+            "the teacher has no module 'feature' to tap. Did you mean features?",
+        ),
+        (
+            ["distil.method=at", 'distil.taps=[{student = "dropout", teacher = "features.3"}]'],
+            "this method's taps must give maps; for one sample student 'dropout' gives (4,), "
+            "teacher 'features.3' (6, 4, 4)",
+        ),
+        (
+            ["distil.method=at", 'distil.taps=[{student = "features.3"}]'],
+            "distil.taps.0.teacher is missing",
+        ),
+        (
+            ["distil.method=at", 'distil.taps=[{student = "a", teacher = "b", techer = "c"}]'],
+            "there is no key distil.taps.0.techer. Did you mean teacher?",
+        ),
+        (
+            ["distil.method=at", TAPS, "train.optimizer=Muon"],
+            "Muon takes matrices alone",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_made(tmp_path, overrides, said):
+    with pytest.raises(LimbeckError) as error:
+        limbeck.run(small(tmp_path, *CNN, *overrides), tmp_path / "out")
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_layers_of_a_keras_teacher_cannot_be_tapped(tmp_path):
+    pytest.importorskip("keras")
+    keras = (
+        "teacher.model=tests.pipeline.models:keras_classes",
+        "teacher.options={}",
+        "teacher.outputs=probabilities",
+        "targets.compress=normalised",
+    )
+    with pytest.raises(LimbeckError, match="the teacher is a Keras model, whose layers cannot"):
+        limbeck.run(small(tmp_path, *CNN, *keras, "distil.method=sp", TAPS), tmp_path / "out")
+
+
+def test_a_search_is_refused(tmp_path):
+    with pytest.raises(LimbeckError, match=r"distil.taps asks the teacher itself"):
+        tune(small(tmp_path, *CNN, "distil.method=sp", TAPS), tmp_path / "out", trials=1)
+
+
+def test_stored_features_teach_as_the_teacher_does_and_are_not_asked_twice(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    by = (*CNN, "distil.method=fitnets", TAPS, "distil.feature_weight=1")
+    limbeck.run(small(tmp_path, *by), out)
+    live = weights(out)["distil/seed-0/small.safetensors"]
+    limbeck.run(small(tmp_path, *by, "targets.features=true"), out)
+    stored = weights(out)["distil/seed-0/small.safetensors"]
+    for name, tensor in stored.items():
+        assert float((tensor - live[name]).abs().max()) < 2e-2
+    assert not equal({"": live}, {"": stored})  # a byte a number
+    assert [head.name for head in TransferSet(out / "features").heads] == ["tap:features.3 6x4x4"]
+    monkeypatch.setattr(_stages, "inside", None)
+    limbeck.run(small(tmp_path, *by, "targets.features=true", "distil.hard_weight=0.5"), out)
+    assert (out / "report.json").is_file()
