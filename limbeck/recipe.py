@@ -69,8 +69,8 @@ class Data(_Section):
     options: dict[str, Any] = {}
     """The source's own options: column names, sequence length, ..."""
     labelled: Annotated[float, Field(gt=0, le=1)] | Count = 1.0
-    """How many training samples show their label: a fraction (0..1], or a count.
-    1.0 means all; 1, without a point, one sample."""
+    """How many training samples show their label: a fraction (0..1], or a count of 2 or more.
+    1.0 means all; 1, without a point, is refused, for it would be one sample."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of what is not test data that models are chosen on."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2

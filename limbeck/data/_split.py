@@ -107,7 +107,7 @@ def choose_labelled(
     amount allows it. A smaller amount chooses among those that a larger one chooses.
 
     Args:
-        amount: A fraction in (0, 1], to the nearest sample; or, as an int, a count.
+        amount: A fraction in (0, 1], to the nearest sample; or, as an int, a count of 2 or more.
         num_samples: Samples to choose from.
         classes: `(samples,)` class ids; None to choose without regard to them.
         seed: Of the choice.
@@ -120,6 +120,11 @@ def choose_labelled(
     if not (amount >= 1 if is_count else 0 < amount <= 1) or isinstance(amount, bool):
         raise OptionError(
             f"labelled must be a fraction above 0 and up to 1.0, or a count, got {amount!r}."
+        )
+    if is_count and amount == 1:
+        raise OptionError(
+            "labelled = 1 would be a single sample. Write 1.0 for all of them, or a count of 2 or "
+            "more."
         )
     count = int(amount) if is_count else max(1, round(amount * num_samples))
     if count > num_samples:

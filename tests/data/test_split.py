@@ -114,7 +114,7 @@ def test_fewer_labels_than_classes_go_to_the_largest_classes():
     assert sorted(CLASSES[chosen].tolist()) == [0, 1]
 
 
-@given(st.integers(1, 499), st.integers(0, 5), st.booleans())
+@given(st.integers(2, 499), st.integers(0, 5), st.booleans())
 def test_a_smaller_labelled_set_is_part_of_a_larger_one(count, seed, by_class):
     classes = CLASSES if by_class else None
     small = choose_labelled(count, 500, classes, seed=seed)
@@ -123,11 +123,15 @@ def test_a_smaller_labelled_set_is_part_of_a_larger_one(count, seed, by_class):
     assert int(large.sum()) - int(small.sum()) == 1
 
 
-def test_a_fraction_is_rounded_to_the_nearest_sample_and_1_is_a_count():
+def test_a_fraction_is_rounded_to_the_nearest_sample():
     assert int(choose_labelled(0.1, 1006, None, seed=0).sum()) == 101
     assert int(choose_labelled(0.0001, 100, None, seed=0).sum()) == 1
-    assert int(choose_labelled(1, 100, None, seed=0).sum()) == 1
     assert int(choose_labelled(1.0, 100, None, seed=0).sum()) == 100
+
+
+def test_1_is_neither_all_nor_one():
+    with pytest.raises(OptionError, match=r"a single sample\. Write 1\.0 for all of them"):
+        choose_labelled(1, 100, None, seed=0)
 
 
 def test_another_seed_chooses_others():

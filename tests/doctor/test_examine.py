@@ -116,7 +116,7 @@ def test_a_batch_of_each_split_is_shown():
 
 def test_a_batch_holds_labelled_samples_and_others():
     assert "Of the 64 samples in the batch, 6 show their label." in look().notes
-    found = look("data.labelled=1")
+    found = look("data.labelled=2")
     assert "Of the 64 samples in the batch, 1 show their label." in found.notes
     assert found.faults == []
 
