@@ -29,6 +29,7 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("teacher", "Who teaches", recipe.Teacher),
     ("targets", "How what it says is kept", recipe.Targets),
     ("students.NAME", "Who learns", recipe.Student),
+    ("students.NAME.start", "How a student begins", recipe.Start),
     ("distil", "By what objective", recipe.Distil),
     (
         "train",
@@ -36,6 +37,18 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
         recipe.Train,
     ),
 ]
+OWN_SECTIONS = {
+    "data",
+    "data.augment",
+    "teacher",
+    "teacher.train",
+    "targets",
+    "students",
+    "students.NAME.start",
+    "distil",
+    "train",
+}
+"""Keys that are sections, with a table of their own."""
 RECIPES = """# Recipes
 
 A recipe is a complete named run, in TOML. It holds no code, but may name functions of yours, which are imported and called:
@@ -118,7 +131,7 @@ def recipes_page() -> str:
         parts.append(f"\n## {f'`[{path}]` ' if path else ''}{title}\n")
         parts.append("| key | default | what it is |\n|---|---|---|")
         for key, field in section.model_fields.items():
-            if key in ("augment", "train", "data", "teacher", "targets", "students", "distil"):
+            if f"{path}.{key}".removeprefix(".") in OWN_SECTIONS:
                 continue
             text = " ".join((field.description or "").split()).replace("|", "\\|")
             parts.append(f"| `{key}` | {default(field)} | {text} |")

@@ -188,6 +188,17 @@ class Targets(_Section):
         return self.model_dump(include={"codec", "codec_options", "budget", "max_kl", "like"})
 
 
+class Start(_Section):
+    """What of the teacher a student begins with, instead of random weights."""
+
+    how: str
+    """`layers`: some layers of each stack, for a student that has fewer; `width`: the most active
+    units of each layer, for a student of as many layers, each narrower."""
+    control: bool = False
+    """Whether the control begins with the same weights. If not, the verdict is about all that came
+    from the teacher, weights and answers; if so, about what its answers were worth beyond them."""
+
+
 class Student(_Section):
     """Who learns."""
 
@@ -197,6 +208,8 @@ class Student(_Section):
     """The model's own options."""
     outputs: Literal["logits", "probabilities"] = "logits"
     """What the model gives. Its logits are the logarithms of its probabilities."""
+    start: Start | None = None
+    """How the student begins; left out, with random weights."""
 
 
 class Distil(_Section):

@@ -137,6 +137,10 @@ class StudentResult(_Record):
     student: Measured
     fidelity: Fidelity
     verdict: Verdict
+    begins: str = ""
+    """What of its teacher it began with; "" for random weights, the same as its control's."""
+    control_begins: str = ""
+    """The same of the control."""
 
 
 class Report(_Record):

@@ -129,7 +129,11 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         (
             with_(students={"small": {"modle": "mlp"}}),
             "there is no key students.small.modle. Did you mean model? Known here: model, "
-            "options, outputs.",
+            "options, outputs, start.",
+        ),
+        (
+            with_(students={"small": {"model": "mlp", "start": {"hwo": "layers"}}}),
+            "there is no key students.small.start.hwo. Did you mean how? Known here: how, control.",
         ),
         (
             with_(distil={"xyz": 1}),

@@ -137,6 +137,8 @@ def _print_report(report: Any, *, heard: Sequence[str] = ()) -> None:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     out.print()
     for name, result in report.students.items():
+        if result.begins:
+            out.print(escape(f"{name} began with {result.begins}."), soft_wrap=True)
         whose = f"{name}: " if len(report.students) > 1 else ""
         sentence = escape(whose + result.verdict.sentence)
         out.print(f"[bold]{sentence}[/bold]", soft_wrap=True)

@@ -20,6 +20,7 @@ from limbeck.doctor._lessons import (
     one_batch,
 )
 from limbeck.doctor._splits import look_at_splits
+from limbeck.doctor._starts import look_at_starts
 from limbeck.methods import METHODS, Objective, objective_of, supervised
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe, check_combinations
@@ -60,6 +61,8 @@ def look_at_parts(
     lessons = _lessons(recipe, data.train, terms or (), interface, device, found)
     found.tables.append(_heads_table(data.heads, batch))
     found.tables.append(_models_table(recipe, teacher, answers, lessons))
+    if teacher is not None:
+        look_at_starts(recipe, teacher, interface, batch, found)
     asked = _asked(None if answers is None else teacher, lessons)
     look_at_splits(data, asked, recipe.train.batch_size, device, found)
     _add_notes(recipe, terms or (), batch, found)

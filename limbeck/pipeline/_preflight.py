@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limbeck._errors import DataError, ModelError
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.methods import check_rows, mean_terms, objective_of, supervised
-from limbeck.models import Interface, build, load_weights
+from limbeck.models import Interface, build, load_weights, warm_start
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.targets import Codec, as_stored, compressed, planned_codec
@@ -40,7 +40,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 f"the train split has no labels for head {head.name}, which the control learns "
                 "from. Give it labels."
             )
-    answers = _ask_teacher(recipe, task, batch, interface)
+    teacher, answers = _ask_teacher(recipe, task, batch, interface)
     codec = planned_codec(heads, **recipe.targets.codec_words)
     uniform = _uniform(answers, heads)
     rows: Mapping[str, Rows] = uniform
@@ -51,6 +51,10 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     for name, student in recipe.students.items():
         who = f"student {name}"
         model = build(student.model, student.options, interface).eval()
+        if student.start is not None:
+            assert isinstance(teacher.model, nn.Module), "a recipe builds torch modules"
+            begun = build(student.model, student.options, interface)
+            warm_start(begun, teacher.model, student.start.how, batch.inputs)
         check_weights(model, who=who)
         check_batch_norm(model, recipe.train, len(train), who=who)
         make_optimizer(model.parameters(), recipe.train)
@@ -98,7 +102,7 @@ def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
 
 def _ask_teacher(
     recipe: Recipe, task: Task, batch: Batch, interface: Interface
-) -> dict[str, Tensor]:
+) -> tuple[Teacher, dict[str, Tensor]]:
     settings, num_samples = recipe.teacher, len(task.data.train)
     model = build(settings.model, settings.options, interface, seed=settings.seed)
     if settings.weights is None:
@@ -126,7 +130,7 @@ def _ask_teacher(
                 temperature=recipe.targets.temperature,
             )
     _check_splits(model, task, interface.heads, who="the teacher")
-    return answers
+    return teacher, answers
 
 
 def _uniform(answers: Mapping[str, Tensor], heads: tuple[Head, ...]) -> dict[str, Dense]:

@@ -62,8 +62,10 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
             targets_records = [record]
             teach = teach_from(context, targets)
             depends = [record.fingerprint]
-        controls = [control_stage(context, seed) for seed in range(recipe.seeds)]
-        students = [distil_stage(context, seed, teach, depends) for seed in range(recipe.seeds)]
+        controls = [control_stage(context, seed, teacher) for seed in range(recipe.seeds)]
+        students = [
+            distil_stage(context, seed, teacher, teach, depends) for seed in range(recipe.seeds)
+        ]
         stages = {
             "teacher": [teacher_record],
             "targets": targets_records,

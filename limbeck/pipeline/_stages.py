@@ -22,6 +22,7 @@ from limbeck.methods import (
     supervised,
 )
 from limbeck.models import architecture, build, load_weights, save_weights
+from limbeck.pipeline._begin import Role, beginner, begins_with
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
 from limbeck.signals import Batch, Dense, Rows
@@ -150,17 +151,20 @@ def targets_stage(
     return targets, record
 
 
-def control_stage(context: Context, seed: int) -> Pass:
-    """Every student of one seed, from labels alone."""
-    return _students(context, "control", seed, supervised(context.task.data.heads), None, [])
+def control_stage(context: Context, seed: int, teacher: Teacher) -> Pass:
+    """Every student of one seed, from labels alone; some begin with weights of the teacher."""
+    terms = supervised(context.task.data.heads)
+    return _students(context, "control", seed, teacher, terms, None, [])
 
 
-def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[Any]) -> Pass:
+def distil_stage(
+    context: Context, seed: int, teacher: Teacher, teach: Teach, depends: Sequence[Any]
+) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
     terms = objective_of(context.recipe, context.task.data.heads)
     said = context.recipe.distil.model_dump()
     asked = teach if any(term.from_teacher for term in terms) else None
-    return _students(context, "distil", seed, terms, asked, [said, *depends])
+    return _students(context, "distil", seed, teacher, terms, asked, [said, *depends])
 
 
 def teach_from(context: Context, targets: TransferSet) -> Teach:
@@ -191,19 +195,19 @@ def teach_live(teacher: Teacher) -> Teach:
 
 def _students(
     context: Context,
-    role: Literal["control", "distil"],
+    role: Role,
     seed: int,
+    teacher: Teacher,
     terms: Objective,
     teach: Teach | None,
     depends: Sequence[Any],
 ) -> Pass:
     recipe = context.recipe
     stage = f"{role}-{seed}"
-    chosen = {name: student.model_dump() for name, student in recipe.students.items()}
-    models = {
-        key: build(student.model, student.options, context.interface, seed=seed)
-        for key, student in recipe.students.items()
-    }
+    chosen = {key: one.model_dump(exclude={"start"}) for key, one in recipe.students.items()}
+    models, begins = {}, {}
+    for key in recipe.students:
+        models[key], begins[key] = beginner(context, key, seed, role, teacher)
     name = fingerprint(
         [
             chosen,
@@ -213,6 +217,7 @@ def _students(
             seed,
             context.data_fingerprint,
             context.labelled_fingerprint,
+            *begins_with(context, role, teacher),
             *depends,
         ]
     )
@@ -229,6 +234,9 @@ def _students(
     ]
     who: Literal["labelled", "taught"] = "labelled" if only_from_labels(terms) else "taught"
     role_of = {"control": "control", "distil": "student"}[role]
+    for key, told in begins.items():
+        if told and seed == 0:
+            context.progress.say(f"{role_of} {key} begins with {told}")
     title = f"training {role_of} {' + '.join(models)}, {seed + 1} of {recipe.seeds}"
     fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=teach, title=title)
     if context.writes:
@@ -245,6 +253,7 @@ def _students(
                 key: context.validate(model, recipe.students[key].outputs)
                 for key, model in models.items()
             },
+            "begins": begins,
             "histories": {key: vars(history) for key, history in fitted.histories.items()},
         },
     )

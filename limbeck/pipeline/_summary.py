@@ -78,7 +78,7 @@ def summarise(
     }
     teacher_score = task.metric.score(said.rows, said.labels)
     students = {
-        name: _student_result(answers, said, teacher_score, task)
+        name: _student_result(answers, said, teacher_score, task, _begins(stages, name))
         for name, answers in examined.items()
     }
     first = next(iter(students))
@@ -122,7 +122,11 @@ def _examine(models: Trained, task: Task, outputs: str) -> _Examined:
 
 
 def _student_result(
-    answers: _Examined, teacher: Answers, teacher_score: float, task: Task
+    answers: _Examined,
+    teacher: Answers,
+    teacher_score: float,
+    task: Task,
+    begins: Mapping[str, str],
 ) -> results.StudentResult:
     def scores(several: list[Answers]) -> list[float]:
         return [task.metric.score(each.rows, each.labels) for each in several]
@@ -138,7 +142,15 @@ def _student_result(
             teacher_score,
             results.Metric(name=task.metric.name, higher_is_better=task.metric.higher_is_better),
         ),
+        begins=begins["distil"],
+        control_begins=begins["control"],
     )
+
+
+def _begins(stages: Mapping[str, Sequence[Record]], student: str) -> dict[str, str]:
+    """How a student and its control began."""
+    roles = ("distil", "control")
+    return {role: stages[role][0].facts.get("begins", {}).get(student, "") for role in roles}
 
 
 def _measured(scores: list[float], spent: Cost) -> results.Measured:
