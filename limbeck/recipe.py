@@ -1,8 +1,9 @@
 """A recipe: a complete named run, in TOML. It holds no code, but may name functions to call.
 
-`[data]` what is learned from, `[teacher]` who teaches, `[targets]` how what it says is kept,
-`[students.NAME]` who learns (several learn in one pass), `[distil]` by what objective, `[train]`
-for how long. Students and their controls share `[train]`; the teacher has `[teacher.train]`.
+`[data]` what is learned from, `[teacher]` who teaches, `[assistants.NAME]` who stands between,
+`[targets]` how what they say is kept, `[students.NAME]` who learns (several learn in one pass),
+`[distil]` by what objective, `[train]` for how long. Students and their controls share `[train]`;
+the teacher has `[teacher.train]`.
 """
 
 import re
@@ -24,6 +25,8 @@ from limbeck._validation import explain, first_fault
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+GENERATION_SEED = 1_000_000
+"""Seeds of earlier generations begin after this one, for none is to begin as who learns from it."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -154,6 +157,21 @@ class Teacher(_Section):
     """How it is trained."""
 
 
+class Assistant(_Section):
+    """Who learns from the teacher, or the assistant before, and then teaches who comes next."""
+
+    model: str
+    """As for the teacher."""
+    options: dict[str, Any] = {}
+    """The model's own options."""
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What the model gives."""
+    seed: Seed = 0
+    """Of its initial weights and batches: 0..2^32 - 1."""
+    train: Train | None = None
+    """How it is trained; left out, as the students are."""
+
+
 class Targets(_Section):
     """How what the teacher says is compressed and stored."""
 
@@ -227,6 +245,9 @@ class Distil(_Section):
     """Weight of the method's loss, as a rule towards the teacher."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
+    generations: Count = 1
+    """How often the one student is distilled, each time anew from the one before (born-again): the
+    last generation is the student, and 1 is the student alone."""
 
 
 class Recipe(_Section):
@@ -240,6 +261,9 @@ class Recipe(_Section):
     """How many times student and control are trained: seeds 0, 1, ... One shows nothing."""
     data: Data
     teacher: Teacher
+    assistants: dict[str, Assistant] = {}
+    """Who stands between teacher and students, in the order in which they are written: each learns
+    from the one before."""
     targets: Targets = Targets()
     students: Annotated[dict[str, Student], Field(min_length=1)]
     distil: Distil = Distil()
@@ -255,16 +279,31 @@ class Recipe(_Section):
             )
         return name
 
-    @field_validator("students")
+    @field_validator("students", "assistants")
     @classmethod
-    def _names_can_name_files(cls, students: dict[str, Student]) -> dict[str, Student]:
-        for name in students:
+    def _names_can_name_files(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
             if not re.fullmatch(r"[\w-]+", name):
                 raise ValueError(
                     'a name must be letters, digits, "-" and "_", for its files are called by it, '
                     f"got {name!r}"
                 )
-        return students
+        return named
+
+    @property
+    def chain(self) -> dict[str, Assistant]:
+        """Everyone between teacher and students, in order: assistants, then earlier generations."""
+        student = next(iter(self.students.values()))
+        earlier = {
+            f"generation-{number}": Assistant(
+                model=student.model,
+                options=student.options,
+                outputs=student.outputs,
+                seed=GENERATION_SEED + number,
+            )
+            for number in range(1, self.distil.generations)
+        }
+        return self.assistants | earlier
 
 
 def check_combinations(recipe: Recipe) -> None:
@@ -273,11 +312,23 @@ def check_combinations(recipe: Recipe) -> None:
     Raises:
         RecipeError: It names them, and the way out.
     """
-    if recipe.train.views and not recipe.distil.live:
+    trained = {f"assistants.{name}": each.train for name, each in recipe.assistants.items()}
+    for section, train in {"": recipe.train, **trained}.items():
+        if train is not None and train.views and not recipe.distil.live:
+            raise RecipeError(
+                f"{f'{section}.train.views'.removeprefix('.')} makes new views without end, which "
+                "a transfer set cannot hold. Leave it out, for epochs take the targets.views "
+                "stored views in turn; or set distil.live = true."
+            )
+    if recipe.distil.generations > 1 and len(recipe.students) > 1:
         raise RecipeError(
-            "train.views makes new views without end, which a transfer set cannot hold. Leave it "
-            "out, for epochs take the targets.views stored views in turn; or set distil.live = "
-            "true."
+            f"distil.generations = {recipe.distil.generations} distils one student again and "
+            f"again, and there are {', '.join(recipe.students)}. Leave one."
+        )
+    if len(recipe.chain) < len(recipe.assistants) + recipe.distil.generations - 1:
+        raise RecipeError(
+            "an assistant is called as a generation of the student is, generation-1, ... Give it "
+            "another name."
         )
     if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
         raise RecipeError(

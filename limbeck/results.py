@@ -162,6 +162,8 @@ class Report(_Record):
     ledger: Ledger
     students: dict[str, StudentResult] = Field(default_factory=dict)
     """Every named student; the first one again too."""
+    assistants: dict[str, Measured] = Field(default_factory=dict)
+    """Who stood between teacher and students, in order."""
     teacher_validation: float | None = None
     """The teacher's validation score, measured before it taught."""
     warnings: list[str] = Field(default_factory=list)

@@ -119,6 +119,7 @@ def _print_report(report: Any, *, heard: Sequence[str] = ()) -> None:
         header_style="bold",
     )
     rows = [("teacher", report.models["teacher"])]
+    rows += [(f"assistant {name}", model) for name, model in report.assistants.items()]
     for name, result in report.students.items():
         rows += [(f"control {name}", result.control), (f"student {name}", result.student)]
     for name, model in rows:

@@ -79,4 +79,6 @@ def _taught(
         return {name: Dense(values=rows) for name, rows in live.items()}
     stored = look_at_stored_rows(parts.answers, recipe.targets, parts.codec, data.heads, found)
     found.notes.append(transfer_set_size(stored, data, recipe.targets))
+    if recipe.chain:
+        found.notes.append(f"One like it is kept for each of {', '.join(recipe.chain)}.")
     return {name: rows.to(device) for name, rows in stored.rows.items()}

@@ -82,7 +82,7 @@ def ask(teacher: Teacher, batch: Batch) -> Answers:
 def make_lesson(
     stage: str,
     section: str,
-    part: recipes.Teacher | recipes.Student,
+    part: recipes.Teacher | recipes.Assistant | recipes.Student,
     *,
     objective: Objective,
     settings: Train,
@@ -94,7 +94,7 @@ def make_lesson(
 
     Args:
         stage: When they learn.
-        section: Where the recipe speaks of them: "teacher", or "students.NAME".
+        section: Where the recipe speaks of them: "teacher", "assistants.NAME", "students.NAME".
         part: What it says there.
         objective: What they learn from.
         settings: How they are trained.
@@ -108,7 +108,7 @@ def make_lesson(
         OptionError: The optimiser does not exist, or does not fit.
     """
     model = build(part.model, part.options, interface).to(device)
-    name = section.replace("students.", "student ")
+    name = section.replace("students.", "student ").replace("assistants.", "assistant ")
     lesson = Lesson(
         stage=stage,
         learner=Learner(name=name, model=model, objective=objective, outputs=part.outputs),

@@ -110,6 +110,21 @@ def _lessons(
                 )
             )
         )
+    assistants = [
+        found.attempt(
+            lambda name=name, assistant=assistant: make_lesson(  # type: ignore[misc]
+                f"assistant {name}",
+                f"assistants.{name}",
+                assistant,
+                objective=terms,
+                settings=assistant.train or recipe.train,
+                samples=samples,
+                interface=interface,
+                device=device,
+            )
+        )
+        for name, assistant in recipe.chain.items()
+    ]
     students = [
         found.attempt(
             lambda name=name, student=student: make_lesson(  # type: ignore[misc]
@@ -127,13 +142,16 @@ def _lessons(
     ]
     able = [student for student in students if student is not None]
     controls = [as_control(student, from_labels) for student in able]
-    return [teacher for teacher in teachers if teacher is not None] + controls + able
+    before = [one for one in (*teachers, *assistants) if one is not None]
+    return before + controls + able
 
 
 def _asked(teacher: Teacher | None, lessons: Sequence[Lesson]) -> dict[str, nn.Module]:
     """Who is asked about other splits, of those who can answer; a control is its student."""
     asked = {} if teacher is None else {"the teacher": teacher.model}
-    asked |= {one.name: one.learner.model for one in lessons if one.stage == "distil"}
+    asked |= {
+        one.name: one.learner.model for one in lessons if one.stage not in ("teacher", "control")
+    }
     return {name: model for name, model in asked.items() if isinstance(model, nn.Module)}
 
 
@@ -161,13 +179,14 @@ def _models_table(
             f"{parameter_count(teacher.model):,}" if isinstance(teacher.model, nn.Module) else "-"
         )
         rows.append(["teacher", recipe.teacher.model, parameters, _shapes(answers)])
+    models = {f"assistant {name}": each.model for name, each in recipe.chain.items()}
+    models |= {f"student {name}": each.model for name, each in recipe.students.items()}
     for lesson in lessons:
-        if lesson.stage == "distil":
-            name = lesson.name.removeprefix("student ")
+        if lesson.name in models:
             with torch.no_grad():
                 said = lesson.said()
             parameters = f"{parameter_count(lesson.learner.model):,}"
-            rows.append([lesson.name, recipe.students[name].model, parameters, _shapes(said)])
+            rows.append([lesson.name, models[lesson.name], parameters, _shapes(said)])
     return "Models", ["model", "what", "parameters", "answers"], rows
 
 

@@ -12,20 +12,24 @@ from limbeck.teachers import Teacher
 def look_at_starts(
     recipe: Recipe, teacher: Teacher, interface: Interface, batch: Batch, found: Findings
 ) -> None:
-    """Let every student that is to begin with weights of its teacher do so, and show which.
+    """Let every student that is to begin with weights of who teaches it do so, and show which.
 
     Args:
         recipe: Who begins how.
-        teacher: Whose weights they are; of one that is still to be trained, what fits is the same.
+        teacher: Whose weights they are, if no assistant stands between; of one that is still to be
+            trained, what fits is the same.
         interface: What a student is given, and must answer.
         batch: Samples that units are chosen by.
         found: Takes the table, and the faults.
     """
 
     def taken(student: Student, start: Start) -> str:
-        assert isinstance(teacher.model, nn.Module), "a recipe builds torch modules"
         model = build(student.model, student.options, interface)
-        return warm_start(model, teacher.model, start.how, batch.inputs).told
+        above = teacher.model
+        for assistant in recipe.chain.values():
+            above = build(assistant.model, assistant.options, interface).to(teacher.device)
+        assert isinstance(above, nn.Module), "a recipe builds torch modules"
+        return warm_start(model, above, start.how, batch.inputs).told
 
     rows = []
     for name, student in recipe.students.items():

@@ -48,20 +48,31 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
     soft = objective_of(recipe, heads)
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
-    for name, student in recipe.students.items():
-        who = f"student {name}"
-        model = build(student.model, student.options, interface).eval()
-        if student.start is not None:
-            assert isinstance(teacher.model, nn.Module), "a recipe builds torch modules"
-            begun = build(student.model, student.options, interface)
-            warm_start(begun, teacher.model, student.start.how, batch.inputs)
+    assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
+    students = {f"student {name}": each for name, each in recipe.students.items()}
+    for who, learner in (assistants | students).items():
+        settings = getattr(learner, "train", None) or recipe.train
+        model = build(learner.model, learner.options, interface).eval()
         check_weights(model, who=who)
-        check_batch_norm(model, recipe.train, len(train), who=who)
-        make_optimizer(model.parameters(), recipe.train)
-        logits = _learner_says(model, student.outputs, heads, batch, who=who)
+        check_batch_norm(model, settings, len(train), who=who)
+        make_optimizer(model.parameters(), settings)
+        logits = _learner_says(model, learner.outputs, heads, batch, who=who)
         for terms in (supervised(heads), soft):
             _check_gradient(mean_terms(terms, logits, rows, batch), who=who)
         _check_splits(model, task, heads, who=who)
+    _check_starts(recipe, interface, teacher, batch)
+
+
+def _check_starts(recipe: Recipe, interface: Interface, teacher: Teacher, batch: Batch) -> None:
+    """Refuse students that cannot begin with the weights of who teaches them."""
+    model = teacher.model
+    for assistant in recipe.chain.values():
+        model = build(assistant.model, assistant.options, interface)
+    assert isinstance(model, nn.Module), "a recipe builds torch modules"
+    for student in recipe.students.values():
+        if student.start is not None:
+            begun = build(student.model, student.options, interface)
+            warm_start(begun, model, student.start.how, batch.inputs)
 
 
 @torch.no_grad()

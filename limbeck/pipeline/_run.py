@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from limbeck import results
 from limbeck._files import fingerprint
 from limbeck._progress import Progress, Silence
 from limbeck.models import save
+from limbeck.pipeline._chain import Chain, chain_stages, made_assistants
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
 from limbeck.pipeline._records import Record
@@ -23,8 +23,6 @@ from limbeck.pipeline._stages import (
     distil_stage,
     made_teacher,
     targets_stage,
-    teach_from,
-    teach_live,
     teacher_stage,
 )
 from limbeck.pipeline._summary import Trained, summarise
@@ -53,27 +51,21 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
     """
     with _opened(recipe, Path(out), progress) as context:
         teacher, teacher_record = teacher_stage(context)
-        if recipe.distil.live:
-            targets, targets_records = None, []
-            teach = teach_live(teacher)
-            depends: list[Any] = [teacher.fingerprint, recipe.targets.model_dump()]
-        else:
-            targets, record = targets_stage(context, teacher)
-            targets_records = [record]
-            teach = teach_from(context, targets)
-            depends = [record.fingerprint]
-        controls = [control_stage(context, seed, teacher) for seed in range(recipe.seeds)]
+        chain = chain_stages(context, teacher)
+        last = chain.last
+        controls = [control_stage(context, seed, last.teacher) for seed in range(recipe.seeds)]
         students = [
-            distil_stage(context, seed, teacher, teach, depends) for seed in range(recipe.seeds)
+            distil_stage(context, seed, last.teacher, last.teach, last.depends)
+            for seed in range(recipe.seeds)
         ]
         stages = {
             "teacher": [teacher_record],
-            "targets": targets_records,
+            **chain.stages,
             "control": [done.record for done in controls],
             "distil": [done.record for done in students],
         }
         if context.writes:
-            _evaluate(context, teacher, targets, controls, students, stages)
+            _evaluate(context, teacher, chain, controls, students, stages)
             write_page(context.out)
         context.wait()
         return results.read_results(context.out)[0]
@@ -116,8 +108,11 @@ def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faith
     """
     recipe = load_recipe(str(Path(run) / "recipe.toml"))
     context = Context(recipe, Path(run), load_task(recipe.data), Silence())
-    teacher, train = made_teacher(context), context.task.data.train
-    targets = TransferSet(folder)
+    train, targets = context.task.data.train, TransferSet(folder)
+    asked = targets.manifest.settings.teacher.fingerprint
+    teacher = made_teacher(context)
+    others = made_assistants(context).values() if teacher.fingerprint != asked else ()
+    teacher = next((one for one in others if one.fingerprint == asked), teacher)
     targets.expect(teacher=teacher.fingerprint, heads=teacher.heads, transform=str(train.views))
     return compare(targets, teacher, train, limit=limit)
 
@@ -135,7 +130,7 @@ def _opened(recipe: Recipe, out: Path, progress: Progress) -> Iterator[Context]:
 def _evaluate(
     context: Context,
     teacher: Teacher,
-    targets: TransferSet | None,
+    chain: Chain,
     controls: Sequence[Pass],
     students: Sequence[Pass],
     stages: Mapping[str, Sequence[Record]],
@@ -153,6 +148,9 @@ def _evaluate(
     warnings = teacher_warnings(
         task,
         teacher_validation=stages["teacher"][0].facts["validation"],
+        assistant_validation={
+            name: stages[f"assistant-{name}"][0].facts["validation"] for name in chain.assistants
+        },
         control_validation={
             student: [record.facts["validation"][student] for record in stages["control"]]
             for student in recipe.students
@@ -171,7 +169,8 @@ def _evaluate(
         task,
         teacher,
         trained,
-        targets=targets,
+        assistants=chain.assistants,
+        targets=chain.last.targets,
         stages=stages,
         warnings=warnings,
         begun=begun,

@@ -25,6 +25,7 @@ from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._begin import Role, beginner, begins_with
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
+from limbeck.recipe import Recipe
 from limbeck.signals import Batch, Dense, Rows
 from limbeck.targets import TransferSet, capture
 from limbeck.teachers import Teacher
@@ -112,17 +113,18 @@ def _teacher_file(context: Context) -> Path:
 
 
 def targets_stage(
-    context: Context, teacher: Teacher, *, engine: str = "here"
+    context: Context, teacher: Teacher, stage: str = "targets", *, engine: str = "here"
 ) -> tuple[TransferSet, Record]:
-    """Ask the teacher once, and keep what it says."""
+    """Ask the teacher once, and keep what it says; or another one, in a stage of another name."""
     settings, train = context.recipe.targets, context.task.data.train
     said = settings.model_dump(exclude={"folder"})
     name = fingerprint([said, teacher.fingerprint, context.asked_fingerprint])
-    folder = settings.folder or context.out / "targets"
-    if settings.folder is None:
-        context.put_in_place("targets", name)
-    record = context.records.find("targets", name)
-    if record is None or settings.folder is not None:  # what lies elsewhere may be gone
+    elsewhere = settings.folder if stage == "targets" else None
+    folder = elsewhere or context.out / stage
+    if elsewhere is None:
+        context.put_in_place(stage, name)
+    record = context.records.find(stage, name)
+    if record is None or elsewhere is not None:  # what lies elsewhere may be gone
         begun = time.monotonic()
         stored = capture(
             teacher,
@@ -137,11 +139,11 @@ def targets_stage(
             progress=context.progress,
         )
         record = record or context.record(
-            "targets",
+            stage,
             name,
             seconds=time.monotonic() - begun,
             flops=context.flops(teacher.model, len(train) * settings.views),
-            files=[context.out / "targets" / "manifest.json"] if settings.folder is None else [],
+            files=[context.out / stage / "manifest.json"] if elsewhere is None else [],
             facts={"bytes": stored.card.bytes},
         )
     targets = TransferSet(folder)
@@ -162,9 +164,14 @@ def distil_stage(
 ) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
     terms = objective_of(context.recipe, context.task.data.heads)
-    said = context.recipe.distil.model_dump()
+    said = distil_words(context.recipe)
     asked = teach if any(term.from_teacher for term in terms) else None
     return _students(context, "distil", seed, teacher, terms, asked, [said, *depends])
+
+
+def distil_words(recipe: Recipe) -> dict[str, Any]:
+    """Those words of `[distil]` that move how one model learns from another's rows."""
+    return recipe.distil.model_dump(exclude={"generations"})
 
 
 def teach_from(context: Context, targets: TransferSet) -> Teach:

@@ -52,6 +52,7 @@ def summarise(
     teacher: Teacher,
     trained: Mapping[str, Trained],
     *,
+    assistants: Mapping[str, Teacher],
     targets: TransferSet | None,
     stages: Mapping[str, Sequence[Record]],
     warnings: Sequence[str],
@@ -64,7 +65,8 @@ def summarise(
         task: Its data and metric.
         teacher: The teacher.
         trained: By student's name.
-        targets: The transfer set; None with a live teacher.
+        assistants: Who stood between, in order.
+        targets: The transfer set that the students learned from; None with a live teacher.
         stages: The records of each stage done, in order.
         warnings: What was noticed on the way.
         begun: `time.monotonic()` when the evaluation began.
@@ -100,6 +102,7 @@ def summarise(
         targets=None if targets is None else _targets(targets, recipe),
         ledger=_ledger(stages, seconds, recipe, teacher_cost, examined[first].cost),
         students=students,
+        assistants={name: _score_of(each, task) for name, each in assistants.items()},
         teacher_validation=stages["teacher"][0].facts["validation"],
         warnings=list(warnings),
     )
@@ -107,6 +110,13 @@ def summarise(
     return report, details_of(
         task, said, answers.controls, answers.students, stages=stages, student=first
     )
+
+
+def _score_of(assistant: Teacher, task: Task) -> results.Measured:
+    """What an assistant says of the test data, and what it costs."""
+    answers = answer_all(assistant.logits, task.data.test, task.data.head)
+    score = task.metric.score(answers.rows, answers.labels)
+    return _measured([score], cost(assistant.model, task.data.test))
 
 
 def _examine(models: Trained, task: Task, outputs: str) -> _Examined:
@@ -250,13 +260,19 @@ def _break_even(
 ) -> int | None:
     """What one student cost, in seconds, by what one of its answers saves.
 
-    Its price is that of the targets and of distilling it once; the teacher is taken as given, and
-    controls and further seeds are the price of knowing, not of having.
+    Its price is that of the targets, of assistants and theirs, and of distilling it once; the
+    teacher is taken as given, and controls and further seeds are the price of knowing, not of
+    having.
     """
     if teacher.latency_ms is None or student.latency_ms is None:
         return None
     saved = (teacher.latency_ms.batch_1 - student.latency_ms.batch_1) / 1e3
     distil = sum(record.seconds for record in stages["distil"])
-    price = sum(record.seconds for record in stages["targets"])
+    price = sum(
+        record.seconds
+        for name, records in stages.items()
+        if name.startswith(("targets", "assistant-"))
+        for record in records
+    )
     price += distil / (recipe.seeds * len(recipe.students))
     return math.ceil(price / saved) if saved > 0 else None

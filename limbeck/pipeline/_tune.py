@@ -15,18 +15,18 @@ from limbeck._files import fingerprint, write_text
 from limbeck._progress import Progress, Silence
 from limbeck.methods import Objective, objective_of, only_from_labels, supervised
 from limbeck.pipeline._begin import Role, beginner
+from limbeck.pipeline._chain import Lecture, chain_stages
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
 from limbeck.pipeline._search import Asked, Search, Trial, library
 from limbeck.pipeline._search_space import Candidate, SearchSpace
-from limbeck.pipeline._stages import targets_stage, teach_from, teacher_stage
+from limbeck.pipeline._stages import teacher_stage
 from limbeck.recipe import Recipe
 from limbeck.recipe_file import to_toml
 from limbeck.report import FinalPoint, TrialPoint, write_trials
 from limbeck.results import Metric
 from limbeck.tasks import load_task
-from limbeck.teachers import Teacher
-from limbeck.train import History, Learner, Teach
+from limbeck.train import History, Learner
 
 TOGETHER = 4
 """Candidates that are trained in one pass."""
@@ -107,10 +107,12 @@ def _search(context: Context, trials: int | None, deadline: float | None) -> Tun
     recipe, task = context.recipe, context.task
     (student,) = recipe.students
     teacher, _ = teacher_stage(context)
-    targets, record = targets_stage(context, teacher)
-    trainer = _Trainer(context, student, teacher, teach_from(context, targets), record.fingerprint)
+    lecture = chain_stages(context, teacher).last
+    trainer = _Trainer(context, student, lecture)
     every_label = task.data.train.labelled is None
-    space = SearchSpace.of(recipe, task.data.heads, targets.like, every_label=every_label)
+    assert lecture.targets is not None, "_check refuses a live teacher"
+    rows = lecture.targets.like
+    space = SearchSpace.of(recipe, task.data.heads, rows, every_label=every_label)
     search = Search(
         context.out / "tune" / f"{fingerprint([trainer.depends, asdict(space)])}.json",
         space,
@@ -157,19 +159,17 @@ def _check(recipe: Recipe, trials: int | None, minutes: float | None) -> None:
 class _Trainer:
     """Trains the student of a recipe, as candidates say, from the same stored rows."""
 
-    def __init__(
-        self, context: Context, student: str, teacher: Teacher, teach: Teach, targets: str
-    ) -> None:
+    def __init__(self, context: Context, student: str, lecture: Lecture) -> None:
         self.context = context
         self.seconds_of_one = 0.0
         self._student = student
-        self._teacher = teacher
-        self._teach = teach
+        self._teacher = lecture.teacher
+        self._teach = lecture.teach
         self.depends = [
             context.recipe.model_dump(exclude={"seeds", "description"}),
             context.data_fingerprint,
             context.labelled_fingerprint,
-            targets,
+            *lecture.depends,
         ]
 
     def scores(self, asked: Sequence[Asked]) -> list[float]:
