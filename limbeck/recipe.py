@@ -1,6 +1,7 @@
 """A recipe: a complete named run, in TOML. It holds no code, but may name functions to call.
 
-`[data]` what is learned from, `[teacher]` who teaches, `[assistants.NAME]` who stands between,
+`[data]` what is learned from, `[teacher]` who teaches (or `[teachers.NAME]`, several, who teach as
+one, as `[ensemble]` says), `[assistants.NAME]` who stands between,
 `[targets]` how what they say is kept, `[students.NAME]` who learns (several learn in one pass),
 `[distil]` by what objective, `[train]` for how long. Students and their controls share `[train]`;
 the teacher has `[teacher.train]`.
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from limbeck._errors import OptionError, RecipeError
+from limbeck._errors import OptionError, RecipeError, did_you_mean
 from limbeck._validation import explain, first_fault
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -157,6 +158,16 @@ class Teacher(_Section):
     """How it is trained."""
 
 
+class Ensemble(_Section):
+    """How several teachers teach as one: the weighted mean of their probabilities."""
+
+    how: str = "mean"
+    """`mean`; `confidence`: by the probability of a teacher's first choice; `most_confident`: it
+    answers alone; `by_class`: by what each had right, on validation data, of the classes seen."""
+    weights: dict[str, Positive] = {}
+    """What a teacher's weight is multiplied by, above 0; 1 where it is left out."""
+
+
 class Assistant(_Section):
     """Who learns from the teacher, or the assistant before, and then teaches who comes next."""
 
@@ -260,7 +271,11 @@ class Recipe(_Section):
     seeds: Count = 5
     """How many times student and control are trained: seeds 0, 1, ... One shows nothing."""
     data: Data
-    teacher: Teacher
+    teacher: Teacher | None = None
+    """The one teacher; or else, by name, there are several."""
+    teachers: dict[str, Teacher] = {}
+    """Several, who teach as one. Each is asked once, and what it says is kept by itself."""
+    ensemble: Ensemble = Ensemble()
     assistants: dict[str, Assistant] = {}
     """Who stands between teacher and students, in the order in which they are written: each learns
     from the one before."""
@@ -279,7 +294,7 @@ class Recipe(_Section):
             )
         return name
 
-    @field_validator("students", "assistants")
+    @field_validator("students", "assistants", "teachers")
     @classmethod
     def _names_can_name_files(cls, named: dict[str, Any]) -> dict[str, Any]:
         for name in named:
@@ -289,6 +304,25 @@ class Recipe(_Section):
                     f"got {name!r}"
                 )
         return named
+
+    @model_validator(mode="after")
+    def _someone_teaches(self) -> "Recipe":
+        if self.teacher is None and not self.teachers:
+            raise ValueError("teacher is missing")
+        if self.teacher is not None and self.teachers:
+            raise ValueError(
+                f"there is one teacher, [teacher], or there are several, "
+                f"{', '.join(f'[teachers.{name}]' for name in self.teachers)}: take one or the "
+                "other out"
+            )
+        return self
+
+    @property
+    def all_teachers(self) -> dict[str, Teacher]:
+        """Every teacher by what messages call it: the one, or those by name."""
+        if self.teacher is not None:
+            return {"teacher": self.teacher}
+        return {f"teacher {name}": each for name, each in self.teachers.items()}
 
     @property
     def chain(self) -> dict[str, Assistant]:
@@ -330,13 +364,48 @@ def check_combinations(recipe: Recipe) -> None:
             "an assistant is called as a generation of the student is, generation-1, ... Give it "
             "another name."
         )
-    if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
+    for who, teacher in recipe.all_teachers.items():
+        section = who.replace("teacher ", "teachers.")
+        if teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
+            raise RecipeError(
+                f'the {who} gives probabilities: set targets.compress = "normalised", or '
+                f'{section}.outputs = "logits".'
+            )
+        if teacher.outputs == "logits" and recipe.targets.compress == "normalised":
+            raise RecipeError(
+                f'logits cannot be normalised: set targets.compress = "softmax", or '
+                f'{section}.outputs = "probabilities".'
+            )
+    if recipe.teachers:
+        _check_several(recipe)
+
+
+def _check_several(recipe: Recipe) -> None:
+    """Refuse several teachers that cannot teach as one."""
+    named = ", ".join(recipe.teachers)
+    if recipe.distil.live:
         raise RecipeError(
-            'the teacher gives probabilities: set targets.compress = "normalised", or '
-            'teacher.outputs = "logits".'
+            f"distil.live asks one teacher at every step, and there are {named}, whose stored rows "
+            "are read as one. Leave it out."
         )
-    if recipe.teacher.outputs == "logits" and recipe.targets.compress == "normalised":
+    if recipe.targets.folder is not None:
         raise RecipeError(
-            'logits cannot be normalised: set targets.compress = "softmax", or teacher.outputs = '
-            '"probabilities".'
+            f"targets.folder holds the rows of one teacher, and there are {named}. Leave it out."
         )
+    for name in recipe.ensemble.weights:
+        if name not in recipe.teachers:
+            raise RecipeError(
+                f"ensemble.weights: there is no teacher {name}."
+                f"{did_you_mean(name, recipe.teachers)} There are {named}."
+            )
+    for name in recipe.chain:
+        if name in recipe.teachers:
+            raise RecipeError(
+                f"a teacher and an assistant are both called {name}. Give one another name."
+            )
+    for name, student in recipe.students.items():
+        if student.start is not None and not recipe.chain:
+            raise RecipeError(
+                f"students.{name}.start takes the weights of one teacher, and there are {named}. "
+                "Leave it out, or let an assistant stand between."
+            )

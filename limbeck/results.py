@@ -96,7 +96,10 @@ class Verdict(_Record):
 
 
 class Targets(_Record):
-    """How the teacher's answers were stored, and how faithful that is."""
+    """How the teacher's answers were stored, and how faithful that is.
+
+    Of several teachers, all their rows and bytes, and the least faithful.
+    """
 
     codec: str
     rows: int
@@ -162,6 +165,8 @@ class Report(_Record):
     ledger: Ledger
     students: dict[str, StudentResult] = Field(default_factory=dict)
     """Every named student; the first one again too."""
+    teachers: dict[str, Measured] = Field(default_factory=dict)
+    """Each of several teachers; none where there is one. In `models` they are together."""
     assistants: dict[str, Measured] = Field(default_factory=dict)
     """Who stood between teacher and students, in order."""
     teacher_validation: float | None = None

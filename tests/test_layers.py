@@ -19,8 +19,9 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"pipeline", "doctor", "api"},
     {"train", "evaluation", "_chance"},
     {"targets", "tasks", "methods", "report", "verdict", "proofs"},
+    {"together"},
     {"teachers", "models", "_format"},
-    {"losses", "metrics", "data", "results", "recipe_file", "_checkpoint", "_outputs"},
+    {"losses", "metrics", "data", "results", "recipe_file", "_checkpoint", "_outputs", "_mixture"},
     {
         "signals",
         "recipe",

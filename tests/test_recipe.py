@@ -120,7 +120,7 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         (
             with_(trian={}),
             "there is no key trian. Did you mean train? Known here: name, description, seeds, "
-            "data, teacher, assistants, targets, students, distil, train.",
+            "data, teacher, teachers, ensemble, assistants, targets, students, distil, train.",
         ),
         (
             with_(data={"source": "digits", "augment": {"shfit": 1}}),

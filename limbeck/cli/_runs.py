@@ -118,7 +118,8 @@ def _print_report(report: Any, *, heard: Sequence[str] = ()) -> None:
         pad_edge=False,
         header_style="bold",
     )
-    rows = [("teacher", report.models["teacher"])]
+    rows = [("teachers together" if report.teachers else "teacher", report.models["teacher"])]
+    rows += [(f"teacher {name}", model) for name, model in report.teachers.items()]
     rows += [(f"assistant {name}", model) for name, model in report.assistants.items()]
     for name, result in report.students.items():
         rows += [(f"control {name}", result.control), (f"student {name}", result.student)]

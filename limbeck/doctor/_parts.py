@@ -91,25 +91,23 @@ def _lessons(
     found: Findings,
 ) -> list[Lesson]:
     from_labels = supervised(interface.heads)
-    teachers = []
-    if recipe.teacher.weights is None:
-        shown = samples
-        if recipe.teacher.labels == "all":
-            shown = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
-        teachers.append(
-            found.attempt(
-                lambda: make_lesson(
-                    "teacher",
-                    "teacher",
-                    recipe.teacher,
-                    objective=from_labels,
-                    settings=recipe.teacher.train,
-                    samples=shown,
-                    interface=interface,
-                    device=device,
-                )
+    everyone = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
+    teachers = [
+        found.attempt(
+            lambda who=who, teacher=teacher: make_lesson(  # type: ignore[misc]
+                who,
+                who.replace(" ", "s."),
+                teacher,
+                objective=from_labels,
+                settings=teacher.train,
+                samples=everyone if teacher.labels == "all" else samples,
+                interface=interface,
+                device=device,
             )
         )
+        for who, teacher in recipe.all_teachers.items()
+        if teacher.weights is None
+    ]
     assistants = [
         found.attempt(
             lambda name=name, assistant=assistant: make_lesson(  # type: ignore[misc]
@@ -150,7 +148,9 @@ def _asked(teacher: Teacher | None, lessons: Sequence[Lesson]) -> dict[str, nn.M
     """Who is asked about other splits, of those who can answer; a control is its student."""
     asked = {} if teacher is None else {"the teacher": teacher.model}
     asked |= {
-        one.name: one.learner.model for one in lessons if one.stage not in ("teacher", "control")
+        one.name: one.learner.model
+        for one in lessons
+        if one.stage.startswith(("assistant", "distil"))
     }
     return {name: model for name, model in asked.items() if isinstance(model, nn.Module)}
 
@@ -178,7 +178,8 @@ def _models_table(
         parameters = (
             f"{parameter_count(teacher.model):,}" if isinstance(teacher.model, nn.Module) else "-"
         )
-        rows.append(["teacher", recipe.teacher.model, parameters, _shapes(answers)])
+        what = " + ".join(each.model for each in recipe.all_teachers.values())
+        rows.append(["teacher", what, parameters, _shapes(answers)])
     models = {f"assistant {name}": each.model for name, each in recipe.chain.items()}
     models |= {f"student {name}": each.model for name, each in recipe.students.items()}
     for lesson in lessons:
@@ -213,8 +214,9 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
             f"{recipe.train.accumulate} leaves it the rows of a part of it. With accumulate = 1 "
             "it is the method of the paper."
         )
-    if recipe.teacher.weights is None:
-        found.notes.append(
-            "The teacher is untrained: the recipe trains it. What it says here is noise, so the "
-            "soft losses will be larger in the run."
-        )
+    for who, teacher in recipe.all_teachers.items():
+        if teacher.weights is None:
+            found.notes.append(
+                f"The {who} is untrained: the recipe trains it. What it says here is noise, so the "
+                "soft losses will be larger in the run."
+            )

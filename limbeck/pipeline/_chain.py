@@ -6,6 +6,7 @@ https://arxiv.org/abs/1805.04770), are the same here: each learns from what the 
 the recipe's method, and is then asked itself. What each said is kept.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
 from limbeck.pipeline._stages import AS_MADE, distil_words, targets_stage, teach_from, teach_live
+from limbeck.pipeline._teachers import Teachers, read_as_one
 from limbeck.recipe import Assistant
+from limbeck.signals import Rows
 from limbeck.targets import TransferSet
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, Teach
@@ -29,8 +32,10 @@ class Lecture:
     """What one teacher, or assistant, gives to whoever learns from it."""
 
     teacher: Teacher
-    targets: TransferSet | None
-    """None where it is asked live."""
+    sets: list[TransferSet]
+    """What is stored: one, or one of each teacher; none where it is asked live."""
+    like: Mapping[str, Rows]
+    """A row of each head, if they are stored."""
     teach: Teach
     depends: list[Any]
     """What its rows depend on."""
@@ -48,11 +53,11 @@ class Chain:
     """Of what was done after the teacher was there, in order."""
 
 
-def chain_stages(context: Context, teacher: Teacher) -> Chain:
-    """Ask the teacher; train each assistant on what the one before said, and ask it."""
+def chain_stages(context: Context, teachers: Teachers) -> Chain:
+    """Ask every teacher; train each assistant on what the one before said, and ask it."""
     stages: dict[str, list[Record]] = {}
     assistants: dict[str, Teacher] = {}
-    lecture = _lecture(context, teacher, "targets", stages)
+    lecture = _first_lecture(context, teachers, stages)
     for name, assistant in context.recipe.chain.items():
         learned, record = _assistant_stage(context, name, assistant, lecture)
         stages[f"assistant-{name}"] = [record]
@@ -71,6 +76,27 @@ def made_assistants(context: Context) -> dict[str, Teacher]:
     return found
 
 
+def _first_lecture(
+    context: Context, teachers: Teachers, stages: dict[str, list[Record]]
+) -> Lecture:
+    if not teachers.members:
+        return _lecture(context, teachers.whole, "targets", stages)
+    sets, records = {}, []
+    for name, member in teachers.members.items():
+        sets[name], record = targets_stage(context, member, f"targets-{name}")
+        stages[f"targets-{name}"] = [record]
+        records.append(record.fingerprint)
+    targets = read_as_one(context, sets, teachers)
+    codecs = sorted({one.manifest.settings.codec for one in sets.values()})
+    return Lecture(
+        teacher=teachers.whole,
+        sets=list(sets.values()),
+        like=targets.like,
+        teach=teach_from(context, targets, stored=" and ".join(codecs)),
+        depends=[*records, teachers.stages["teacher"][0].fingerprint],
+    )
+
+
 def _lecture(
     context: Context, teacher: Teacher, stage: str, stages: dict[str, list[Record]]
 ) -> Lecture:
@@ -78,13 +104,16 @@ def _lecture(
         settings = context.recipe.targets.model_dump()
         depends: list[Any] = [teacher.fingerprint, settings]
         stages[stage] = []
-        return Lecture(teacher=teacher, targets=None, teach=teach_live(teacher), depends=depends)
+        return Lecture(
+            teacher=teacher, sets=[], like={}, teach=teach_live(teacher), depends=depends
+        )
     targets, record = targets_stage(context, teacher, stage)
     stages[stage] = [record]
     return Lecture(
         teacher=teacher,
-        targets=targets,
-        teach=teach_from(context, targets),
+        sets=[targets],
+        like=targets.like,
+        teach=teach_from(context, targets, stored=targets.manifest.settings.codec),
         depends=[record.fingerprint],
     )
 

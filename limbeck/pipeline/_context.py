@@ -169,7 +169,7 @@ class Context:
             seed=seed,
             order=Order(pool=pool, length=len(samples), seed=seed),
             teach=teach,
-            views=1 if stage == "teacher" else self.views_of(settings),
+            views=1 if stage.startswith("teacher") else self.views_of(settings),
             validate=lambda learner: self.validate(learner.model, learner.outputs),
             higher_is_better=self.task.metric.higher_is_better,
             goes_on=goes_on,

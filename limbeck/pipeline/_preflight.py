@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from limbeck import recipe as recipes
 from limbeck._errors import DataError, ModelError
+from limbeck._mixture import check_weighing
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.methods import check_rows, mean_terms, objective_of, supervised
 from limbeck.models import Interface, build, load_weights, warm_start
@@ -40,7 +42,10 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 f"the train split has no labels for head {head.name}, which the control learns "
                 "from. Give it labels."
             )
-    teacher, answers = _ask_teacher(recipe, task, batch, interface)
+    for teaches, settings in recipe.all_teachers.items():
+        teacher, answers = _ask_teacher(recipe, settings, teaches, task, batch, interface)
+    if recipe.teachers:
+        check_weighing(recipe.ensemble.how, heads[0])
     codec = planned_codec(heads, **recipe.targets.codec_words)
     uniform = _uniform(answers, heads)
     rows: Mapping[str, Rows] = uniform
@@ -50,12 +55,13 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
     students = {f"student {name}": each for name, each in recipe.students.items()}
+    trained = {f"assistant {name}": each.train for name, each in recipe.assistants.items()}
     for who, learner in (assistants | students).items():
-        settings = getattr(learner, "train", None) or recipe.train
+        schedule = trained.get(who) or recipe.train
         model = build(learner.model, learner.options, interface).eval()
         check_weights(model, who=who)
-        check_batch_norm(model, settings, len(train), who=who)
-        make_optimizer(model.parameters(), settings)
+        check_batch_norm(model, schedule, len(train), who=who)
+        make_optimizer(model.parameters(), schedule)
         logits = _learner_says(model, learner.outputs, heads, batch, who=who)
         for terms in (supervised(heads), soft):
             _check_gradient(mean_terms(terms, logits, rows, batch), who=who)
@@ -112,25 +118,30 @@ def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
 
 
 def _ask_teacher(
-    recipe: Recipe, task: Task, batch: Batch, interface: Interface
+    recipe: Recipe,
+    settings: recipes.Teacher,
+    name: str,
+    task: Task,
+    batch: Batch,
+    interface: Interface,
 ) -> tuple[Teacher, dict[str, Tensor]]:
-    settings, num_samples = recipe.teacher, len(task.data.train)
+    num_samples, who = len(task.data.train), f"the {name}"
     model = build(settings.model, settings.options, interface, seed=settings.seed)
     if settings.weights is None:
-        check_weights(model, who="teacher")
-        check_batch_norm(model, settings.train, num_samples, who="teacher")
+        check_weights(model, who=name)
+        check_batch_norm(model, settings.train, num_samples, who=name)
         make_optimizer(model.parameters(), settings.train)
-        heads, who = interface.heads, "the teacher"
+        heads = interface.heads
         logits = _learner_says(model.eval(), settings.outputs, heads, batch, who=who)
         _check_gradient(mean_terms(supervised(heads), logits, None, batch), who=who)
     else:
         load_weights(model, Path(settings.weights))
     teacher = Teacher(model, interface.heads, outputs=settings.outputs)
-    with calling("the teacher", batch.inputs):
+    with calling(who, batch.inputs):
         answers = teacher.answer(batch.inputs)
-    check_fit(answers, interface.heads, batch, who="the teacher")
+    check_fit(answers, interface.heads, batch, who=who)
     for head in interface.heads:
-        check_outputs(answers[head.name], head, settings.outputs, who="the teacher")
+        check_outputs(answers[head.name], head, settings.outputs, who=who)
     mean_terms(supervised(interface.heads), teacher.logits(batch.inputs), None, batch)
     if settings.weights is not None:
         for head in interface.heads:
@@ -140,7 +151,7 @@ def _ask_teacher(
                 compress=recipe.targets.compress,
                 temperature=recipe.targets.temperature,
             )
-    _check_splits(model, task, interface.heads, who="the teacher")
+    _check_splits(model, task, interface.heads, who=who)
     return teacher, answers
 
 

@@ -21,18 +21,16 @@ from limbeck.pipeline._stages import (
     Pass,
     control_stage,
     distil_stage,
-    made_teacher,
     targets_stage,
-    teacher_stage,
 )
 from limbeck.pipeline._summary import Trained, summarise
+from limbeck.pipeline._teachers import Teachers, made_teachers, teachers_stage
 from limbeck.pipeline._warnings import teacher_warnings
 from limbeck.recipe import Recipe
 from limbeck.recipe_file import load_recipe
 from limbeck.report import write_page
 from limbeck.targets import Faithfulness, TransferSet, compare
 from limbeck.tasks import load_task
-from limbeck.teachers import Teacher
 
 
 def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> results.Report:  # noqa: B008
@@ -50,8 +48,8 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
     with _opened(recipe, Path(out), progress) as context:
-        teacher, teacher_record = teacher_stage(context)
-        chain = chain_stages(context, teacher)
+        teachers = teachers_stage(context)
+        chain = chain_stages(context, teachers)
         last = chain.last
         controls = [control_stage(context, seed, last.teacher) for seed in range(recipe.seeds)]
         students = [
@@ -59,13 +57,13 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
             for seed in range(recipe.seeds)
         ]
         stages = {
-            "teacher": [teacher_record],
+            **teachers.stages,
             **chain.stages,
             "control": [done.record for done in controls],
             "distil": [done.record for done in students],
         }
         if context.writes:
-            _evaluate(context, teacher, chain, controls, students, stages)
+            _evaluate(context, teachers, chain, controls, students, stages)
             write_page(context.out)
         context.wait()
         return results.read_results(context.out)[0]
@@ -77,7 +75,7 @@ def make_targets(
     *,
     engine: str = "here",
     progress: Progress = Silence(),  # noqa: B008  (holds nothing)
-) -> TransferSet:
+) -> list[TransferSet]:
     """Do the first two stages of a recipe, teacher and targets; `run` goes on from there.
 
     Args:
@@ -86,12 +84,20 @@ def make_targets(
         engine: Where the teacher is asked: "here", or "ray".
         progress: Who watches.
 
+    Returns:
+        The transfer set; of several teachers, one of each.
+
     Raises:
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
     with _opened(recipe, Path(out), progress) as context:
-        teacher, _ = teacher_stage(context)
-        return targets_stage(context, teacher, engine=engine)[0]
+        teachers = teachers_stage(context)
+        if not teachers.members:
+            return [targets_stage(context, teachers.whole, engine=engine)[0]]
+        return [
+            targets_stage(context, member, f"targets-{name}", engine=engine)[0]
+            for name, member in teachers.members.items()
+        ]
 
 
 def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faithfulness:
@@ -110,9 +116,10 @@ def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faith
     context = Context(recipe, Path(run), load_task(recipe.data), Silence())
     train, targets = context.task.data.train, TransferSet(folder)
     asked = targets.manifest.settings.teacher.fingerprint
-    teacher = made_teacher(context)
-    others = made_assistants(context).values() if teacher.fingerprint != asked else ()
-    teacher = next((one for one in others if one.fingerprint == asked), teacher)
+    those = made_teachers(context)
+    if asked not in [one.fingerprint for one in those]:
+        those += made_assistants(context).values()
+    teacher = next((one for one in those if one.fingerprint == asked), those[0])
     targets.expect(teacher=teacher.fingerprint, heads=teacher.heads, transform=str(train.views))
     return compare(targets, teacher, train, limit=limit)
 
@@ -129,7 +136,7 @@ def _opened(recipe: Recipe, out: Path, progress: Progress) -> Iterator[Context]:
 
 def _evaluate(
     context: Context,
-    teacher: Teacher,
+    teachers: Teachers,
     chain: Chain,
     controls: Sequence[Pass],
     students: Sequence[Pass],
@@ -167,10 +174,11 @@ def _evaluate(
     report, details = summarise(
         recipe,
         task,
-        teacher,
+        teachers.whole,
         trained,
+        members=teachers.members,
         assistants=chain.assistants,
-        targets=chain.last.targets,
+        sets=chain.last.sets,
         stages=stages,
         warnings=warnings,
         begun=begun,

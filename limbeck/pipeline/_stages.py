@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from limbeck import recipe as recipes
 from limbeck._chance import chance_warnings
 from limbeck._files import file_hash, fingerprint
 from limbeck.methods import (
@@ -25,9 +26,8 @@ from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._begin import Role, beginner, begins_with
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
-from limbeck.recipe import Recipe
 from limbeck.signals import Batch, Dense, Rows
-from limbeck.targets import TransferSet, capture
+from limbeck.targets import Targets, TransferSet, capture
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, Teach
 
@@ -43,9 +43,9 @@ class Pass:
     record: Record
 
 
-def teacher_stage(context: Context) -> tuple[Teacher, Record]:
-    """Train the teacher, or load it; examine it."""
-    settings = context.recipe.teacher
+def teacher_stage(context: Context, settings: recipes.Teacher, who: str) -> tuple[Teacher, Record]:
+    """Train a teacher, or load it; examine it. It is called "teacher", or "teacher NAME"."""
+    stage = who.replace(" ", "-")
     heads = context.task.data.heads
     weights = None if settings.weights is None else Path(settings.weights)
     model = build(settings.model, settings.options, context.interface, seed=settings.seed)
@@ -57,8 +57,8 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
         file_hash(weights) if weights is not None and weights.is_file() else None,
     ]
     name = fingerprint(depends)
-    made = _teacher_file(context)
-    record = context.records.find("teacher", name)
+    made = _teacher_file(context, who)
+    record = context.records.find(stage, name)
     if weights is not None:
         load_weights(model, weights)
     elif record is not None:
@@ -67,25 +67,25 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
     computed: int | None = 0
     if record is None and weights is None:
         learner = Learner(
-            name="teacher", model=model, objective=supervised(heads), outputs=settings.outputs
+            name=who, model=model, objective=supervised(heads), outputs=settings.outputs
         )
         fitted = context.fit(
-            "teacher",
+            stage,
             name,
             [learner],
             settings.train,
             settings.seed,
             settings.labels,
-            title="training teacher",
+            title=f"training {who}",
         )
-        seconds, history = fitted.seconds, vars(fitted.histories["teacher"])
+        seconds, history = fitted.seconds, vars(fitted.histories[who])
         computed = context.training_flops([model], fitted)
         if context.writes:
             save_weights(model, made)
     teacher = Teacher(model, heads, outputs=settings.outputs, device=context.device)
     if record is None:
         record = context.record(
-            "teacher",
+            stage,
             name,
             seconds=seconds,
             flops=computed,
@@ -93,23 +93,22 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
             facts={"validation": context.score(teacher.logits), "history": history},
         )
     score = record.facts["validation"]
-    context.progress.say(f"teacher: validation {context.task.metric.name} {score:.4g}")
+    context.progress.say(f"{who}: validation {context.task.metric.name} {score:.4g}")
     for warning in chance_warnings(context.task, score):
         context.progress.warn(warning)
     return teacher, record
 
 
-def made_teacher(context: Context) -> Teacher:
-    """The teacher that was loaded, or trained, in this run; none is trained."""
-    settings = context.recipe.teacher
+def made_teacher(context: Context, settings: recipes.Teacher, who: str) -> Teacher:
+    """A teacher that was loaded, or trained, in this run; none is trained."""
     model = build(settings.model, settings.options, context.interface, seed=settings.seed)
-    load_weights(model, Path(settings.weights or _teacher_file(context)))
+    load_weights(model, Path(settings.weights or _teacher_file(context, who)))
     heads = context.task.data.heads
     return Teacher(model, heads, outputs=settings.outputs, device=context.device)
 
 
-def _teacher_file(context: Context) -> Path:
-    return context.out / "teacher" / "teacher.safetensors"
+def _teacher_file(context: Context, who: str) -> Path:
+    return context.out / "teacher" / f"{who.removeprefix('teacher ')}.safetensors"
 
 
 def targets_stage(
@@ -169,19 +168,23 @@ def distil_stage(
     return _students(context, "distil", seed, teacher, terms, asked, [said, *depends])
 
 
-def distil_words(recipe: Recipe) -> dict[str, Any]:
+def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     """Those words of `[distil]` that move how one model learns from another's rows."""
     return recipe.distil.model_dump(exclude={"generations"})
 
 
-def teach_from(context: Context, targets: TransferSet) -> Teach:
+def teach_from(context: Context, targets: Targets, *, stored: str) -> Teach:
     """The teacher's rows from the transfer set, if the method can learn from such rows.
+
+    Args:
+        context: The run.
+        targets: What the teacher said, or several.
+        stored: By which codec, for the message.
 
     Raises:
         TargetsError: It cannot. Only now is known what codec "auto" chose.
     """
-    codec = targets.manifest.settings.codec
-    check_rows(context.recipe.distil.method, targets.like, stored=f"codec {codec}")
+    check_rows(context.recipe.distil.method, targets.like, stored=f"codec {stored}")
     aligned = targets.aligned(context.task.data.train)
 
     def teach(batch: Batch) -> dict[str, Rows]:

@@ -52,8 +52,9 @@ def summarise(
     teacher: Teacher,
     trained: Mapping[str, Trained],
     *,
+    members: Mapping[str, Teacher],
     assistants: Mapping[str, Teacher],
-    targets: TransferSet | None,
+    sets: Sequence[TransferSet],
     stages: Mapping[str, Sequence[Record]],
     warnings: Sequence[str],
     begun: float,
@@ -63,10 +64,11 @@ def summarise(
     Args:
         recipe: What was run.
         task: Its data and metric.
-        teacher: The teacher.
+        teacher: The teacher, or all of them together.
         trained: By student's name.
+        members: Each of several teachers.
         assistants: Who stood between, in order.
-        targets: The transfer set that the students learned from; None with a live teacher.
+        sets: What the students learned from: none with a live teacher, several of several.
         stages: The records of each stage done, in order.
         warnings: What was noticed on the way.
         begun: `time.monotonic()` when the evaluation began.
@@ -99,9 +101,10 @@ def summarise(
         },
         fidelity=students[first].fidelity,
         verdict=students[first].verdict,
-        targets=None if targets is None else _targets(targets, recipe),
+        targets=_targets(sets, recipe) if sets else None,
         ledger=_ledger(stages, seconds, recipe, teacher_cost, examined[first].cost),
         students=students,
+        teachers={name: _score_of(each, task) for name, each in members.items()},
         assistants={name: _score_of(each, task) for name, each in assistants.items()},
         teacher_validation=stages["teacher"][0].facts["validation"],
         warnings=list(warnings),
@@ -112,11 +115,11 @@ def summarise(
     )
 
 
-def _score_of(assistant: Teacher, task: Task) -> results.Measured:
-    """What an assistant says of the test data, and what it costs."""
-    answers = answer_all(assistant.logits, task.data.test, task.data.head)
+def _score_of(teacher: Teacher, task: Task) -> results.Measured:
+    """What one of several teachers, or an assistant, says of the test data, and what it costs."""
+    answers = answer_all(teacher.logits, task.data.test, task.data.head)
     score = task.metric.score(answers.rows, answers.labels)
-    return _measured([score], cost(assistant.model, task.data.test))
+    return _measured([score], cost(teacher.model, task.data.test))
 
 
 def _examine(models: Trained, task: Task, outputs: str) -> _Examined:
@@ -211,19 +214,22 @@ def _sizes(task: Task) -> dict[str, int]:
     }
 
 
-def _targets(targets: TransferSet, recipe: Recipe) -> results.Targets:
-    card = targets.card
+def _targets(sets: Sequence[TransferSet], recipe: Recipe) -> results.Targets:
+    """Of one transfer set; of several all together, and the least faithful."""
+    cards = [one.card for one in sets]
+    far = [card.kl_to_teacher for card in cards if card.kl_to_teacher is not None]
+    near = [each for card in cards if (each := card.agreement_with_teacher) is not None]
     return results.Targets(
-        codec=targets.manifest.settings.codec,
-        rows=card.rows,
-        bytes=card.bytes,
-        bytes_per_row=card.bytes_per_row,
-        dense_bytes_per_row=card.dense_bytes_per_row,
-        kl_to_teacher=card.kl_to_teacher,
-        agreement_with_teacher=card.agreement_with_teacher,
+        codec=", ".join(sorted({one.manifest.settings.codec for one in sets})),
+        rows=sum(card.rows for card in cards),
+        bytes=sum(card.bytes for card in cards),
+        bytes_per_row=statistics.fmean(card.bytes_per_row for card in cards),
+        dense_bytes_per_row=statistics.fmean(card.dense_bytes_per_row for card in cards),
+        kl_to_teacher=max(far, default=None),
+        agreement_with_teacher=min(near, default=None),
         temperature=recipe.targets.temperature,
         compress=recipe.targets.compress,
-        biased=card.biased,
+        biased=any(card.biased for card in cards),
         views=recipe.targets.views,
     )
 

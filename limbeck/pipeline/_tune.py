@@ -20,7 +20,7 @@ from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
 from limbeck.pipeline._search import Asked, Search, Trial, library
 from limbeck.pipeline._search_space import Candidate, SearchSpace
-from limbeck.pipeline._stages import teacher_stage
+from limbeck.pipeline._teachers import teachers_stage
 from limbeck.recipe import Recipe
 from limbeck.recipe_file import to_toml
 from limbeck.report import FinalPoint, TrialPoint, write_trials
@@ -106,13 +106,10 @@ def tune(
 def _search(context: Context, trials: int | None, deadline: float | None) -> Tuned:
     recipe, task = context.recipe, context.task
     (student,) = recipe.students
-    teacher, _ = teacher_stage(context)
-    lecture = chain_stages(context, teacher).last
+    lecture = chain_stages(context, teachers_stage(context)).last
     trainer = _Trainer(context, student, lecture)
     every_label = task.data.train.labelled is None
-    assert lecture.targets is not None, "_check refuses a live teacher"
-    rows = lecture.targets.like
-    space = SearchSpace.of(recipe, task.data.heads, rows, every_label=every_label)
+    space = SearchSpace.of(recipe, task.data.heads, lecture.like, every_label=every_label)
     search = Search(
         context.out / "tune" / f"{fingerprint([trainer.depends, asdict(space)])}.json",
         space,
