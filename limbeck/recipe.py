@@ -256,6 +256,9 @@ class Distil(_Section):
     """Weight of the method's loss, as a rule towards the teacher."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
+    mixup: bool = False
+    """True, with `live`: teacher and student see samples that are mixed in pairs, in parts drawn
+    evenly from 0..1 (function matching). For images and other numbers, without labels."""
     generations: Count = 1
     """How often the one student is distilled, each time anew from the one before (born-again): the
     last generation is the student, and 1 is the student alone."""
@@ -354,6 +357,11 @@ def check_combinations(recipe: Recipe) -> None:
                 "a transfer set cannot hold. Leave it out, for epochs take the targets.views "
                 "stored views in turn; or set distil.live = true."
             )
+    if recipe.distil.mixup and not recipe.distil.live:
+        raise RecipeError(
+            "distil.mixup shows samples that are mixed anew at every step, which a transfer set "
+            "cannot hold. Set distil.live = true."
+        )
     if recipe.distil.generations > 1 and len(recipe.students) > 1:
         raise RecipeError(
             f"distil.generations = {recipe.distil.generations} distils one student again and "

@@ -27,6 +27,7 @@ from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
 from limbeck.targets import Codec, planned_codec
 from limbeck.teachers import Teacher
+from limbeck.train import check_mixup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ def look_at_parts(
     codec = found.attempt(lambda: planned_codec(data.heads, **recipe.targets.codec_words))
     terms = found.attempt(lambda: objective_of(recipe, data.heads))
     found.attempt(lambda: _check_labels(data))
+    if recipe.distil.mixup:
+        found.attempt(lambda: check_mixup(terms or (), batch.inputs))
     teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
     answers = None if teacher is None else found.attempt(lambda: ask(teacher, batch))
     lessons = _lessons(recipe, data.train, terms or (), interface, device, found)

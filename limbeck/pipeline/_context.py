@@ -173,6 +173,7 @@ class Context:
             validate=lambda learner: self.validate(learner.model, learner.outputs),
             higher_is_better=self.task.metric.higher_is_better,
             goes_on=goes_on,
+            mixup=self.recipe.distil.mixup and teach is not None,
             checkpoint=None if goes_on is not None else self._checkpoint(stage, name),
             log_folder=self.out / "logs" / stage,
             progress=self.progress,

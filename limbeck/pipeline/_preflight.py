@@ -21,7 +21,7 @@ from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.targets import Codec, as_stored, compressed, planned_codec
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
-from limbeck.train import check_batch_norm, check_weights, make_optimizer
+from limbeck.train import check_batch_norm, check_mixup, check_weights, make_optimizer
 
 NUM_SAMPLES = 8
 """Samples that are put through."""
@@ -52,6 +52,8 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     if not recipe.distil.live:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
     soft = objective_of(recipe, heads)
+    if recipe.distil.mixup:
+        check_mixup(soft, batch.inputs)
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
     students = {f"student {name}": each for name, each in recipe.students.items()}

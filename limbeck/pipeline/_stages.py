@@ -170,7 +170,9 @@ def distil_stage(
 
 def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     """Those words of `[distil]` that move how one model learns from another's rows."""
-    return recipe.distil.model_dump(exclude={"generations"})
+    # What is not asked for is not there, so that what was made before it was thought of stays.
+    new = {"mixup"} if not recipe.distil.mixup else set()
+    return recipe.distil.model_dump(exclude={"generations", *new})
 
 
 def teach_from(context: Context, targets: Targets, *, stored: str) -> Teach:
