@@ -27,9 +27,12 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("", "The run", recipe.Recipe),
     ("data", "What is learned from", recipe.Data),
     ("data.augment", "How views are made", recipe.Augment),
-    ("teacher", "Who teaches", recipe.Teacher),
+    ("teacher", "Who teaches; or, the same keys, `[teachers.NAME]`", recipe.Teacher),
+    ("ensemble", "How several teach as one", recipe.Ensemble),
+    ("assistants.NAME", "Who stands between", recipe.Assistant),
     ("targets", "How what it says is kept", recipe.Targets),
     ("students.NAME", "Who learns", recipe.Student),
+    ("students.NAME.start", "How a student begins", recipe.Start),
     ("distil", "By what objective", recipe.Distil),
     ("distil.taps", "What a feature method compares: a list of these", recipe.Tap),
     (
@@ -38,6 +41,21 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
         recipe.Train,
     ),
 ]
+OWN_SECTIONS = {
+    "data",
+    "data.augment",
+    "teacher",
+    "teacher.train",
+    "teachers",
+    "ensemble",
+    "assistants",
+    "targets",
+    "students",
+    "students.NAME.start",
+    "distil",
+    "train",
+}
+"""Keys that are sections, with a table of their own."""
 RECIPES = """# Recipes
 
 A recipe is a complete named run, in TOML. It holds no code, but may name functions of yours, which are imported and called:
@@ -157,7 +175,7 @@ def recipes_page() -> str:
         parts.append(f"\n## {f'`[{path}]` ' if path else ''}{title}\n")
         parts.append("| key | default | what it is |\n|---|---|---|")
         for key, field in section.model_fields.items():
-            if key in ("augment", "train", "data", "teacher", "targets", "students", "distil"):
+            if f"{path}.{key}".removeprefix(".") in OWN_SECTIONS:
                 continue
             text = " ".join((field.description or "").split()).replace("|", "\\|") + _words(field)
             parts.append(f"| `{key}` | {default(field)} | {text} |")

@@ -1,6 +1,7 @@
 """What pydantic finds wrong with a section of a recipe, in the words that the user typed."""
 
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -52,7 +53,7 @@ def _known_keys(section: type[BaseModel], path: Sequence[str]) -> list[str]:
         if get_origin(annotation) in (dict, list):  # students.NAME, taps.0
             next(steps, None)
             annotation = get_args(annotation)[-1]
-        if get_origin(annotation) in (Annotated, Union):
+        if get_origin(annotation) in (Annotated, Union, UnionType):  # of `Section | None` the first
             annotation = get_args(annotation)[0]
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation

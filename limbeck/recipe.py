@@ -1,8 +1,10 @@
 """A recipe: a complete named run, in TOML. It holds no code, but may name functions to call.
 
-`[data]` what is learned from, `[teacher]` who teaches, `[targets]` how what it says is kept,
-`[students.NAME]` who learns (several learn in one pass), `[distil]` by what objective, `[train]`
-for how long. Students and their controls share `[train]`; the teacher has `[teacher.train]`.
+`[data]` what is learned from, `[teacher]` who teaches (or `[teachers.NAME]`, several, who teach as
+one, as `[ensemble]` says), `[assistants.NAME]` who stands between,
+`[targets]` how what they say is kept, `[students.NAME]` who learns (several learn in one pass),
+`[distil]` by what objective, `[train]` for how long. Students and their controls share `[train]`;
+the teacher has `[teacher.train]`.
 """
 
 import re
@@ -18,12 +20,14 @@ from pydantic import (
     model_validator,
 )
 
-from limbeck._errors import OptionError, RecipeError
+from limbeck._errors import OptionError, RecipeError, did_you_mean
 from limbeck._validation import explain, first_fault
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+GENERATION_SEED = 1_000_000
+"""Seeds of earlier generations begin after this one, for none is to begin as who learns from it."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -154,6 +158,31 @@ class Teacher(_Section):
     """How it is trained."""
 
 
+class Ensemble(_Section):
+    """How several teachers teach as one: the weighted mean of their probabilities."""
+
+    how: str = "mean"
+    """`mean`; `confidence`: by the probability of a teacher's first choice; `most_confident`: it
+    answers alone; `by_class`: by what each had right, on validation data, of the classes seen."""
+    weights: dict[str, Positive] = {}
+    """What a teacher's weight is multiplied by, above 0; 1 where it is left out."""
+
+
+class Assistant(_Section):
+    """Who learns from the teacher, or the assistant before, and then teaches who comes next."""
+
+    model: str
+    """As for the teacher."""
+    options: dict[str, Any] = {}
+    """The model's own options."""
+    outputs: Literal["logits", "probabilities"] = "logits"
+    """What the model gives."""
+    seed: Seed = 0
+    """Of its initial weights and batches: 0..2^32 - 1."""
+    train: Train | None = None
+    """How it is trained; left out, as the students are."""
+
+
 class Targets(_Section):
     """How what the teacher says is compressed and stored."""
 
@@ -191,6 +220,17 @@ class Targets(_Section):
         return self.model_dump(include={"codec", "codec_options", "budget", "max_kl", "like"})
 
 
+class Start(_Section):
+    """What of the teacher a student begins with, instead of random weights."""
+
+    how: str
+    """`layers`: some layers of each stack, for a student that has fewer; `width`: the most active
+    units of each layer, for a student of as many layers, each narrower."""
+    control: bool = False
+    """Whether the control begins with the same weights. If not, the verdict is about all that came
+    from the teacher, weights and answers; if so, about what its answers were worth beyond them."""
+
+
 class Student(_Section):
     """Who learns."""
 
@@ -200,6 +240,8 @@ class Student(_Section):
     """The model's own options."""
     outputs: Literal["logits", "probabilities"] = "logits"
     """What the model gives. Its logits are the logarithms of its probabilities."""
+    start: Start | None = None
+    """How the student begins; left out, with random weights."""
 
 
 class Tap(_Section):
@@ -235,6 +277,12 @@ class Distil(_Section):
     """For a feature method: weight of the loss of features; left out, the method's own."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
+    mixup: bool = False
+    """True, with `live`: teacher and student see samples that are mixed in pairs, in parts drawn
+    evenly from 0..1 (function matching). For images and other numbers, without labels."""
+    generations: Count = 1
+    """How often the one student is distilled, each time anew from the one before (born-again): the
+    last generation is the student, and 1 is the student alone."""
 
 
 class Recipe(_Section):
@@ -247,7 +295,14 @@ class Recipe(_Section):
     seeds: Count = 5
     """How many times student and control are trained: seeds 0, 1, ... One shows nothing."""
     data: Data
-    teacher: Teacher
+    teacher: Teacher | None = None
+    """The one teacher; or else, by name, there are several."""
+    teachers: dict[str, Teacher] = {}
+    """Several, who teach as one. Each is asked once, and what it says is kept by itself."""
+    ensemble: Ensemble = Ensemble()
+    assistants: dict[str, Assistant] = {}
+    """Who stands between teacher and students, in the order in which they are written: each learns
+    from the one before."""
     targets: Targets = Targets()
     students: Annotated[dict[str, Student], Field(min_length=1)]
     distil: Distil = Distil()
@@ -263,16 +318,50 @@ class Recipe(_Section):
             )
         return name
 
-    @field_validator("students")
+    @field_validator("students", "assistants", "teachers")
     @classmethod
-    def _names_can_name_files(cls, students: dict[str, Student]) -> dict[str, Student]:
-        for name in students:
+    def _names_can_name_files(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
             if not re.fullmatch(r"[\w-]+", name):
                 raise ValueError(
                     'a name must be letters, digits, "-" and "_", for its files are called by it, '
                     f"got {name!r}"
                 )
-        return students
+        return named
+
+    @model_validator(mode="after")
+    def _someone_teaches(self) -> "Recipe":
+        if self.teacher is None and not self.teachers:
+            raise ValueError("teacher is missing")
+        if self.teacher is not None and self.teachers:
+            raise ValueError(
+                f"there is one teacher, [teacher], or there are several, "
+                f"{', '.join(f'[teachers.{name}]' for name in self.teachers)}: take one or the "
+                "other out"
+            )
+        return self
+
+    @property
+    def all_teachers(self) -> dict[str, Teacher]:
+        """Every teacher by what messages call it: the one, or those by name."""
+        if self.teacher is not None:
+            return {"teacher": self.teacher}
+        return {f"teacher {name}": each for name, each in self.teachers.items()}
+
+    @property
+    def chain(self) -> dict[str, Assistant]:
+        """Everyone between teacher and students, in order: assistants, then earlier generations."""
+        student = next(iter(self.students.values()))
+        earlier = {
+            f"generation-{number}": Assistant(
+                model=student.model,
+                options=student.options,
+                outputs=student.outputs,
+                seed=GENERATION_SEED + number,
+            )
+            for number in range(1, self.distil.generations)
+        }
+        return self.assistants | earlier
 
 
 def check_combinations(recipe: Recipe) -> None:
@@ -281,11 +370,18 @@ def check_combinations(recipe: Recipe) -> None:
     Raises:
         RecipeError: It names them, and the way out.
     """
-    if recipe.train.views and not recipe.distil.live:
+    trained = {f"assistants.{name}": each.train for name, each in recipe.assistants.items()}
+    for section, train in {"": recipe.train, **trained}.items():
+        if train is not None and train.views and not recipe.distil.live:
+            raise RecipeError(
+                f"{f'{section}.train.views'.removeprefix('.')} makes new views without end, which "
+                "a transfer set cannot hold. Leave it out, for epochs take the targets.views "
+                "stored views in turn; or set distil.live = true."
+            )
+    if recipe.distil.mixup and not recipe.distil.live:
         raise RecipeError(
-            "train.views makes new views without end, which a transfer set cannot hold. Leave it "
-            "out, for epochs take the targets.views stored views in turn; or set distil.live = "
-            "true."
+            "distil.mixup shows samples that are mixed anew at every step, which a transfer set "
+            "cannot hold. Set distil.live = true."
         )
     if recipe.targets.features and not recipe.distil.taps:
         raise RecipeError(
@@ -297,13 +393,76 @@ def check_combinations(recipe: Recipe) -> None:
             "targets.features = true stores what distil.live = true asks at every step. Leave one "
             "of them out."
         )
-    if recipe.teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
+    if recipe.distil.taps:
+        _check_taps(recipe)
+    if recipe.distil.generations > 1 and len(recipe.students) > 1:
         raise RecipeError(
-            'the teacher gives probabilities: set targets.compress = "normalised", or '
-            'teacher.outputs = "logits".'
+            f"distil.generations = {recipe.distil.generations} distils one student again and "
+            f"again, and there are {', '.join(recipe.students)}. Leave one."
         )
-    if recipe.teacher.outputs == "logits" and recipe.targets.compress == "normalised":
+    if len(recipe.chain) < len(recipe.assistants) + recipe.distil.generations - 1:
         raise RecipeError(
-            'logits cannot be normalised: set targets.compress = "softmax", or teacher.outputs = '
-            '"probabilities".'
+            "an assistant is called as a generation of the student is, generation-1, ... Give it "
+            "another name."
         )
+    for who, teacher in recipe.all_teachers.items():
+        section = who.replace("teacher ", "teachers.")
+        if teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
+            raise RecipeError(
+                f'the {who} gives probabilities: set targets.compress = "normalised", or '
+                f'{section}.outputs = "logits".'
+            )
+        if teacher.outputs == "logits" and recipe.targets.compress == "normalised":
+            raise RecipeError(
+                f'logits cannot be normalised: set targets.compress = "softmax", or '
+                f'{section}.outputs = "probabilities".'
+            )
+    if recipe.teachers:
+        _check_several(recipe)
+
+
+def _check_taps(recipe: Recipe) -> None:
+    """Refuse taps where it is not one teacher that both sides of them are compared with."""
+    others = {
+        "teachers": bool(recipe.teachers),
+        "assistants": bool(recipe.assistants),
+        "distil.generations": recipe.distil.generations > 1,
+        "distil.mixup": recipe.distil.mixup,
+    }
+    for what, there in others.items():
+        if there:
+            raise RecipeError(
+                f"distil.taps compares the students with modules of the one teacher, on samples as "
+                f"they are, and {what} has it otherwise. Leave one of the two out."
+            )
+
+
+def _check_several(recipe: Recipe) -> None:
+    """Refuse several teachers that cannot teach as one."""
+    named = ", ".join(recipe.teachers)
+    if recipe.distil.live:
+        raise RecipeError(
+            f"distil.live asks one teacher at every step, and there are {named}, whose stored rows "
+            "are read as one. Leave it out."
+        )
+    if recipe.targets.folder is not None:
+        raise RecipeError(
+            f"targets.folder holds the rows of one teacher, and there are {named}. Leave it out."
+        )
+    for name in recipe.ensemble.weights:
+        if name not in recipe.teachers:
+            raise RecipeError(
+                f"ensemble.weights: there is no teacher {name}."
+                f"{did_you_mean(name, recipe.teachers)} There are {named}."
+            )
+    for name in recipe.chain:
+        if name in recipe.teachers:
+            raise RecipeError(
+                f"a teacher and an assistant are both called {name}. Give one another name."
+            )
+    for name, student in recipe.students.items():
+        if student.start is not None and not recipe.chain:
+            raise RecipeError(
+                f"students.{name}.start takes the weights of one teacher, and there are {named}. "
+                "Leave it out, or let an assistant stand between."
+            )

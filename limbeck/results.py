@@ -96,7 +96,10 @@ class Verdict(_Record):
 
 
 class Targets(_Record):
-    """How the teacher's answers were stored, and how faithful that is."""
+    """How the teacher's answers were stored, and how faithful that is.
+
+    Of several teachers, all their rows and bytes, and the least faithful.
+    """
 
     codec: str
     rows: int
@@ -137,6 +140,10 @@ class StudentResult(_Record):
     student: Measured
     fidelity: Fidelity
     verdict: Verdict
+    begins: str = ""
+    """What of its teacher it began with; "" for random weights, the same as its control's."""
+    control_begins: str = ""
+    """The same of the control."""
 
 
 class Report(_Record):
@@ -158,6 +165,10 @@ class Report(_Record):
     ledger: Ledger
     students: dict[str, StudentResult] = Field(default_factory=dict)
     """Every named student; the first one again too."""
+    teachers: dict[str, Measured] = Field(default_factory=dict)
+    """Each of several teachers; none where there is one. In `models` they are together."""
+    assistants: dict[str, Measured] = Field(default_factory=dict)
+    """Who stood between teacher and students, in order."""
     teacher_validation: float | None = None
     """The teacher's validation score, measured before it taught."""
     warnings: list[str] = Field(default_factory=list)

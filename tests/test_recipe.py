@@ -120,7 +120,7 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         (
             with_(trian={}),
             "there is no key trian. Did you mean train? Known here: name, description, seeds, "
-            "data, teacher, targets, students, distil, train.",
+            "data, teacher, teachers, ensemble, assistants, targets, students, distil, train.",
         ),
         (
             with_(data={"source": "digits", "augment": {"shfit": 1}}),
@@ -129,12 +129,16 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         (
             with_(students={"small": {"modle": "mlp"}}),
             "there is no key students.small.modle. Did you mean model? Known here: model, "
-            "options, outputs.",
+            "options, outputs, start.",
+        ),
+        (
+            with_(students={"small": {"model": "mlp", "start": {"hwo": "layers"}}}),
+            "there is no key students.small.start.hwo. Did you mean how? Known here: how, control.",
         ),
         (
             with_(distil={"xyz": 1}),
             "there is no key distil.xyz. Known here: method, options, temperature, hard_weight, "
-            "soft_weight, taps, feature_weight, live.",
+            "soft_weight, taps, feature_weight, live, mixup, generations.",
         ),
         (with_(students={"small": {}}), "students.small.model is missing."),
         ({}, "name is missing."),

@@ -118,7 +118,9 @@ def _print_report(report: Any, *, heard: Sequence[str] = ()) -> None:
         pad_edge=False,
         header_style="bold",
     )
-    rows = [("teacher", report.models["teacher"])]
+    rows = [("teachers together" if report.teachers else "teacher", report.models["teacher"])]
+    rows += [(f"teacher {name}", model) for name, model in report.teachers.items()]
+    rows += [(f"assistant {name}", model) for name, model in report.assistants.items()]
     for name, result in report.students.items():
         rows += [(f"control {name}", result.control), (f"student {name}", result.student)]
     for name, model in rows:
@@ -137,6 +139,8 @@ def _print_report(report: Any, *, heard: Sequence[str] = ()) -> None:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     out.print()
     for name, result in report.students.items():
+        if result.begins:
+            out.print(escape(f"{name} began with {result.begins}."), soft_wrap=True)
         whose = f"{name}: " if len(report.students) > 1 else ""
         sentence = escape(whose + result.verdict.sentence)
         out.print(f"[bold]{sentence}[/bold]", soft_wrap=True)

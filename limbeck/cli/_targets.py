@@ -41,9 +41,10 @@ def make(
     loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
     with Bars() as bars:
-        targets = make_targets(loaded, folder, engine=engine, progress=bars)
+        made = make_targets(loaded, folder, engine=engine, progress=bars)
     if is_first_process():
-        _print_made(targets)
+        for targets in made:
+            _print_made(targets)
 
 
 def inspect(

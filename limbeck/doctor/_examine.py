@@ -62,7 +62,7 @@ def _look_at_learning(
         look_at_taps(parts.lessons, taught, found)
         if recipe.targets.features:
             found.notes.append(stored_size(inside, len(data.train) * recipe.targets.views))
-    knows = recipe.teacher.weights is not None
+    knows = all(each.weights is not None for each in recipe.all_teachers.values())
     if knows:
         look_at_score(parts.teacher, task, found)
     rows = []
@@ -87,4 +87,6 @@ def _taught(
         return {name: Dense(values=rows) for name, rows in live.items()}
     stored = look_at_stored_rows(parts.answers, recipe.targets, parts.codec, data.heads, found)
     found.notes.append(transfer_set_size(stored, data, recipe.targets))
+    if asked := [*recipe.teachers, *recipe.chain]:
+        found.notes.append(f"One like it is kept for each of {', '.join(asked)}.")
     return {name: rows.to(device) for name, rows in stored.rows.items()}

@@ -18,6 +18,7 @@ from limbeck.recipe import Recipe
 from limbeck.signals import Rows
 from limbeck.train import make_optimizer
 
+_ORDER = ("teacher", "targets", "assistant", "control", "distil")
 _FEWEST, _MOST = 3, 15
 _ENOUGH_SECONDS, _TOO_MANY_SECONDS = 0.2, 6.0
 
@@ -50,14 +51,16 @@ def look_ahead(
     """
     stages, memory, total = [], [], 0.0
     per_sample = asking.seconds / asking.samples
+    asked = num_samples * recipe.targets.views
     if not recipe.distil.live:
-        asked = num_samples * recipe.targets.views * (2 if recipe.targets.features else 1)
-        seconds = asked * per_sample
-        stages.append(["targets", "teacher", f"{asked} samples", "-", form.seconds(seconds)])
+        twice = asked * (2 if recipe.targets.features else 1)  # once more for what is inside
+        seconds = twice * per_sample
+        stages.append(["targets", "teacher", f"{twice} samples", "-", form.seconds(seconds)])
         total += seconds
     for stage, group in groupby(lessons, key=lambda lesson: lesson.stage):
         members = list(group)
-        steps = _steps(members[0], num_samples) * (1 if stage == "teacher" else recipe.seeds)
+        of_seeds = stage in ("control", "distil")
+        steps = _steps(members[0], num_samples) * (recipe.seeds if of_seeds else 1)
         seconds = 0.0
         for lesson in members:
             step_seconds, row = _rehearse(lesson, taught, found)
@@ -65,13 +68,18 @@ def look_ahead(
             if stage != "control":  # a control's memory is its student's
                 memory.append(row)
         inside = recipe.distil.taps and not recipe.targets.features
-        if stage == "distil" and (recipe.distil.live or inside):
+        if stage not in ("teacher", "control") and (recipe.distil.live or inside):
             seconds += asking.seconds
         names = ", ".join(lesson.name for lesson in members)
         whole = steps * seconds
-        stages.append([stage, names, f"{steps} steps", form.seconds(seconds), form.seconds(whole)])
+        kind = stage.partition(" ")[0]  # of "assistant NAME"
+        stages.append([kind, names, f"{steps} steps", form.seconds(seconds), form.seconds(whole)])
         total += whole
-    stages.sort(key=lambda row: ("teacher", "targets", "control", "distil").index(row[0]))
+        if kind == "assistant" and not recipe.distil.live:
+            seconds = asked * _seconds_of_an_answer(members[0])
+            stages.append(["targets", names, f"{asked} samples", "-", form.seconds(seconds)])
+            total += seconds
+    stages.sort(key=lambda row: _ORDER.index(row[0]))
     stages.append(["in all", "", "", "", form.seconds(total)])
     columns = ["stage", "models", "work", "a step", "forecast"]
     found.tables.append(("Time (an estimate)", columns, stages))
@@ -104,6 +112,13 @@ def _goes_on(measured: int, seconds: float) -> bool:
 
 def _steps(lesson: Lesson, num_samples: int) -> int:
     return lesson.settings.epochs * math.ceil(num_samples / lesson.settings.batch_size)
+
+
+@torch.no_grad()
+def _seconds_of_an_answer(lesson: Lesson) -> float:
+    model = lesson.learner.model.eval()
+    seconds = median_seconds(lesson.said, next(model.parameters()).device)
+    return seconds / len(lesson.batch)
 
 
 def _rehearse(

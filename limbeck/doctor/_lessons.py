@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import recipe as recipes
+from limbeck._mixture import check_weighing
 from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
 from limbeck.data import Samples
 from limbeck.methods import Objective
@@ -16,6 +17,7 @@ from limbeck.recipe import Recipe, Train
 from limbeck.signals import Batch, Head
 from limbeck.taps import tap_name, tapped
 from limbeck.teachers import Teacher
+from limbeck.together import together
 from limbeck.train import Learner, check_batch_norm, check_weights, generator, make_optimizer
 
 Answers = Mapping[str, Tensor]
@@ -65,14 +67,26 @@ def one_batch(samples: Samples, size: int) -> Batch:
 
 
 def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> Teacher:
-    """The teacher with its weights; where the recipe trains it, with random ones."""
-    settings = recipe.teacher
-    # Never a student's seed: a student of the same architecture would already be its teacher.
-    seed = recipe.seeds if settings.weights is None else settings.seed
-    model = build_section("teacher", settings, interface, seed=seed)
-    if settings.weights is not None:
-        load_weights(model, Path(settings.weights))
-    return Teacher(model, interface.heads, outputs=settings.outputs, device=device)
+    """The teacher with its weights; where the recipe trains it, with random ones.
+
+    Several are one: how right each is on validation data is not known yet.
+    """
+    members = {}
+    for number, (name, settings) in enumerate(recipe.all_teachers.items()):
+        # Never a student's seed: a student of the same architecture would already be its teacher.
+        seed = recipe.seeds + number if settings.weights is None else settings.seed
+        model = build_section(name.replace(" ", "s."), settings, interface, seed=seed)
+        if settings.weights is not None:
+            load_weights(model, Path(settings.weights))
+        members[name.removeprefix("teacher ")] = Teacher(
+            model, interface.heads, outputs=settings.outputs, device=device
+        )
+    if recipe.teacher is not None:
+        return members["teacher"]
+    check_weighing(recipe.ensemble.how, interface.heads[0])
+    prior = torch.tensor([recipe.ensemble.weights.get(name, 1.0) for name in members])
+    trust = torch.ones(len(members), interface.heads[0].size)
+    return together(members, recipe.ensemble.how, prior, trust)
 
 
 def ask(teacher: Teacher, batch: Batch) -> Answers:
@@ -86,7 +100,7 @@ def ask(teacher: Teacher, batch: Batch) -> Answers:
 def make_lesson(
     stage: str,
     section: str,
-    part: recipes.Teacher | recipes.Student,
+    part: recipes.Teacher | recipes.Assistant | recipes.Student,
     *,
     objective: Objective,
     settings: Train,
@@ -99,7 +113,8 @@ def make_lesson(
 
     Args:
         stage: When they learn.
-        section: Where the recipe speaks of them: "teacher", or "students.NAME".
+        section: Where the recipe speaks of them: "teacher", "teachers.NAME", "students.NAME",
+            "assistants.NAME".
         part: What it says there.
         objective: What they learn from.
         settings: How they are trained.
@@ -114,7 +129,7 @@ def make_lesson(
         OptionError: The optimiser does not exist, or does not fit.
     """
     model = build_section(section, part, interface).to(device)
-    name = section.replace("students.", "student ")
+    name = section.replace("s.", " ", 1)  # "students.NAME": "student NAME"
     lesson = Lesson(
         stage=stage,
         learner=Learner(

@@ -20,6 +20,7 @@ from limbeck.doctor._lessons import (
     one_batch,
 )
 from limbeck.doctor._splits import look_at_splits
+from limbeck.doctor._starts import look_at_starts
 from limbeck.methods import (
     Objective,
     feature_terms,
@@ -34,6 +35,7 @@ from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Head
 from limbeck.targets import Codec, planned_codec
 from limbeck.teachers import Teacher
+from limbeck.train import check_mixup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +65,16 @@ def look_at_parts(
     codec = found.attempt(lambda: planned_codec(data.heads, **recipe.targets.codec_words))
     terms = found.attempt(lambda: objective_of(recipe, data.heads))
     found.attempt(lambda: _check_labels(data))
+    if recipe.distil.mixup:
+        found.attempt(lambda: check_mixup(terms or (), batch.inputs))
     teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
     answers = None if teacher is None else found.attempt(lambda: ask(teacher, batch))
     heard = None if answers is None else teacher
     lessons = _lessons(recipe, data.train, terms or (), heard, interface, device, found)
     found.tables.append(_heads_table(data.heads, batch))
     found.tables.append(_models_table(recipe, teacher, answers, lessons))
+    if teacher is not None:
+        look_at_starts(recipe, teacher, interface, batch, found)
     asked = _asked(heard, lessons)
     look_at_splits(data, asked, recipe.train.batch_size, device, found)
     _add_notes(recipe, terms or (), batch, found)
@@ -108,25 +114,38 @@ def _lessons(
             recipe, model, batch, taught, num_samples=len(samples), seed=0, who=who
         )
 
-    teachers = []
-    if recipe.teacher.weights is None:
-        shown = samples
-        if recipe.teacher.labels == "all":
-            shown = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
-        teachers.append(
-            found.attempt(
-                lambda: make_lesson(
-                    "teacher",
-                    "teacher",
-                    recipe.teacher,
-                    objective=from_labels,
-                    settings=recipe.teacher.train,
-                    samples=shown,
-                    interface=interface,
-                    device=device,
-                )
+    everyone = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
+    teachers = [
+        found.attempt(
+            lambda who=who, part=part: make_lesson(  # type: ignore[misc]
+                who,
+                who.replace(" ", "s."),
+                part,
+                objective=from_labels,
+                settings=part.train,
+                samples=everyone if part.labels == "all" else samples,
+                interface=interface,
+                device=device,
             )
         )
+        for who, part in recipe.all_teachers.items()
+        if part.weights is None
+    ]
+    assistants = [
+        found.attempt(
+            lambda name=name, assistant=assistant: make_lesson(  # type: ignore[misc]
+                f"assistant {name}",
+                f"assistants.{name}",
+                assistant,
+                objective=terms,
+                settings=assistant.train or recipe.train,
+                samples=samples,
+                interface=interface,
+                device=device,
+            )
+        )
+        for name, assistant in recipe.chain.items()
+    ]
     students = [
         found.attempt(
             lambda name=name, student=student: make_lesson(  # type: ignore[misc]
@@ -145,13 +164,18 @@ def _lessons(
     ]
     able = [student for student in students if student is not None]
     controls = [as_control(student, from_labels) for student in able]
-    return [teacher for teacher in teachers if teacher is not None] + controls + able
+    before = [one for one in (*teachers, *assistants) if one is not None]
+    return before + controls + able
 
 
 def _asked(teacher: Teacher | None, lessons: Sequence[Lesson]) -> dict[str, nn.Module]:
     """Who is asked about other splits, of those who can answer; a control is its student."""
     asked = {} if teacher is None else {"the teacher": teacher.model}
-    asked |= {one.name: one.learner.model for one in lessons if one.stage == "distil"}
+    asked |= {
+        one.name: one.learner.model
+        for one in lessons
+        if one.stage.startswith(("assistant", "distil"))
+    }
     return {name: model for name, model in asked.items() if isinstance(model, nn.Module)}
 
 
@@ -178,14 +202,16 @@ def _models_table(
         parameters = (
             f"{parameter_count(teacher.model):,}" if isinstance(teacher.model, nn.Module) else "-"
         )
-        rows.append(["teacher", recipe.teacher.model, parameters, _shapes(answers)])
+        what = " + ".join(each.model for each in recipe.all_teachers.values())
+        rows.append(["teacher", what, parameters, _shapes(answers)])
+    models = {f"assistant {name}": each.model for name, each in recipe.chain.items()}
+    models |= {f"student {name}": each.model for name, each in recipe.students.items()}
     for lesson in lessons:
-        if lesson.stage == "distil":
-            name = lesson.name.removeprefix("student ")
+        if lesson.name in models:
             with torch.no_grad():
                 said = lesson.said()
             parameters = f"{parameter_count(lesson.learner.model):,}"
-            rows.append([lesson.name, recipe.students[name].model, parameters, _shapes(said)])
+            rows.append([lesson.name, models[lesson.name], parameters, _shapes(said)])
     return "Models", ["model", "what", "parameters", "answers"], rows
 
 
@@ -212,8 +238,9 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
             f"{recipe.train.accumulate} leaves it the rows of a part of it. With accumulate = 1 "
             "it is the method of the paper."
         )
-    if recipe.teacher.weights is None:
-        found.notes.append(
-            "The teacher is untrained: the recipe trains it. What it says here is noise, so the "
-            "soft losses will be larger in the run."
-        )
+    for who, teacher in recipe.all_teachers.items():
+        if teacher.weights is None:
+            found.notes.append(
+                f"The {who} is untrained: the recipe trains it. What it says here is noise, so the "
+                "soft losses will be larger in the run."
+            )

@@ -7,6 +7,9 @@ from limbeck.models._build import build as build
 from limbeck.models._build import build_section as build_section
 from limbeck.models._cnn import CNN as CNN
 from limbeck.models._mlp import MLP as MLP
+from limbeck.models._taken import Taken as Taken
+from limbeck.models._warm_start import STARTS as STARTS
+from limbeck.models._warm_start import warm_start as warm_start
 from limbeck.models._weights import load as load
 from limbeck.models._weights import load_weights as load_weights
 from limbeck.models._weights import parameter_count as parameter_count
@@ -17,7 +20,9 @@ __all__ = [
     "CNN",
     "MLP",
     "MODELS",
+    "STARTS",
     "Interface",
+    "Taken",
     "architecture",
     "build",
     "build_section",
@@ -26,4 +31,5 @@ __all__ = [
     "parameter_count",
     "save",
     "save_weights",
+    "warm_start",
 ]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from limbeck import recipe as recipes
+from limbeck._errors import OptionError
 from limbeck._progress import Progress, Silence
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
@@ -29,16 +31,23 @@ def draw_curve(
         What was measured, in the order of the codecs; the one that the recipe's budget takes, if it
         has one; and the page.
     """
+    if recipe.teacher is None:
+        raise OptionError(
+            f"`limbeck targets curve` tries the rows of one teacher, and there are "
+            f"{', '.join(recipe.teachers)}. Give a recipe with one."
+        )
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)
     check_parts(recipe, task, context.interface)
     with context.folder():
-        return _tried(context, progress)
+        return _tried(context, recipe.teacher, progress)
 
 
-def _tried(context: Context, progress: Progress) -> tuple[list[Measured], Measured | None, Path]:
+def _tried(
+    context: Context, teaches: recipes.Teacher, progress: Progress
+) -> tuple[list[Measured], Measured | None, Path]:
     recipe = context.recipe
-    teacher, _ = teacher_stage(context)
+    teacher, _ = teacher_stage(context, teaches, "teacher")
     settings, samples = recipe.targets, context.task.data.train
     tried = try_codecs(
         teacher,

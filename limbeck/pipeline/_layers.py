@@ -57,7 +57,12 @@ def find_layers(
     context = Context(recipe, Path(out), task, progress)
     check_parts(recipe.model_copy(update={"distil": Distil()}), task, context.interface)
     with context.folder():
-        teacher, _ = teacher_stage(context)
+        if recipe.teacher is None:
+            raise ModelError(
+                f"there are several teachers, {', '.join(recipe.teachers)}, and taps are for one. "
+                "Name it as [teacher]."
+            )
+        teacher, _ = teacher_stage(context, recipe.teacher, "teacher")
         if not isinstance(teacher.model, nn.Module):
             raise ModelError("the teacher is no torch module: nothing inside it can be listed.")
         train = task.data.train

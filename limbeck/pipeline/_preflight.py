@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from limbeck import recipe as recipes
 from limbeck._errors import DataError, ModelError
+from limbeck._mixture import check_weighing
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.methods import (
     check_rows,
@@ -21,14 +23,14 @@ from limbeck.methods import (
     teacher_taps_of,
 )
 from limbeck.methods.features import features_of
-from limbeck.models import Interface, build_section, load_weights
+from limbeck.models import Interface, build_section, load_weights, warm_start
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.targets import Codec, as_stored, compressed, planned_codec
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
-from limbeck.train import Learner, check_batch_norm, check_weights, make_optimizer
+from limbeck.train import Learner, check_batch_norm, check_mixup, check_weights, make_optimizer
 
 NUM_SAMPLES = 8
 """Samples that are put through."""
@@ -50,30 +52,51 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
                 "from. Give it labels."
             )
     soft = objective_of(recipe, heads)
-    teacher, answers = _ask_teacher(recipe, task, batch, interface)
+    for teaches, settings in recipe.all_teachers.items():
+        teacher, answers = _ask_teacher(recipe, settings, teaches, task, batch, interface)
+    if recipe.teachers:
+        check_weighing(recipe.ensemble.how, heads[0])
     codec = planned_codec(heads, **recipe.targets.codec_words)
     uniform = _uniform(answers, heads)
     rows: Mapping[str, Rows] = uniform
     if not recipe.distil.live:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
+    if recipe.distil.mixup:
+        check_mixup(soft, batch.inputs)
     rows = {**rows, **features_of(teacher, batch.inputs, teacher_taps_of(recipe))}
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
-    for name, student in recipe.students.items():
-        who = f"student {name}"
-        model = build_section(f"students.{name}", student, interface).eval()
+    assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
+    students = {f"student {name}": each for name, each in recipe.students.items()}
+    trained = {f"assistant {name}": each.train for name, each in recipe.assistants.items()}
+    for who, part in (assistants | students).items():
+        schedule = trained.get(who) or recipe.train
+        model = build_section(who.replace(" ", "s."), part, interface).eval()
         check_weights(model, who=who)
-        check_batch_norm(model, recipe.train, len(train), who=who)
+        check_batch_norm(model, schedule, len(train), who=who)
         of_features = feature_terms(
             recipe, model, batch, rows, num_samples=len(train), seed=0, who=who
         )
-        learner = Learner(name=name, model=model, objective=soft + of_features)
-        make_optimizer([*model.parameters(), *learner.beside.parameters()], recipe.train)
+        learner = Learner(name=who, model=model, objective=soft + of_features)
+        make_optimizer([*model.parameters(), *learner.beside.parameters()], schedule)
         with tapped(model, learner.taps, who=who) as seen:
-            logits = _learner_says(model, student.outputs, heads, batch, who=who)
-        said = logits | {tap_name(path): part for path, part in seen.items()}
+            logits = _learner_says(model, part.outputs, heads, batch, who=who)
+        said = logits | {tap_name(path): tensor for path, tensor in seen.items()}
         for terms in (supervised(heads), learner.objective):
             _check_gradient(mean_terms(terms, said, rows, batch), who=who)
         _check_splits(model, task, heads, who=who)
+    _check_starts(recipe, interface, teacher, batch)
+
+
+def _check_starts(recipe: Recipe, interface: Interface, teacher: Teacher, batch: Batch) -> None:
+    """Refuse students that cannot begin with the weights of who teaches them."""
+    model = teacher.model
+    for name, assistant in recipe.chain.items():
+        model = build_section(f"assistants.{name}", assistant, interface)
+    assert isinstance(model, nn.Module), "a recipe builds torch modules"
+    for name, student in recipe.students.items():
+        if student.start is not None:
+            begun = build_section(f"students.{name}", student, interface)
+            warm_start(begun, model, student.start.how, batch.inputs)
 
 
 @torch.no_grad()
@@ -113,25 +136,30 @@ def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
 
 
 def _ask_teacher(
-    recipe: Recipe, task: Task, batch: Batch, interface: Interface
+    recipe: Recipe,
+    settings: recipes.Teacher,
+    name: str,
+    task: Task,
+    batch: Batch,
+    interface: Interface,
 ) -> tuple[Teacher, dict[str, Tensor]]:
-    settings, num_samples = recipe.teacher, len(task.data.train)
-    model = build_section("teacher", settings, interface, seed=settings.seed)
+    num_samples, who = len(task.data.train), f"the {name}"
+    model = build_section(name.replace(" ", "s."), settings, interface, seed=settings.seed)
     if settings.weights is None:
-        check_weights(model, who="teacher")
-        check_batch_norm(model, settings.train, num_samples, who="teacher")
+        check_weights(model, who=name)
+        check_batch_norm(model, settings.train, num_samples, who=name)
         make_optimizer(model.parameters(), settings.train)
-        heads, who = interface.heads, "the teacher"
+        heads = interface.heads
         logits = _learner_says(model.eval(), settings.outputs, heads, batch, who=who)
         _check_gradient(mean_terms(supervised(heads), logits, None, batch), who=who)
     else:
         load_weights(model, Path(settings.weights))
     teacher = Teacher(model, interface.heads, outputs=settings.outputs)
-    with calling("the teacher", batch.inputs):
+    with calling(who, batch.inputs):
         answers = teacher.answer(batch.inputs)
-    check_fit(answers, interface.heads, batch, who="the teacher")
+    check_fit(answers, interface.heads, batch, who=who)
     for head in interface.heads:
-        check_outputs(answers[head.name], head, settings.outputs, who="the teacher")
+        check_outputs(answers[head.name], head, settings.outputs, who=who)
     mean_terms(supervised(interface.heads), teacher.logits(batch.inputs), None, batch)
     if settings.weights is not None:
         for head in interface.heads:
@@ -141,7 +169,7 @@ def _ask_teacher(
                 compress=recipe.targets.compress,
                 temperature=recipe.targets.temperature,
             )
-    _check_splits(model, task, interface.heads, who="the teacher")
+    _check_splits(model, task, interface.heads, who=who)
     return teacher, answers
 
 

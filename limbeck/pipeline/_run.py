@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from limbeck import results
 from limbeck._files import fingerprint
 from limbeck._progress import Progress, Silence
 from limbeck.models import save
+from limbeck.pipeline._chain import Chain, chain_stages, made_assistants
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
 from limbeck.pipeline._records import Record
@@ -21,21 +21,16 @@ from limbeck.pipeline._stages import (
     Pass,
     control_stage,
     distil_stage,
-    features_stage,
-    made_teacher,
     targets_stage,
-    teach_from,
-    teach_live,
-    teacher_stage,
 )
 from limbeck.pipeline._summary import Trained, summarise
+from limbeck.pipeline._teachers import Teachers, made_teachers, teachers_stage
 from limbeck.pipeline._warnings import teacher_warnings
 from limbeck.recipe import Recipe
 from limbeck.recipe_file import load_recipe
 from limbeck.report import write_page
 from limbeck.targets import Faithfulness, TransferSet, compare
 from limbeck.tasks import load_task
-from limbeck.teachers import Teacher
 
 
 def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> results.Report:  # noqa: B008
@@ -53,31 +48,22 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
     with _opened(recipe, Path(out), progress) as context:
-        teacher, teacher_record = teacher_stage(context)
-        if recipe.distil.live:
-            targets, targets_records = None, []
-            teach = teach_live(context, teacher)
-            depends: list[Any] = [teacher.fingerprint, recipe.targets.model_dump()]
-        else:
-            targets, record = targets_stage(context, teacher)
-            targets_records = [record]
-            features = None
-            depends = [record.fingerprint]
-            if recipe.targets.features:
-                features, record = features_stage(context, teacher)
-                targets_records.append(record)
-                depends.append(record.fingerprint)
-            teach = teach_from(context, targets, teacher, features)
-        controls = [control_stage(context, seed) for seed in range(recipe.seeds)]
-        students = [distil_stage(context, seed, teach, depends) for seed in range(recipe.seeds)]
+        teachers = teachers_stage(context)
+        chain = chain_stages(context, teachers)
+        last = chain.last
+        controls = [control_stage(context, seed, last.teacher) for seed in range(recipe.seeds)]
+        students = [
+            distil_stage(context, seed, last.teacher, last.teach, last.depends)
+            for seed in range(recipe.seeds)
+        ]
         stages = {
-            "teacher": [teacher_record],
-            "targets": targets_records,
+            **teachers.stages,
+            **chain.stages,
             "control": [done.record for done in controls],
             "distil": [done.record for done in students],
         }
         if context.writes:
-            _evaluate(context, teacher, targets, controls, students, stages)
+            _evaluate(context, teachers, chain, controls, students, stages)
             write_page(context.out)
         context.wait()
         return results.read_results(context.out)[0]
@@ -89,7 +75,7 @@ def make_targets(
     *,
     engine: str = "here",
     progress: Progress = Silence(),  # noqa: B008  (holds nothing)
-) -> TransferSet:
+) -> list[TransferSet]:
     """Do the first two stages of a recipe, teacher and targets; `run` goes on from there.
 
     Args:
@@ -98,12 +84,20 @@ def make_targets(
         engine: Where the teacher is asked: "here", or "ray".
         progress: Who watches.
 
+    Returns:
+        The transfer set; of several teachers, one of each.
+
     Raises:
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
     with _opened(recipe, Path(out), progress) as context:
-        teacher, _ = teacher_stage(context)
-        return targets_stage(context, teacher, engine=engine)[0]
+        teachers = teachers_stage(context)
+        if not teachers.members:
+            return [targets_stage(context, teachers.whole, engine=engine)[0]]
+        return [
+            targets_stage(context, member, f"targets-{name}", engine=engine)[0]
+            for name, member in teachers.members.items()
+        ]
 
 
 def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faithfulness:
@@ -120,8 +114,12 @@ def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faith
     """
     recipe = load_recipe(str(Path(run) / "recipe.toml"))
     context = Context(recipe, Path(run), load_task(recipe.data), Silence())
-    teacher, train = made_teacher(context), context.task.data.train
-    targets = TransferSet(folder)
+    train, targets = context.task.data.train, TransferSet(folder)
+    asked = targets.manifest.settings.teacher.fingerprint
+    those = made_teachers(context)
+    if asked not in [one.fingerprint for one in those]:
+        those += made_assistants(context).values()
+    teacher = next((one for one in those if one.fingerprint == asked), those[0])
     targets.expect(teacher=teacher.fingerprint, heads=teacher.heads, transform=str(train.views))
     return compare(targets, teacher, train, limit=limit)
 
@@ -138,8 +136,8 @@ def _opened(recipe: Recipe, out: Path, progress: Progress) -> Iterator[Context]:
 
 def _evaluate(
     context: Context,
-    teacher: Teacher,
-    targets: TransferSet | None,
+    teachers: Teachers,
+    chain: Chain,
     controls: Sequence[Pass],
     students: Sequence[Pass],
     stages: Mapping[str, Sequence[Record]],
@@ -157,6 +155,9 @@ def _evaluate(
     warnings = teacher_warnings(
         task,
         teacher_validation=stages["teacher"][0].facts["validation"],
+        assistant_validation={
+            name: stages[f"assistant-{name}"][0].facts["validation"] for name in chain.assistants
+        },
         control_validation={
             student: [record.facts["validation"][student] for record in stages["control"]]
             for student in recipe.students
@@ -173,9 +174,11 @@ def _evaluate(
     report, details = summarise(
         recipe,
         task,
-        teacher,
+        teachers.whole,
         trained,
-        targets=targets,
+        members=teachers.members,
+        assistants=chain.assistants,
+        sets=chain.last.sets,
         stages=stages,
         warnings=warnings,
         begun=begun,

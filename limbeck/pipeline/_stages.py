@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from limbeck import recipe as recipes
 from limbeck._chance import chance_warnings
 from limbeck._files import file_hash, fingerprint
 from limbeck.methods import (
@@ -31,11 +32,12 @@ from limbeck.methods.features import (
     stored_features,
 )
 from limbeck.models import architecture, build, load_weights, save_weights
+from limbeck.pipeline._begin import Role, beginner, begins_with
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import NUM_SAMPLES
 from limbeck.pipeline._records import Record
 from limbeck.signals import Batch, Rows
-from limbeck.targets import TransferSet, capture
+from limbeck.targets import Targets, TransferSet, capture
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, Teach, generator_seed
 
@@ -53,9 +55,9 @@ class Pass:
     record: Record
 
 
-def teacher_stage(context: Context) -> tuple[Teacher, Record]:
-    """Train the teacher, or load it; examine it."""
-    settings = context.recipe.teacher
+def teacher_stage(context: Context, settings: recipes.Teacher, who: str) -> tuple[Teacher, Record]:
+    """Train a teacher, or load it; examine it. It is called "teacher", or "teacher NAME"."""
+    stage = who.replace(" ", "-")
     heads = context.task.data.heads
     weights = None if settings.weights is None else Path(settings.weights)
     model = build(settings.model, settings.options, context.interface, seed=settings.seed)
@@ -67,8 +69,8 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
         file_hash(weights) if weights is not None and weights.is_file() else None,
     ]
     name = fingerprint(depends)
-    made = _teacher_file(context)
-    record = context.records.find("teacher", name)
+    made = _teacher_file(context, who)
+    record = context.records.find(stage, name)
     if weights is not None:
         load_weights(model, weights)
     elif record is not None:
@@ -77,25 +79,25 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
     computed: int | None = 0
     if record is None and weights is None:
         learner = Learner(
-            name="teacher", model=model, objective=supervised(heads), outputs=settings.outputs
+            name=who, model=model, objective=supervised(heads), outputs=settings.outputs
         )
         fitted = context.fit(
-            "teacher",
+            stage,
             name,
             [learner],
             settings.train,
             settings.seed,
             settings.labels,
-            title="training teacher",
+            title=f"training {who}",
         )
-        seconds, history = fitted.seconds, vars(fitted.histories["teacher"])
+        seconds, history = fitted.seconds, vars(fitted.histories[who])
         computed = context.training_flops([model], fitted)
         if context.writes:
             save_weights(model, made)
     teacher = Teacher(model, heads, outputs=settings.outputs, device=context.device)
     if record is None:
         record = context.record(
-            "teacher",
+            stage,
             name,
             seconds=seconds,
             flops=computed,
@@ -103,37 +105,37 @@ def teacher_stage(context: Context) -> tuple[Teacher, Record]:
             facts={"validation": context.score(teacher.logits), "history": history},
         )
     score = record.facts["validation"]
-    context.progress.say(f"teacher: validation {context.task.metric.name} {score:.4g}")
+    context.progress.say(f"{who}: validation {context.task.metric.name} {score:.4g}")
     for warning in chance_warnings(context.task, score):
         context.progress.warn(warning)
     return teacher, record
 
 
-def made_teacher(context: Context) -> Teacher:
-    """The teacher that was loaded, or trained, in this run; none is trained."""
-    settings = context.recipe.teacher
+def made_teacher(context: Context, settings: recipes.Teacher, who: str) -> Teacher:
+    """A teacher that was loaded, or trained, in this run; none is trained."""
     model = build(settings.model, settings.options, context.interface, seed=settings.seed)
-    load_weights(model, Path(settings.weights or _teacher_file(context)))
+    load_weights(model, Path(settings.weights or _teacher_file(context, who)))
     heads = context.task.data.heads
     return Teacher(model, heads, outputs=settings.outputs, device=context.device)
 
 
-def _teacher_file(context: Context) -> Path:
-    return context.out / "teacher" / "teacher.safetensors"
+def _teacher_file(context: Context, who: str) -> Path:
+    return context.out / "teacher" / f"{who.removeprefix('teacher ')}.safetensors"
 
 
 def targets_stage(
-    context: Context, teacher: Teacher, *, engine: str = "here"
+    context: Context, teacher: Teacher, stage: str = "targets", *, engine: str = "here"
 ) -> tuple[TransferSet, Record]:
-    """Ask the teacher once, and keep what it says."""
+    """Ask the teacher once, and keep what it says; or another one, in a stage of another name."""
     settings, train = context.recipe.targets, context.task.data.train
     said = settings.model_dump(exclude={"folder", "features"})
     name = fingerprint([said, teacher.fingerprint, context.asked_fingerprint])
-    folder = settings.folder or context.out / "targets"
-    if settings.folder is None:
-        context.put_in_place("targets", name)
-    record = context.records.find("targets", name)
-    if record is None or settings.folder is not None:  # what lies elsewhere may be gone
+    elsewhere = settings.folder if stage == "targets" else None
+    folder = elsewhere or context.out / stage
+    if elsewhere is None:
+        context.put_in_place(stage, name)
+    record = context.records.find(stage, name)
+    if record is None or elsewhere is not None:  # what lies elsewhere may be gone
         begun = time.monotonic()
         stored = capture(
             teacher,
@@ -148,11 +150,11 @@ def targets_stage(
             progress=context.progress,
         )
         record = record or context.record(
-            "targets",
+            stage,
             name,
             seconds=time.monotonic() - begun,
             flops=context.flops(teacher.model, len(train) * settings.views),
-            files=[context.out / "targets" / "manifest.json"] if settings.folder is None else [],
+            files=[context.out / stage / "manifest.json"] if elsewhere is None else [],
             facts={"bytes": stored.card.bytes},
         )
     targets = TransferSet(folder)
@@ -162,16 +164,19 @@ def targets_stage(
     return targets, record
 
 
-def control_stage(context: Context, seed: int) -> Pass:
-    """Every student of one seed, from labels alone."""
-    return _students(context, "control", seed, supervised(context.task.data.heads), None, [])
+def control_stage(context: Context, seed: int, teacher: Teacher) -> Pass:
+    """Every student of one seed, from labels alone; some begin with weights of the teacher."""
+    terms = supervised(context.task.data.heads)
+    return _students(context, "control", seed, teacher, terms, None, [])
 
 
-def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[Any]) -> Pass:
+def distil_stage(
+    context: Context, seed: int, teacher: Teacher, teach: Teach, depends: Sequence[Any]
+) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
     train = context.task.data.train
     terms = objective_of(context.recipe, context.task.data.heads)
-    said = context.recipe.distil.model_dump()
+    said = distil_words(context.recipe)
 
     def of_features(name: str, model: nn.Module) -> Objective:
         if not context.recipe.distil.taps:
@@ -187,7 +192,16 @@ def distil_stage(context: Context, seed: int, teach: Teach, depends: Sequence[An
             who=f"student {name}",
         )
 
-    return _students(context, "distil", seed, terms, teach, [said, *depends], of_features)
+    return _students(context, "distil", seed, teacher, terms, teach, [said, *depends], of_features)
+
+
+def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
+    """Those words of `[distil]` that move how one model learns from another's rows."""
+    # What is not asked for is not there, so that what was made before it was thought of stays.
+    distil = recipe.distil
+    new = set() if distil.mixup else {"mixup"}
+    new |= set() if distil.taps else {"taps", "feature_weight"}
+    return distil.model_dump(exclude={"generations", *new})
 
 
 def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
@@ -223,31 +237,42 @@ def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Rec
 
 
 def teach_from(
-    context: Context, targets: TransferSet, teacher: Teacher, features: TransferSet | None = None
+    context: Context,
+    targets: Targets,
+    teacher: Teacher,
+    *,
+    stored: str,
+    features: TransferSet | None = None,
 ) -> Teach:
     """The teacher's rows from the transfer set, if the method can learn from such rows.
 
     What a method wants to know from inside the teacher is read from `features`, or asked of the
     live one.
 
+    Args:
+        context: The run.
+        targets: What the teacher said, or several.
+        teacher: Who said it.
+        stored: By which codec, for the message.
+        features: What its modules gave, where that is stored, too.
+
     Raises:
         TargetsError: It cannot. Only now is known what codec "auto" chose.
     """
-    codec = targets.manifest.settings.codec
-    check_rows(context.recipe.distil.method, targets.like, stored=f"codec {codec}")
+    check_rows(context.recipe.distil.method, targets.like, stored=f"codec {stored}")
     aligned = targets.aligned(context.task.data.train)
     within = None if features is None else features.aligned(context.task.data.train)
     paths = teacher_taps_of(context.recipe)
 
     def teach(batch: Batch) -> dict[str, Rows]:
         rows = aligned.rows(batch.index, batch.view)
-        stored = {name: part.to(context.device) for name, part in rows.items()}
+        said = {name: part.to(context.device) for name, part in rows.items()}
         if not paths:
-            return stored
+            return said
         if within is None:
-            return {**features_of(teacher, batch.inputs, paths), **stored}
+            return {**features_of(teacher, batch.inputs, paths), **said}
         read = stored_features(within.rows(batch.index, batch.view), paths)
-        return {**stored, **{name: part.to(context.device) for name, part in read.items()}}
+        return {**said, **{name: part.to(context.device) for name, part in read.items()}}
 
     return teach
 
@@ -264,8 +289,9 @@ def teach_live(context: Context, teacher: Teacher) -> Teach:
 
 def _students(
     context: Context,
-    role: Literal["control", "distil"],
+    role: Role,
     seed: int,
+    teacher: Teacher,
     terms: Objective,
     teach: Teach | None,
     depends: Sequence[Any],
@@ -273,11 +299,10 @@ def _students(
 ) -> Pass:
     recipe = context.recipe
     stage = f"{role}-{seed}"
-    chosen = {name: student.model_dump() for name, student in recipe.students.items()}
-    models = {
-        key: build(student.model, student.options, context.interface, seed=seed)
-        for key, student in recipe.students.items()
-    }
+    chosen = {key: one.model_dump(exclude={"start"}) for key, one in recipe.students.items()}
+    models, begins = {}, {}
+    for key in recipe.students:
+        models[key], begins[key] = beginner(context, key, seed, role, teacher)
     name = fingerprint(
         [
             chosen,
@@ -287,6 +312,7 @@ def _students(
             seed,
             context.data_fingerprint,
             context.labelled_fingerprint,
+            *begins_with(context, role, teacher),
             *depends,
         ]
     )
@@ -310,6 +336,9 @@ def _students(
     who: Literal["labelled", "taught"] = "labelled" if only_from_labels(objective) else "taught"
     asked = teach if any(term.from_teacher for term in objective) else None
     role_of = {"control": "control", "distil": "student"}[role]
+    for key, told in begins.items():
+        if told and seed == 0:
+            context.progress.say(f"{role_of} {key} begins with {told}")
     title = f"training {role_of} {' + '.join(models)}, {seed + 1} of {recipe.seeds}"
     fitted = context.fit(stage, name, learners, recipe.train, seed, who, teach=asked, title=title)
     if context.writes:
@@ -326,6 +355,7 @@ def _students(
                 key: context.validate(model, recipe.students[key].outputs)
                 for key, model in models.items()
             },
+            "begins": begins,
             "histories": {key: vars(history) for key, history in fitted.histories.items()},
         },
     )

@@ -52,7 +52,9 @@ def summarise(
     teacher: Teacher,
     trained: Mapping[str, Trained],
     *,
-    targets: TransferSet | None,
+    members: Mapping[str, Teacher],
+    assistants: Mapping[str, Teacher],
+    sets: Sequence[TransferSet],
     stages: Mapping[str, Sequence[Record]],
     warnings: Sequence[str],
     begun: float,
@@ -62,9 +64,11 @@ def summarise(
     Args:
         recipe: What was run.
         task: Its data and metric.
-        teacher: The teacher.
+        teacher: The teacher, or all of them together.
         trained: By student's name.
-        targets: The transfer set; None with a live teacher.
+        members: Each of several teachers.
+        assistants: Who stood between, in order.
+        sets: What the students learned from: none with a live teacher, several of several.
         stages: The records of each stage done, in order.
         warnings: What was noticed on the way.
         begun: `time.monotonic()` when the evaluation began.
@@ -78,7 +82,7 @@ def summarise(
     }
     teacher_score = task.metric.score(said.rows, said.labels)
     students = {
-        name: _student_result(answers, said, teacher_score, task)
+        name: _student_result(answers, said, teacher_score, task, _begins(stages, name))
         for name, answers in examined.items()
     }
     first = next(iter(students))
@@ -97,9 +101,11 @@ def summarise(
         },
         fidelity=students[first].fidelity,
         verdict=students[first].verdict,
-        targets=None if targets is None else _targets(targets, recipe),
+        targets=_targets(sets, recipe) if sets else None,
         ledger=_ledger(stages, seconds, recipe, teacher_cost, examined[first].cost),
         students=students,
+        teachers={name: _score_of(each, task) for name, each in members.items()},
+        assistants={name: _score_of(each, task) for name, each in assistants.items()},
         teacher_validation=stages["teacher"][0].facts["validation"],
         warnings=list(warnings),
     )
@@ -107,6 +113,13 @@ def summarise(
     return report, details_of(
         task, said, answers.controls, answers.students, stages=stages, student=first
     )
+
+
+def _score_of(teacher: Teacher, task: Task) -> results.Measured:
+    """What one of several teachers, or an assistant, says of the test data, and what it costs."""
+    answers = answer_all(teacher.logits, task.data.test, task.data.head)
+    score = task.metric.score(answers.rows, answers.labels)
+    return _measured([score], cost(teacher.model, task.data.test))
 
 
 def _examine(models: Trained, task: Task, outputs: str) -> _Examined:
@@ -122,7 +135,11 @@ def _examine(models: Trained, task: Task, outputs: str) -> _Examined:
 
 
 def _student_result(
-    answers: _Examined, teacher: Answers, teacher_score: float, task: Task
+    answers: _Examined,
+    teacher: Answers,
+    teacher_score: float,
+    task: Task,
+    begins: Mapping[str, str],
 ) -> results.StudentResult:
     def scores(several: list[Answers]) -> list[float]:
         return [task.metric.score(each.rows, each.labels) for each in several]
@@ -138,7 +155,15 @@ def _student_result(
             teacher_score,
             results.Metric(name=task.metric.name, higher_is_better=task.metric.higher_is_better),
         ),
+        begins=begins["distil"],
+        control_begins=begins["control"],
     )
+
+
+def _begins(stages: Mapping[str, Sequence[Record]], student: str) -> dict[str, str]:
+    """How a student and its control began."""
+    roles = ("distil", "control")
+    return {role: stages[role][0].facts.get("begins", {}).get(student, "") for role in roles}
 
 
 def _measured(scores: list[float], spent: Cost) -> results.Measured:
@@ -189,19 +214,22 @@ def _sizes(task: Task) -> dict[str, int]:
     }
 
 
-def _targets(targets: TransferSet, recipe: Recipe) -> results.Targets:
-    card = targets.card
+def _targets(sets: Sequence[TransferSet], recipe: Recipe) -> results.Targets:
+    """Of one transfer set; of several all together, and the least faithful."""
+    cards = [one.card for one in sets]
+    far = [card.kl_to_teacher for card in cards if card.kl_to_teacher is not None]
+    near = [each for card in cards if (each := card.agreement_with_teacher) is not None]
     return results.Targets(
-        codec=targets.manifest.settings.codec,
-        rows=card.rows,
-        bytes=card.bytes,
-        bytes_per_row=card.bytes_per_row,
-        dense_bytes_per_row=card.dense_bytes_per_row,
-        kl_to_teacher=card.kl_to_teacher,
-        agreement_with_teacher=card.agreement_with_teacher,
+        codec=", ".join(sorted({one.manifest.settings.codec for one in sets})),
+        rows=sum(card.rows for card in cards),
+        bytes=sum(card.bytes for card in cards),
+        bytes_per_row=statistics.fmean(card.bytes_per_row for card in cards),
+        dense_bytes_per_row=statistics.fmean(card.dense_bytes_per_row for card in cards),
+        kl_to_teacher=max(far, default=None),
+        agreement_with_teacher=min(near, default=None),
         temperature=recipe.targets.temperature,
         compress=recipe.targets.compress,
-        biased=card.biased,
+        biased=any(card.biased for card in cards),
         views=recipe.targets.views,
     )
 
@@ -238,13 +266,19 @@ def _break_even(
 ) -> int | None:
     """What one student cost, in seconds, by what one of its answers saves.
 
-    Its price is that of the targets and of distilling it once; the teacher is taken as given, and
-    controls and further seeds are the price of knowing, not of having.
+    Its price is that of the targets, of assistants and theirs, and of distilling it once; the
+    teacher is taken as given, and controls and further seeds are the price of knowing, not of
+    having.
     """
     if teacher.latency_ms is None or student.latency_ms is None:
         return None
     saved = (teacher.latency_ms.batch_1 - student.latency_ms.batch_1) / 1e3
     distil = sum(record.seconds for record in stages["distil"])
-    price = sum(record.seconds for record in stages["targets"])
+    price = sum(
+        record.seconds
+        for name, records in stages.items()
+        if name.startswith(("targets", "assistant-"))
+        for record in records
+    )
     price += distil / (recipe.seeds * len(recipe.students))
     return math.ceil(price / saved) if saved > 0 else None

@@ -14,18 +14,19 @@ from limbeck._errors import Interrupted, OptionError, TrainingError
 from limbeck._files import fingerprint, write_text
 from limbeck._progress import Progress, Silence
 from limbeck.methods import Objective, objective_of, only_from_labels, supervised
-from limbeck.models import build
+from limbeck.pipeline._begin import Role, beginner
+from limbeck.pipeline._chain import Lecture, chain_stages
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._preflight import check_parts
 from limbeck.pipeline._search import Asked, Search, Trial, library
 from limbeck.pipeline._search_space import Candidate, SearchSpace
-from limbeck.pipeline._stages import targets_stage, teach_from, teacher_stage
+from limbeck.pipeline._teachers import teachers_stage
 from limbeck.recipe import Recipe
 from limbeck.recipe_file import to_toml
 from limbeck.report import FinalPoint, TrialPoint, write_trials
 from limbeck.results import Metric
 from limbeck.tasks import load_task
-from limbeck.train import History, Learner, Teach
+from limbeck.train import History, Learner
 
 TOGETHER = 4
 """Candidates that are trained in one pass."""
@@ -105,12 +106,10 @@ def tune(
 def _search(context: Context, trials: int | None, deadline: float | None) -> Tuned:
     recipe, task = context.recipe, context.task
     (student,) = recipe.students
-    teacher, _ = teacher_stage(context)
-    targets, record = targets_stage(context, teacher)
-    teach = teach_from(context, targets, teacher)
-    trainer = _Trainer(context, student, teach, record.fingerprint)
+    lecture = chain_stages(context, teachers_stage(context)).last
+    trainer = _Trainer(context, student, lecture)
     every_label = task.data.train.labelled is None
-    space = SearchSpace.of(recipe, task.data.heads, targets.like, every_label=every_label)
+    space = SearchSpace.of(recipe, task.data.heads, lecture.like, every_label=every_label)
     search = Search(
         context.out / "tune" / f"{fingerprint([trainer.depends, asdict(space)])}.json",
         space,
@@ -162,16 +161,17 @@ def _check(recipe: Recipe, trials: int | None, minutes: float | None) -> None:
 class _Trainer:
     """Trains the student of a recipe, as candidates say, from the same stored rows."""
 
-    def __init__(self, context: Context, student: str, teach: Teach, targets: str) -> None:
+    def __init__(self, context: Context, student: str, lecture: Lecture) -> None:
         self.context = context
         self.seconds_of_one = 0.0
-        self._student = context.recipe.students[student]
-        self._teach = teach
+        self._student = student
+        self._teacher = lecture.teacher
+        self._teach = lecture.teach
         self.depends = [
             context.recipe.model_dump(exclude={"seeds", "description"}),
             context.data_fingerprint,
             context.labelled_fingerprint,
-            targets,
+            *lecture.depends,
         ]
 
     def scores(self, asked: Sequence[Asked]) -> list[float]:
@@ -179,7 +179,7 @@ class _Trainer:
         context = self.context
         candidates = [one.candidate for one in asked]
         learners = [
-            self._learner(f"{place}", self._objective(each), FIRST_SEED)
+            self._learner(f"{place}", self._objective(each), FIRST_SEED, "distil")
             for place, each in enumerate(candidates)
         ]
         by_name = dict(zip((learner.name for learner in learners), asked, strict=True))
@@ -229,7 +229,7 @@ class _Trainer:
             return float(record.facts["validation"])
         heads = context.task.data.heads
         objective = supervised(heads) if from_labels else self._objective(candidate)
-        learner = self._learner(what, objective, seed)
+        learner = self._learner(what, objective, seed, "control" if from_labels else "distil")
         asked = any(term.from_teacher for term in objective)
         fitted = context.fit(
             stage,
@@ -250,10 +250,10 @@ class _Trainer:
     def _objective(self, candidate: Candidate) -> Objective:
         return objective_of(candidate.put_in(self.context.recipe), self.context.task.data.heads)
 
-    def _learner(self, name: str, objective: Objective, seed: int) -> Learner:
-        student, interface = self._student, self.context.interface
-        model = build(student.model, student.options, interface, seed=seed)
-        return Learner(name=name, model=model, objective=objective, outputs=student.outputs)
+    def _learner(self, name: str, objective: Objective, seed: int, role: Role) -> Learner:
+        model, _ = beginner(self.context, self._student, seed, role, self._teacher)
+        outputs = self.context.recipe.students[self._student].outputs
+        return Learner(name=name, model=model, objective=objective, outputs=outputs)
 
 
 def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float | None) -> None:

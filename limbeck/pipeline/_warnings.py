@@ -15,6 +15,7 @@ def teacher_warnings(
     *,
     teacher_validation: float,
     control_validation: Mapping[str, Sequence[float]],
+    assistant_validation: Mapping[str, float],
     seeds: int,
 ) -> list[str]:
     """What to know of a teacher at chance level, one no better than a control, leaks, few seeds.
@@ -23,18 +24,22 @@ def teacher_warnings(
         task: What was learned.
         teacher_validation: The teacher's validation score.
         control_validation: Those of the controls, one per seed, by student's name.
+        assistant_validation: Those of the assistants, by name.
         seeds: How many.
     """
     metric = task.metric
     warnings = chance_warnings(task, teacher_validation)
+    teachers = {"The teacher": teacher_validation}
+    teachers |= {f"Assistant {name}": score for name, score in assistant_validation.items()}
     for name, scores in control_validation.items():
         control = statistics.fmean(scores)
-        if not metric.is_better(teacher_validation, control):
-            warnings.append(
-                f"The teacher is not better than student {name} without it: validation "
-                f"{metric.name} {teacher_validation:.4g} against {control:.4g} for the control. "
-                "Take a better teacher, or a smaller student."
-            )
+        for who, score in teachers.items():
+            if not metric.is_better(score, control):
+                warnings.append(
+                    f"{who} is not better than student {name} without it: validation "
+                    f"{metric.name} {score:.4g} against {control:.4g} for the control. "
+                    "Take a better teacher, or a smaller student."
+                )
     if leaked := leaked_samples(task.data):
         warnings.append(
             f"{leaked} of {len(task.data.test)} test samples are training samples too, to the last "

@@ -33,6 +33,7 @@ from limbeck.targets.reading._key_column import TargetsCollator as TargetsCollat
 from limbeck.targets.reading._key_column import add_keys as add_keys
 from limbeck.targets.reading._targets import Targets as Targets
 from limbeck.targets.reading._transfer_set import TransferSet as TransferSet
+from limbeck.targets.reading._weigh import weigh as weigh
 
 __all__ = [
     "CODECS",
@@ -68,4 +69,5 @@ __all__ = [
     "split_batch",
     "to_parquet",
     "try_codecs",
+    "weigh",
 ]

@@ -7,6 +7,7 @@ from limbeck.train._learner import Fitted as Fitted
 from limbeck.train._learner import History as History
 from limbeck.train._learner import Learner as Learner
 from limbeck.train._learner import Teach as Teach
+from limbeck.train._mixup import check_mixup as check_mixup
 from limbeck.train._optimizer import make_optimizer as make_optimizer
 from limbeck.train._order import Order as Order
 from limbeck.train._order import generator as generator
@@ -20,6 +21,7 @@ __all__ = [
     "Order",
     "Teach",
     "check_batch_norm",
+    "check_mixup",
     "check_weights",
     "fit",
     "generator",

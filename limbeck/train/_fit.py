@@ -29,7 +29,8 @@ from limbeck.train._batches import batches, parts_of
 from limbeck.train._checks import check_batch_norm, check_weights
 from limbeck.train._lane import Lane
 from limbeck.train._learner import Fitted, History, Learner, Teach
-from limbeck.train._order import Order, generator_seed
+from limbeck.train._mixup import check_mixup, mixed_up
+from limbeck.train._order import Order, generator, generator_seed
 from limbeck.train._resume import Resume
 from limbeck.train._schedule import schedule_factor
 
@@ -50,6 +51,7 @@ def fit(
     validate: Callable[[Learner], float] | None = None,
     higher_is_better: bool = True,
     goes_on: Callable[[Learner, History], bool] | None = None,
+    mixup: bool = False,
     checkpoint: Path | None = None,
     taught_by: str = "",
     log_folder: Path | None = None,
@@ -71,6 +73,8 @@ def fit(
         higher_is_better: Which way that score is better.
         goes_on: Asked after each epoch: a learner of whom it is false stops there. Such a pass
             keeps no checkpoint.
+        mixup: Whether the samples of a batch are mixed before anyone is asked about them: only
+            where a live teacher alone teaches.
         checkpoint: Where to keep the state, to go on from after a kill; removed at the end.
         taught_by: A fingerprint of what `teach` gives and how it is learned from; a checkpoint
             of another one is not gone on from.
@@ -90,6 +94,9 @@ def fit(
         )
     if goes_on is not None and checkpoint is not None:
         raise OptionError("a pass that learners may leave early keeps no checkpoint.")
+    if mixup:
+        for learner in learners:
+            check_mixup(learner.objective, samples.fetch(torch.arange(1)).inputs)
     order = order or Order(pool=torch.arange(len(samples)), length=len(samples), seed=seed)
     for learner in learners:
         check_weights(learner.model, who=learner.name)
@@ -100,6 +107,7 @@ def fit(
         lanes = [Lane(learner, settings, accelerator, heads) for learner in learners]
         of = ""
         if checkpoint is not None:
+            taught_by += " mixed up" * mixup
             of = _fingerprint(learners, samples, settings, order, seed, views, taught_by)
         resume = Resume(lanes, checkpoint, of, writes=accelerator.is_main_process)
         first_epoch, first_step = resume.restore(progress)
@@ -116,6 +124,9 @@ def fit(
                 loader = batches(samples, order.epoch(epoch), view, skip, settings, accelerator)
                 for step, batch in enumerate(loader, start=skip):
                     done = epoch * steps_per_epoch + step
+                    if mixup:
+                        drawn = generator(seed, "mixup", done, accelerator.process_index)
+                        batch = mixed_up(batch, drawn)
                     factor = schedule_factor(done, steps, settings)
                     noise = generator_seed(seed, "noise", done)
                     parts = parts_of(

@@ -13,7 +13,7 @@ def test_two_runs_share_one_transfer_set(tmp_path, url, monkeypatch):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
     folder = f"memory://{tmp_path.name}" if url else str(tmp_path / "shared")
     recipe = small(tmp_path, "seeds=1", f'targets.folder="{folder}"')
-    made = make_targets(recipe, tmp_path / "one")
+    [made] = make_targets(recipe, tmp_path / "one")
     assert not (tmp_path / "one" / "targets").exists()
     before = made.manifest
     for name in ("one", "two"):

@@ -1,6 +1,8 @@
 """A teacher that has nothing to teach gets a warning that says so."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -16,9 +18,20 @@ from tests.pipeline.examples import small
 from tests.test_chance import CLASSES, LABELS, task_of
 
 
-def _warnings(task: Task, teacher: float, control: float, *, seeds: int = 5) -> list[str]:
+def _warnings(
+    task: Task,
+    teacher: float,
+    control: float,
+    *,
+    assistants: Mapping[str, float] = MappingProxyType({}),
+    seeds: int = 5,
+) -> list[str]:
     return teacher_warnings(
-        task, teacher_validation=teacher, control_validation={"small": [control]}, seeds=seeds
+        task,
+        teacher_validation=teacher,
+        control_validation={"small": [control]},
+        assistant_validation=assistants,
+        seeds=seeds,
     )
 
 
@@ -46,9 +59,18 @@ def test_where_lower_is_better_a_lower_teacher_is_better():
 def test_each_student_is_compared_with_its_own_control():
     controls = {"small": [0.7, 0.7], "large": [0.9, 0.9]}
     [warning] = teacher_warnings(
-        CLASSES, teacher_validation=0.85, control_validation=controls, seeds=2
+        CLASSES,
+        teacher_validation=0.85,
+        control_validation=controls,
+        assistant_validation={},
+        seeds=2,
     )
     assert "student large" in warning
+
+
+def test_an_assistant_no_better_than_the_control_is_warned_of():
+    [warning] = _warnings(CLASSES, 0.9, 0.8, assistants={"middle": 0.85, "low": 0.8})
+    assert warning.startswith("Assistant low is not better than student small without it")
 
 
 def test_one_seed_is_warned_of():

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limbeck._mixture import mixture
 from limbeck.signals import Dense, Head, Rows, Sparse
 
 
@@ -37,17 +38,9 @@ def mix(rows: Sequence[Rows], weights: Tensor, head: Head, tail_shape: Tensor | 
         sparse = [row for row in alone if isinstance(row, Sparse)]
         return _mix_sparse(sparse, weights, head.size, tail_shape)
     values = torch.stack(
-        [row.values if isinstance(row, Dense) else _log_density(row, head.size) for row in alone]
+        [row.values if isinstance(row, Dense) else log_density(row, head.size) for row in alone]
     )  # (teachers, samples, ..., size)
-    weight = weights.T.reshape(*weights.T.shape, *[1] * (values.dim() - 2))
-    if head.space == "real":
-        mixed = (weight * values).sum(dim=0)
-    elif head.space == "binary":
-        log = weight.log()
-        yes = torch.logsumexp(F.logsigmoid(values) + log, dim=0)
-        mixed = yes - torch.logsumexp(F.logsigmoid(-values) + log, dim=0)
-    else:
-        mixed = torch.logsumexp(F.log_softmax(values, dim=-1) + weight.log(), dim=0)
+    mixed = mixture(values, weights, head.space)
     return Dense(values=mixed, temperature=rows[0].temperature)
 
 
@@ -139,7 +132,7 @@ def _tail_weights(shape: Tensor | None, classes: int, *, at: Tensor) -> Tensor:
     return F.pad(torch.softmax(shape.double(), dim=0), (0, 1))[at]
 
 
-def _log_density(row: Sparse, classes: int) -> Tensor:
+def log_density(row: Sparse, classes: int) -> Tensor:
     """`(..., classes)`: the logarithm of the distribution that a sparse row stands for."""
     named = torch.zeros(*row.tail.shape, classes).scatter_add_(-1, row.ids, row.probabilities)
     own = named > 0

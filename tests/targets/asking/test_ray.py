@@ -55,7 +55,7 @@ def test_two_workers_store_what_one_process_stores(cluster, make, samples, tmp_p
 
 
 def test_a_recipes_targets_can_be_made_by_ray(cluster, tmp_path):
-    targets = make_targets(small(tmp_path), tmp_path / "run", engine="ray")
+    [targets] = make_targets(small(tmp_path), tmp_path / "run", engine="ray")
     assert targets.card.rows == 600
 
 
