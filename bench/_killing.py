@@ -5,10 +5,11 @@ again, several times, until it is left to finish. Blocks and shards are small he
 capture passes every moment there is (the state file, blocks, shards, the manifest, the unpacked
 copy, and the salvage of what the kill before left) within some tenths of a second.
 
-What a kill may cost is exact. A process is one batch ahead of its store: the batch that the teacher
-is asked about, and the one that is being encoded, may be lost, and before these the rows that are
-not in a whole block yet, fewer than `BLOCK_ROWS`. So one kill of one process costs at most
-`BLOCK_ROWS - 1 + 2 * BATCH` samples, and what a codec learns from, if it learns.
+What a kill may cost is exact. A process is at most one batch ahead of its store: the batch that the
+teacher is asked about, and the one that is being encoded, may be lost, and before these the rows
+that are not in a whole block yet, encoded or not, fewer than `BLOCK_ROWS`. So one kill of one
+process costs at most `BLOCK_ROWS - 1 + 2 * BATCH` samples, and what a codec learns from, if it
+learns.
 """
 
 import multiprocessing

@@ -146,7 +146,7 @@ def test_all_labels_show_by_default():
     assert load("digits").train.labelled is None
 
 
-@pytest.mark.parametrize(("amount", "count"), [(0.1, 101), (10, 10), (37, 37), (1, 1)])
+@pytest.mark.parametrize(("amount", "count"), [(0.1, 101), (10, 10), (37, 37), (2, 2)])
 def test_labelled_says_how_many_labels_show(amount, count):
     data = load("digits", validation=0.2, test=0.3, labelled=amount)
     labelled = data.train.labelled

@@ -534,13 +534,15 @@ def test_the_terms_of_every_method_are_shown_and_proven(method):
     assert bool(proven) == METHODS[method].from_teacher
 
 
-def test_a_learning_rate_that_leads_nowhere_is_a_warning():
-    warnings = look("train.learning_rate=1e30", "train.optimizer=SGD").warnings
-    assert any(
-        said.startswith("after a few steps the loss of student small is not finite. Lower train.")
-        and "(1e+30)" in said
-        for said in warnings
-    )
+@pytest.mark.parametrize(
+    ("section", "who"), [("train", "student small"), ("teacher.train", "teacher")]
+)
+def test_a_learning_rate_that_leads_nowhere_is_a_warning(section, who):
+    warnings = look(f"{section}.learning_rate=1e30", f"{section}.optimizer=SGD").warnings
+    assert (
+        f"after a few steps the loss of {who} is not finite. Lower {section}.learning_rate "
+        f"(1e+30), or set {section}.warmup or {section}.clip."
+    ) in warnings
 
 
 def test_that_unlabelled_samples_teach_nothing_is_a_warning():

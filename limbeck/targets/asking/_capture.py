@@ -87,9 +87,9 @@ def capture(
 ) -> TransferSet:
     """Ask `teacher` about every sample once, and store what it says as a transfer set.
 
-    A batch is encoded and written while the teacher answers the next. Interrupted or killed, it
-    goes on where it stopped: rows in whole blocks are not asked again. Done already, it returns at
-    once.
+    Answers are encoded and written while the teacher answers more, or between. Interrupted or
+    killed, it goes on where it stopped: rows in whole blocks are not asked again. Done already, it
+    returns at once.
 
     Args:
         teacher: Who is asked.

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 import torch
 
-import limbeck.targets.asking._ask as asking
 import limbeck.targets.asking._capture as capturing
 import limbeck.targets.asking._store as store
 import limbeck.targets.encoding._encoder as encoder
@@ -37,14 +36,7 @@ from limbeck.targets.format._blocks import (
 )
 from limbeck.teachers import Teacher
 
-
-@pytest.fixture(autouse=True, params=[True, False], ids=["beside", "between"])
-def beside(request, monkeypatch):
-    """Encoding goes on in a thread beside the teacher, or between its answers."""
-    monkeypatch.setattr(
-        asking, "_has_a_processor_to_spare", lambda teacher, processes: request.param
-    )
-    return request.param
+pytestmark = pytest.mark.usefixtures("beside")
 
 
 def read_all(targets, samples, view=0):
@@ -657,56 +649,3 @@ def test_of_several_processes_the_first_chooses_the_codec_for_all(make, samples,
     )
     assert [own.chosen_by for own in before] == [""]
     assert found.manifest.settings.codec == shared[0].codec != "dense16"
-
-
-def test_small_answers_are_encoded_by_the_block(make, tmp_path, monkeypatch, beside):
-    encoded = []
-    encode = encoder.Encoder.encode
-
-    def count(self, keys, view, answers):
-        encoded.append(len(keys))
-        return encode(self, keys, view, answers)
-
-    monkeypatch.setattr(encoder.Encoder, "encode", count)
-    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 30)
-    many = ArraySamples(torch.arange(400.0).view(100, 4), {"label": torch.zeros(100).long()})
-    model = torch.nn.Linear(4, 5)
-    targets = capture(Teacher(model, [make.label]), many, tmp_path, batch_size=8)
-    assert encoded == ([8] * 12 + [4] if beside else [32, 32, 32, 4])
-    assert targets.verify() == 100
-
-
-def test_a_model_that_answers_in_the_same_memory_is_heard_each_time(make, tmp_path):
-    class Reusing(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(()))
-            self.memory = torch.empty(8, 5)
-
-        def forward(self, inputs):
-            out = self.memory[: len(inputs)]
-            return out.copy_(inputs[:, :1] * torch.arange(5.0) * self.scale)
-
-    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-    many = ArraySamples(inputs, {"label": torch.zeros(64).long()})
-    targets = capture(
-        Teacher(Reusing(), [make.label]), many, tmp_path, codec="dense32", batch_size=8
-    )
-    expected = (inputs[:, :1] * torch.arange(5.0) / 4).log_softmax(-1)
-    torch.testing.assert_close(read_all(targets, many)["label"].values, expected)
-
-
-@pytest.mark.parametrize(
-    ("device", "threads", "processes", "spare"),
-    [("cpu", 1, 1, True), ("cpu", 4, 1, False), ("cpu", 1, 4, False), ("meta", 4, 4, True)],
-)
-def test_a_thread_encodes_where_a_processor_is_spare(
-    make, monkeypatch, device, threads, processes, spare
-):
-    monkeypatch.undo()
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    teacher = Teacher(torch.nn.Linear(4, 5), [make.label], device=device)
-    assert asking._has_a_processor_to_spare(teacher, processes=processes) is spare
-    called = Teacher(lambda inputs: inputs, [make.label])
-    assert asking._has_a_processor_to_spare(called, processes=processes)

@@ -233,7 +233,7 @@ def test_is_for_categorical_heads_that_its_levels_can_tell_apart():
 
 
 def chosen_in_plain_python(p, ranks, levels, cost):
-    """The rule as docs/targets.md has it, class by class: an even tail, 5 bits and the rank's."""
+    """The rule, class by class, of an even tail: KL saved against 5 bits and the rank's."""
     context = max(range(len(p)), key=p.__getitem__)
     likely = [i for i in range(len(p)) if i != context and 4 * levels**2 * p[i] >= 1]
     stored = set()
