@@ -61,10 +61,30 @@ LABELS = torch.arange(40) % 3
 SAMPLES = ArraySamples(IMAGES, {"label": LABELS})
 IDS = torch.randint(1, 7, (40, 5), generator=torch.Generator().manual_seed(3))
 KEPT = torch.arange(5) < torch.tensor([5, 3, 4, 5, 2]).repeat(8)[:, None]
+TEXTS = ArraySamples({"input_ids": IDS, "attention_mask": KEPT.long()}, {"label": LABELS})
 
 MAPS = [("first", "first"), ("second", "second")]
 """Two taps; of maps or tokens."""
 VECTORS = [("pooled", "pooled")]
+TAKES = {"minilm": [("first", "first"), ("first", "first"), ("second", "second")]}
+"""Methods that take these taps and no others."""
+OPTIONS = {"minilm": {"relation_heads": 1}}
+"""Options without which a method does not fit these models."""
+
+
+def kind_for(name):
+    """The model that has what a method is for."""
+    return Tokens if FEATURE_METHODS[name].kinds == ("tokens",) else Maps
+
+
+def taps_for(name):
+    """Two taps, or what it takes."""
+    return TAKES.get(name, MAPS)
+
+
+def pair_for(name, seed=0):
+    """A student, and a teacher, that a method fits."""
+    return student(kind_for(name), seed=seed), teacher(kind_for(name))
 
 
 def made(kind, *widths, seed=0):
@@ -97,9 +117,11 @@ def batch_for(model, index, **options):
 
 
 def term_of(
-    name, who, whose, *, taps=MAPS, seed=7, num_samples=40, weight=None, batch=None, **options
+    name, who, whose, *, taps=None, seed=7, num_samples=40, weight=None, batch=None, **options
 ):
     """The term of a method for one student, as a pass makes it."""
+    taps = taps or taps_for(name)
+    options = OPTIONS.get(name, {}) | options
     batch = batch or batch_for(who, [0, 1, 2, 3])
     return feature_term(
         FEATURE_METHODS[name],
@@ -126,7 +148,8 @@ def values(term, who, whose, batch):
     return term.values(*sides(term, who, whose, batch), batch)
 
 
-def learner(name, who, whose, *, called="student", taps=MAPS, hard_weight=0.5, **options):
+def learner(name, who, whose, *, called="student", taps=None, hard_weight=0.5, **options):
+    options = OPTIONS.get(name, {}) | options
     rows = objective(
         name, [LABEL], temperature=2.0, hard_weight=hard_weight, soft_weight=1.0, options=options
     )
@@ -148,4 +171,5 @@ def train(learners, whose, **how):
     of_fit = {name: how.pop(name) for name in ("checkpoint",) if name in how}
     plain = {"epochs": 2, "batch_size": 8, "optimizer": "SGD", "learning_rate": 0.05}
     settings = Train(**plain | {"schedule": "constant"} | how)
-    return fit(learners, SAMPLES, settings, heads=[LABEL], seed=5, teach=teach(whose), **of_fit)
+    samples = TEXTS if isinstance(whose.model, Tokens) else SAMPLES
+    return fit(learners, samples, settings, heads=[LABEL], seed=5, teach=teach(whose), **of_fit)

@@ -13,14 +13,16 @@ from limbeck.methods.features._method import Pair
 from tests.methods.features.problem import (
     IDS,
     KEPT,
-    MAPS,
+    TAKES,
     VECTORS,
     Maps,
     Tokens,
     batch_for,
     learner,
+    pair_for,
     sides,
     student,
+    taps_for,
     teacher,
     term_of,
     texts,
@@ -34,12 +36,14 @@ CASES = [
     (name, kind, taps)
     for name, method in FEATURE_METHODS.items()
     for kind, taps, given in [
-        (Maps, MAPS, "maps"),
-        (Tokens, MAPS, "tokens"),
+        (Maps, taps_for(name), "maps"),
+        (Tokens, taps_for(name), "tokens"),
         (Maps, VECTORS, "vectors"),
     ]
-    if given in method.kinds and len(taps) >= method.fewest_taps
+    if given in method.kinds and (len(taps) >= method.fewest_taps or name in TAKES)
 ]
+DRAWS = {"mgd"}
+"""Methods whose own random numbers are others in each micro-batch."""
 EVERY_CASE = pytest.mark.parametrize(
     ("name", "kind", "taps"), CASES, ids=[f"{n}-{k.__name__}-{len(t)}" for n, k, t in CASES]
 )
@@ -50,11 +54,11 @@ EVERY_CASE = pytest.mark.parametrize(
 
 @EVERY
 def test_it_trains_and_so_does_what_is_beside_it(name):
-    who, whose = student(), teacher()
+    who, whose = pair_for(name)
     one = learner(name, who, whose)
     before = copy.deepcopy(one.beside)
     fitted = train([one], whose)
-    assert 0 < problem.furthest(who, student()) < 10
+    assert 0 < problem.furthest(who, pair_for(name)[0]) < 10
     assert torch.isfinite(torch.tensor(fitted.histories["student"].terms["features"])).all()
     for first, now in zip(before.parameters(), one.beside.parameters(), strict=True):
         assert not torch.equal(first, now)
@@ -62,8 +66,7 @@ def test_it_trains_and_so_does_what_is_beside_it(name):
 
 @EVERY
 def test_its_features_move_the_student(name):
-    whose = teacher()
-    without, beside = student(), student()
+    (without, whose), (beside, _) = pair_for(name), pair_for(name)
     plain = learner(name, without, whose)
     train([type(plain)(name="it", model=without, objective=plain.objective[:-1])], whose)
     train([learner(name, beside, whose)], whose)
@@ -72,17 +75,20 @@ def test_its_features_move_the_student(name):
 
 @EVERY
 def test_it_resumes_to_the_same_weights(name, monkeypatch, tmp_path):
-    whose, stop_after = teacher(), problem.stopper(monkeypatch)
+    stop_after = problem.stopper(monkeypatch)
+    who, whose = pair_for(name)
     how = {"optimizer": "AdamW", "learning_rate": 0.01}
     stop_after(problem.NEVER)
-    unbroken = learner(name, student(), whose)
+    unbroken = learner(name, who, whose)
     train([unbroken], whose, **how)
     stop_after(7)
     with pytest.raises(Interrupted):
-        train([learner(name, student(), whose)], whose, checkpoint=tmp_path / "state", **how)
+        train(
+            [learner(name, pair_for(name)[0], whose)], whose, checkpoint=tmp_path / "state", **how
+        )
     stop_after(problem.NEVER)
     # Who goes on begins from other weights: all must come from the checkpoint.
-    again = learner(name, student(seed=3), whose)
+    again = learner(name, pair_for(name, seed=3)[0], whose)
     with torch.no_grad():
         for tensor in (*again.beside.parameters(), *again.beside.buffers()):
             tensor.fill_(1)
@@ -93,11 +99,11 @@ def test_it_resumes_to_the_same_weights(name, monkeypatch, tmp_path):
 
 @EVERY
 def test_several_students_in_one_pass_become_what_each_does_alone(name):
-    whose = teacher()
-    together = [learner(name, student(seed=seed), whose, called=f"s{seed}") for seed in (1, 2)]
+    _, whose = pair_for(name)
+    together = [learner(name, pair_for(name, seed)[0], whose, called=f"s{seed}") for seed in (1, 2)]
     train(together, whose)
     for one, seed in zip(together, (1, 2), strict=True):
-        alone = learner(name, student(seed=seed), whose)
+        alone = learner(name, pair_for(name, seed)[0], whose)
         train([alone], whose)
         assert problem.same_weights(one.model, alone.model)
         assert problem.same_weights(one.beside, alone.beside)
@@ -105,25 +111,25 @@ def test_several_students_in_one_pass_become_what_each_does_alone(name):
 
 @EVERY
 def test_micro_batches_change_it_by_rounding_unless_it_compares_samples(name):
-    whose, whole, in_parts = teacher(), student(), student()
+    (whole, whose), (in_parts, _) = pair_for(name), pair_for(name)
     train([learner(name, whole, whose)], whose)
     train([learner(name, in_parts, whose)], whose, accumulate=3)
-    compares = FEATURE_METHODS[name].whole_batch
+    compares = FEATURE_METHODS[name].whole_batch or name in DRAWS
     assert (problem.furthest(whole, in_parts) < 1e-5) == (not compares)
 
 
 @EVERY
 def test_a_gradient_is_clipped_for_the_student_alone(name):
     """Whatever is learned beside it, the student's step is not shortened by that."""
-    whose, who = teacher(), student()
+    who, whose = pair_for(name)
     train([learner(name, who, whose)], whose, clip=1e-3, learning_rate=1.0, epochs=1)
-    assert problem.furthest(who, student()) <= 5 * 1e-3 * (1 + 1e-4)
+    assert problem.furthest(who, pair_for(name)[0]) <= 5 * 1e-3 * (1 + 1e-4)
 
 
 @EVERY
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_it_trains_in_mixed_precision(name, precision):
-    whose, who = teacher(), student()
+    who, whose = pair_for(name)
     fitted = train([learner(name, who, whose)], whose, precision=precision)
     assert torch.isfinite(torch.tensor(fitted.histories["student"].loss)).all()
 
@@ -193,7 +199,7 @@ def test_a_process_without_samples_adds_0_and_a_gradient(name, kind, taps):
 
 @EVERY
 def test_a_sample_counts_as_often_as_it_has_rows(name):
-    who, whose = student(), teacher()
+    who, whose = pair_for(name)
     term = term_of(name, who, whose)
     mask = torch.tensor([[True, False], [True, True], [True, True]])
     batch = batch_for(who, range(3), mask=mask)
@@ -208,10 +214,12 @@ def test_a_sample_counts_as_often_as_it_has_rows(name):
 
 @EVERY
 def test_double_precision_stays(name):
-    who, whose = student().double(), teacher()
+    who, whose = pair_for(name)
+    who.double()
     whose.model.double()
     batch = batch_for(who, range(5))
-    batch = replace(batch, inputs=batch.inputs.double())
+    if isinstance(batch.inputs, torch.Tensor):
+        batch = replace(batch, inputs=batch.inputs.double())
     assert values(term_of(name, who, whose, batch=batch), who, whose, batch).dtype == torch.float64
 
 
@@ -220,7 +228,7 @@ def test_double_precision_stays(name):
 
 @EVERY
 def test_to_make_it_changes_neither_models_nor_random_numbers(name):
-    who, whose = student().train(), teacher()
+    who, whose = pair_for(name)
     random = torch.get_rng_state()
     before = copy.deepcopy(who.state_dict())
     term = term_of(name, who, whose)
@@ -233,7 +241,7 @@ def test_to_make_it_changes_neither_models_nor_random_numbers(name):
 
 @EVERY
 def test_its_first_weights_are_those_of_the_seed(name):
-    who, whose = student(), teacher()
+    who, whose = pair_for(name)
     first, again, other = (term_of(name, who, whose, seed=seed).module for seed in (1, 1, 2))
     assert problem.same_weights(first, again)
     learned = any(True for _ in first.parameters())
@@ -262,10 +270,10 @@ def test_features_that_it_is_not_for_are_refused_by_name(name):
 
 @EVERY
 def test_a_module_without_a_gradient_is_refused(name):
-    who = student()
+    who, whose = pair_for(name)
     who.first.requires_grad_(False)
     with pytest.raises(ModelError, match="'first' of the student gives has no gradient"):
-        term_of(name, who, teacher())
+        term_of(name, who, whose)
 
 
 def test_a_teacher_that_is_no_torch_module_is_refused():

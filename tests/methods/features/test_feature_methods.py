@@ -20,8 +20,10 @@ from tests.methods.features.problem import (
     KEPT,
     LABEL,
     MAPS,
+    Tokens,
     batch_for,
     draw,
+    pair_for,
     student,
     teacher,
     term_of,
@@ -71,6 +73,14 @@ def test_maps_of_two_sizes_are_pooled_to_the_smaller():
     [
         ("at", of.attention_transfer),
         ("sp", of.similarity_preserving),
+        ("nst", of.neuron_selectivity),
+        ("cka", of.linear_cka_distance),
+        (
+            "cc",
+            lambda s, t: of.correlation_congruence(
+                s.mean((2, 3)), t.mean((2, 3)), sharpness=0.4, order=2
+            ),
+        ),
         ("pkt", lambda s, t: of.probabilistic_transfer(s.mean((2, 3)), t.mean((2, 3)))),
         (
             "rkd",
@@ -94,6 +104,97 @@ def test_vid_begins_with_the_variance_of_its_option():
         mean = part.mean(inside(student(), "first"))
         error = (mean - inside(teacher(), "first")).square().mean((1, 2, 3))
         torch.testing.assert_close(got, (error / first + math.log(first)) / 2)
+
+
+def test_cwd_learns_a_convolution_only_where_channels_differ():
+    part, got = found("cwd")
+    want = of.channel_wise(part.align(inside(student(), "first")), inside(teacher(), "first"))
+    torch.testing.assert_close(got, want)  # at the temperature of 4 that is the loss's own
+    assert list(part.parameters())
+    alike = Pair(student=(3, 4, 4), teacher=(3, 4, 4), num_samples=9)
+    assert not list(FEATURE_METHODS["cwd"].make([alike], map_temperature=1.0).parameters())
+
+
+def test_ab_compares_what_the_connector_gives_with_the_teachers_signs():
+    part, got = found("ab")
+    ours = part.connector(inside(student(), "first"))
+    want = of.activation_boundaries(ours, inside(teacher(), "first"), margin=1.0)
+    torch.testing.assert_close(got, want)
+
+
+def test_mgd_generates_from_what_is_not_masked():
+    who, whose = student(), teacher()
+    term = term_of("mgd", who, whose, taps=FIRST, mask_ratio=0.5)
+    (part,) = term.module.parts
+    torch.manual_seed(3)
+    got = values(term, who, whose, batch_for(who, range(6)))
+    aligned = part.align(inside(who, "first"))
+    torch.manual_seed(3)
+    kept = (torch.rand(6, 5, 1, 1) >= 0.5).float()
+    want = (part.generator(aligned * kept) - inside(whose, "first")).square().sum((1, 2, 3))
+    torch.testing.assert_close(got, want)
+    assert not torch.equal(values(term, who, whose, batch_for(who, range(6))), got)
+
+
+def test_fsp_is_the_flow_between_neighbouring_taps():
+    who, whose = student(), teacher()
+    term = term_of("fsp", who, whose)
+    ours = [term.module.align[place](inside(who, path)) for place, (path, _) in enumerate(MAPS)]
+    theirs = [inside(whose, path) for _, path in MAPS]
+    ours[0], theirs[0] = F.avg_pool2d(ours[0], 2), F.avg_pool2d(theirs[0], 2)
+    want = of.flow_of_solution(*ours, *theirs)
+    torch.testing.assert_close(values(term, who, whose, batch_for(who, range(6))), want)
+
+
+# ---- transformers -------------------------------------------------------------------------------
+
+
+def states(who):
+    """What both modules give of six texts."""
+    model = getattr(who, "model", who)
+    first = model.first(texts(range(6)).inputs["input_ids"])
+    return first, model.second(first.tanh())
+
+
+def test_pkd_compares_the_directions_of_first_tokens_layer_by_layer():
+    who, whose = student(Tokens), teacher(Tokens)
+    term = term_of("pkd", who, whose)
+    want = 0.0
+    for align, ours, theirs in zip(term.module.align, states(who), states(whose), strict=True):
+        one, other = F.normalize(align(ours[:, 0]), dim=1), F.normalize(theirs[:, 0], dim=1)
+        want = want + (one - other).square().sum(1)
+    torch.testing.assert_close(values(term, who, whose, texts(range(6))), want)
+
+
+def test_minilm_compares_attention_and_values_of_tokens_that_count():
+    queries, keys, found_values = (draw(3, 5, 4, seed=seed) for seed in range(3))
+    theirs = [draw(3, 5, 6, seed=seed) for seed in range(3, 6)]
+    pairs = [Pair(student=(5, 4), teacher=(5, 6), num_samples=9)] * 3
+    module = FEATURE_METHODS["minilm"].make(pairs, relation_heads=2)
+    got = module([queries, keys, found_values], theirs, texts(range(3)))
+
+    def heads(part):
+        return torch.stack(part.chunk(2, dim=2), dim=1)
+
+    mask = KEPT[:3]
+    want = of.attention_relations(
+        heads(queries), heads(keys), heads(theirs[0]), heads(theirs[1]), mask=mask
+    )
+    want = want + of.value_relations(heads(found_values), heads(theirs[2]), mask=mask)
+    torch.testing.assert_close(got, want.sum(1) / mask.sum(1))
+    one = FEATURE_METHODS["minilm"].make(pairs, relation_heads=1)
+    assert (one([queries, keys, found_values], theirs, texts(range(3))) - got).abs().max() > 1e-4
+
+
+def test_minilm_is_refused_other_taps_than_queries_keys_and_values():
+    pair = Pair(student=(5, 4), teacher=(5, 6), num_samples=9)
+    with pytest.raises(OptionError, match="relation_heads = 4 must divide the width of every tap"):
+        FEATURE_METHODS["minilm"].make([pair] * 3, relation_heads=4)
+    with pytest.raises(OptionError, match="takes three taps, what gives queries, keys and values"):
+        FEATURE_METHODS["minilm"].make([pair] * 4, relation_heads=2)
+
+
+# ---- several taps -------------------------------------------------------------------------------
 
 
 def test_several_taps_are_summed():
@@ -244,6 +345,10 @@ def test_crd_is_refused_to_several_processes(monkeypatch):
 OTHERWISE = {
     "rkd": {"distance_weight": 3.0, "angle_weight": 3.0},
     "vid": {"first_variance": 0.7},
+    "cc": {"sharpness": 2.0, "order": 3},
+    "ab": {"margin": 0.2},
+    "mgd": {"mask_ratio": 0.9},
+    "cwd": {"map_temperature": 0.5},
     "crd": {"negatives": 3, "embedding": 8, "contrast_temperature": 0.5, "momentum": 0.9},
     "reviewkd": {"channels": 2},
 }
@@ -262,11 +367,12 @@ def test_each_option_moves_the_loss(name, option):
         torch.manual_seed(0)
         values(term, who, whose, batch_for(who, range(6)))  # momentum shows in the second
         got.append(values(term, who, whose, batch_for(who, range(4, 10))))
-    assert (got[0] - got[1]).abs().max() > 1e-4
+    assert (got[0] - got[1]).abs().max() > 1e-5
 
 
 def test_every_option_of_every_method_is_tried():
-    assert OTHERWISE.keys() == {n for n, m in FEATURE_METHODS.items() if m.options.model_fields}
+    with_options = {n for n, m in FEATURE_METHODS.items() if m.options.model_fields}
+    assert OTHERWISE.keys() == with_options - {"minilm"}  # which has its own test
     for name, options in OTHERWISE.items():
         assert options.keys() == FEATURE_METHODS[name].options.model_fields.keys()
 
@@ -278,6 +384,8 @@ def test_every_option_of_every_method_is_tried():
         ("vid", "first_variance", 1e-6),
         ("crd", "momentum", 1.0),
         ("crd", "negatives", 0),
+        ("mgd", "mask_ratio", 1.0),
+        ("minilm", "relation_heads", 0),
     ],
 )
 def test_an_option_out_of_its_range_is_refused(name, option, wrong):
@@ -312,7 +420,7 @@ def test_without_soft_weight_labels_and_features_are_left():
 
 @pytest.mark.parametrize("name", FEATURE_METHODS)
 def test_the_weight_of_features_is_the_methods_own_unless_it_is_set(name):
-    own, given = (term_of(name, student(), teacher(), weight=weight) for weight in (None, 0.25))
+    own, given = (term_of(name, *pair_for(name), weight=weight) for weight in (None, 0.25))
     assert (own.weight, given.weight) == (FEATURE_METHODS[name].weight, 0.25)
 
 
