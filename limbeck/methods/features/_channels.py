@@ -21,7 +21,8 @@ class _Channels(nn.Module):
     def __init__(self, pair: Pair, *, map_temperature: float) -> None:
         super().__init__()
         ours, theirs = pair.channels
-        self.align = nn.Identity() if ours == theirs else to_teacher(pair)
+        # A softmax over positions takes no notice of what is added to all of them: no bias.
+        self.align = nn.Identity() if ours == theirs else to_teacher(pair, bias=False)
         self._temperature = map_temperature
 
     def forward(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:

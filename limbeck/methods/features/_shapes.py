@@ -86,12 +86,15 @@ class Projection(nn.Module):
         kind: The axes of one sample, 3 for maps.
         inputs: Channels, or features, of what comes.
         outputs: Of what goes.
+        bias: Whether each channel has one.
     """
 
-    def __init__(self, kind: int, inputs: int, outputs: int) -> None:
+    def __init__(self, kind: int, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
         self.layer: nn.Module = (
-            nn.Conv2d(inputs, outputs, 1) if kind == 3 else nn.Linear(inputs, outputs)
+            nn.Conv2d(inputs, outputs, 1, bias=bias)
+            if kind == 3
+            else nn.Linear(inputs, outputs, bias=bias)
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ class Projection(nn.Module):
         return found
 
 
-def to_teacher(pair: Pair) -> Projection:
+def to_teacher(pair: Pair, *, bias: bool = True) -> Projection:
     """From the student's channels to the teacher's."""
     inputs, outputs = pair.channels
-    return Projection(len(pair.student), inputs, outputs)
+    return Projection(len(pair.student), inputs, outputs, bias=bias)

@@ -68,6 +68,8 @@ MAPS = [("first", "first"), ("second", "second")]
 VECTORS = [("pooled", "pooled")]
 TAKES = {"minilm": [("first", "first"), ("first", "first"), ("second", "second")]}
 """Methods that take these taps and no others."""
+WEIGHTS = {"ab": 3e-3, "mgd": 3e-3}
+"""Of losses that are sums over all numbers of a map."""
 OPTIONS = {"minilm": {"relation_heads": 1}}
 """Options without which a method does not fit these models."""
 
@@ -154,7 +156,8 @@ def learner(name, who, whose, *, called="student", taps=None, hard_weight=0.5, *
         name, [LABEL], temperature=2.0, hard_weight=hard_weight, soft_weight=1.0, options=options
     )
     # So strong that it is seen, and not so strong that nothing else is.
-    term = term_of(name, who, whose, taps=taps, weight=1.0, **options)
+    weight = WEIGHTS.get(name, 1.0)
+    term = term_of(name, who, whose, taps=taps, weight=weight, **options)
     return Learner(name=called, model=who, objective=(*rows, term))
 
 
