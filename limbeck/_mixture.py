@@ -13,7 +13,7 @@ from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck._lookup import check_choice
-from limbeck.signals import Head, Space
+from limbeck.signals import Batch, Head, Space
 
 
 def mixture(values: Tensor, weights: Tensor, space: Space) -> Tensor:
@@ -85,13 +85,23 @@ WEIGHINGS: dict[str, Weighing] = {
 """How teachers are weighed, by name."""
 
 
-def check_weighing(name: str, head: Head) -> None:
+def check_weighing(name: str, head: Head, batch: Batch) -> None:
     """Refuse teachers that cannot be weighed so.
 
+    Args:
+        name: One of `WEIGHINGS`.
+        head: What is looked at.
+        batch: Some samples.
+
     Raises:
-        OptionError: There is no such way, or it is not for this head.
+        OptionError: There is no such way, or it is not for this head, or not for these samples.
     """
     check_choice("ensemble.how", name, tuple(WEIGHINGS))
+    if WEIGHINGS[name].of_classes and batch.mask is not None:
+        raise OptionError(
+            f'ensemble.how = "{name}" looks at all rows of a sample, and some of these are '
+            'padding. Set it to "mean".'
+        )
     if WEIGHINGS[name].of_classes and head.space != "categorical":
         raise OptionError(
             f'ensemble.how = "{name}" is for categorical heads, and head {head.name} is '

@@ -26,8 +26,9 @@ from limbeck._validation import explain, first_fault
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-GENERATION_SEED = 1_000_000
-"""Seeds of earlier generations begin after this one, for none is to begin as who learns from it."""
+GENERATION_SEED = 2_000_000
+"""Seeds of earlier generations begin after this one, for none is to begin as who learns from it:
+a run's students have those from 0, a search's those from 1,000,000."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -400,6 +401,13 @@ def check_combinations(recipe: Recipe) -> None:
             f"distil.generations = {recipe.distil.generations} distils one student again and "
             f"again, and there are {', '.join(recipe.students)}. Leave one."
         )
+    for name, student in recipe.students.items():
+        if student.start is not None and recipe.distil.generations > 1:
+            raise RecipeError(
+                f"distil.generations = {recipe.distil.generations} begins each generation anew, "
+                f"and students.{name}.start would begin it as a copy of the one before. Leave one "
+                "of the two out."
+            )
     if len(recipe.chain) < len(recipe.assistants) + recipe.distil.generations - 1:
         raise RecipeError(
             "an assistant is called as a generation of the student is, generation-1, ... Give it "

@@ -114,6 +114,8 @@ class Targets(_Record):
     compress: str = ""
     biased: bool = False
     views: int = 1
+    feature_bytes: int = 0
+    """Of what modules inside the teacher gave, stored beside that; 0 if it is not."""
 
 
 class Stage(_Record):

@@ -18,8 +18,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"cli"},
     {"pipeline", "doctor", "api"},
     {"train", "evaluation", "_chance"},
-    {"targets", "tasks", "methods", "report", "verdict", "proofs"},
-    {"together"},
+    {"targets", "tasks", "methods", "report", "verdict", "proofs", "_together"},
     {"teachers", "models", "_format"},
     {
         "losses",

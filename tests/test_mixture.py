@@ -1,12 +1,15 @@
 """What several teachers say together, and how each is weighed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from limbeck._errors import OptionError
 from limbeck._mixture import WEIGHINGS, check_weighing, mixture, trust_of, weights_of
-from limbeck.signals import Head
+from limbeck.signals import Batch, Head
 
+BATCH = Batch(inputs=torch.zeros(1, 2), labels={}, index=torch.zeros(1).long())
 ALIKE = torch.ones(2)
 # Of two teachers and three samples of one row and two classes.
 SAID = (
@@ -96,9 +99,18 @@ def test_trust_is_what_was_right_of_each_class_with_one_right_and_one_wrong_adde
 
 def test_a_way_that_there_is_not_or_not_for_this_head_is_refused():
     classes, numbers = Head(space="categorical", size=2), Head(space="real", size=1)
-    check_weighing("by_class", classes)
-    check_weighing("mean", numbers)
+    check_weighing("by_class", classes, BATCH)
+    check_weighing("mean", numbers, BATCH)
     with pytest.raises(OptionError, match=r"ensemble\.how must be one of mean, confidence, most_c"):
-        check_weighing("median", classes)
+        check_weighing("median", classes, BATCH)
     with pytest.raises(OptionError, match='"by_class" is for categorical heads, and head label is'):
-        check_weighing("by_class", numbers)
+        check_weighing("by_class", numbers, BATCH)
+
+
+def test_rows_of_padding_are_not_weighed_by():
+    classes = Head(space="categorical", size=2)
+    padded = replace(BATCH, mask=torch.tensor([[True, False]]))
+    check_weighing("mean", classes, padded)
+    for name in ("confidence", "most_confident", "by_class"):
+        with pytest.raises(OptionError, match="some of these are padding"):
+            check_weighing(name, classes, padded)

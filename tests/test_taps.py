@@ -12,7 +12,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torch.utils.checkpoint import checkpoint
 
 from limbeck._errors import ModelError
-from limbeck.taps import modules_of, tapped
+from limbeck.taps import heard, modules_of, tapped
 
 
 class Net(nn.Module):
@@ -253,3 +253,13 @@ def test_what_a_checkpointed_module_gives_has_a_gradient_in_both_forms(form):
     assert "block.0" in modules_of(net, who="it")
     seen["block"].sum().backward()
     assert net.stem.weight.grad.any()
+
+
+@pytest.mark.parametrize("form", [CheckpointImpl.REENTRANT, CheckpointImpl.NO_REENTRANT])
+def test_what_a_checkpointed_module_gives_has_its_gradient_when_it_is_heard(form):
+    net = Net()
+    net.block = checkpoint_wrapper(net.block, checkpoint_impl=form)
+    block, learns = modules_of(net, who="it")["block"], []
+    with heard({"block": block}, lambda path, output: learns.append(output.requires_grad)):
+        net(X)
+    assert learns == [True, True]  # it is called twice

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from limbeck._together import together
 from limbeck.signals import Head
 from limbeck.teachers import Teacher
-from limbeck.together import together
 
 LABEL = Head(space="categorical", size=3)
 ALIKE, TRUST = torch.ones(2), torch.ones(2, 3)

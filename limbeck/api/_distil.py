@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck._errors import OptionError
+from limbeck._errors import OptionError, TargetsError
 from limbeck._files import fingerprint
 from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
@@ -94,7 +94,7 @@ def distil(
     Raises:
         OptionError: An option is out of range.
         TargetsError: The targets have no row for some of the samples, are of other classes, or
-            name too few for the method.
+            name too few for the method; or the features have fewer views than they.
         TrainingError: A loss is not finite.
     """
     sum_of_weights = hard_weight + soft_weight
@@ -133,10 +133,8 @@ def distil(
     aligned = targets.aligned(given.train)
     found, looks_inside = find_method(method), None
     if isinstance(found, FeatureMethod):
-        looks_inside = _inside(teacher, features, given, method, [path for _, path in taps])
-    pool = torch.arange(len(given.train))
-    if only_from_labels(terms) and given.train.labelled is not None:
-        pool = pool[given.train.labelled]
+        paths = [path for _, path in taps]
+        looks_inside = _features(teacher, features, given, method, paths, views=targets.views)
 
     def teach(batch: Batch) -> dict[str, Rows]:
         device = _device_of(batch.inputs)
@@ -160,6 +158,9 @@ def distil(
             seed=generator_seed(seed, "beside"),
         )
         terms += (term,)
+    pool = torch.arange(len(given.train))
+    if only_from_labels(terms) and given.train.labelled is not None:
+        pool = pool[given.train.labelled]
 
     return given.fit(
         Learner(name="student", model=student, objective=terms, outputs=outputs),
@@ -184,20 +185,22 @@ def distil(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Inside:
+class _Features:
     """What modules inside a teacher give, from a live one or as it was stored."""
 
     ask: Callable[[Batch], Mapping[str, Rows]]
     fingerprint: str
 
 
-def _inside(
+def _features(
     teacher: TeacherLike | None,
     features: TransferSet | str | Path | None,
     given: Given,
     method: str,
     paths: Sequence[str],
-) -> _Inside:
+    *,
+    views: int,
+) -> _Features:
     if (teacher is None) == (features is None):
         raise OptionError(
             f"method {method} looks inside the teacher: give either teacher=, the model that the "
@@ -206,14 +209,19 @@ def _inside(
     if features is not None:
         within = TransferSet(features) if isinstance(features, (str, Path)) else features
         within.expect(transform=str(given.train.views))
+        if within.views < views:
+            raise TargetsError(
+                f"the stored features have {within.views} of the targets' {views} views of each "
+                f"sample. Capture them with capture_features(..., views={views})."
+            )
         aligned = within.aligned(given.train)
-        return _Inside(
+        return _Features(
             ask=lambda batch: stored_features(aligned.rows(batch.index, batch.view), paths),
             fingerprint=within.fingerprint,
         )
     assert teacher is not None, "one of the two was given"
     live = as_teacher(teacher, given.heads, "logits")
-    return _Inside(
+    return _Features(
         ask=lambda batch: features_of(live, batch.inputs, paths), fingerprint=live.fingerprint
     )
 

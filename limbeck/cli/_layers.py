@@ -28,7 +28,7 @@ def layers(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = Non
         return
     _print_list("teacher", found.teacher)
     for name, own in found.students.items():
-        as_what = "as its control was trained" if found.trained[name] else "not trained yet"
+        as_what = "as a control here was trained" if found.trained[name] else "not trained yet"
         _print_list(f"student {name}, {as_what}", own)
         _print_proposals(name, found.proposals[name])
 

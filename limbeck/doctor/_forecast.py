@@ -136,11 +136,10 @@ def _rehearse(
 
     seconds = median_seconds(step, next(model.parameters()).device)
     if not bool(torch.isfinite(_loss(lesson, taught))):
-        section = "teacher.train" if lesson.stage == "teacher" else "train"
         found.warnings.append(
             f"after a few steps the loss of {lesson.name} is not finite. Lower "
-            f"{section}.learning_rate ({lesson.settings.learning_rate:g}), or set {section}.warmup "
-            f"or {section}.clip."
+            f"{lesson.train}.learning_rate ({lesson.settings.learning_rate:g}), or set "
+            f"{lesson.train}.warmup or {lesson.train}.clip."
         )
     parts = [
         sum(map(_bytes, chain(learning, lesson.learner.beside.buffers()))),

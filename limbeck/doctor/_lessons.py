@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from limbeck import recipe as recipes
 from limbeck._mixture import check_weighing
 from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
+from limbeck._together import together
 from limbeck.data import Samples
 from limbeck.methods import Objective
 from limbeck.models import Interface, build_section, load_weights
@@ -17,7 +18,6 @@ from limbeck.recipe import Recipe, Train
 from limbeck.signals import Batch, Head
 from limbeck.taps import tap_name, tapped
 from limbeck.teachers import Teacher
-from limbeck.together import together
 from limbeck.train import Learner, check_batch_norm, check_weights, generator, make_optimizer
 
 Answers = Mapping[str, Tensor]
@@ -33,6 +33,8 @@ class Lesson:
     settings: Train
     batch: Batch
     heads: tuple[Head, ...]
+    train: str
+    """The section of the recipe that `settings` are of."""
 
     @property
     def name(self) -> str:
@@ -66,7 +68,9 @@ def one_batch(samples: Samples, size: int) -> Batch:
     return samples.fetch(torch.cat([labelled[:count], others[: size - count]]))
 
 
-def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> Teacher:
+def make_teacher(
+    recipe: Recipe, interface: Interface, batch: Batch, device: torch.device
+) -> Teacher:
     """The teacher with its weights; where the recipe trains it, with random ones.
 
     Several are one: how right each is on validation data is not known yet.
@@ -83,7 +87,7 @@ def make_teacher(recipe: Recipe, interface: Interface, device: torch.device) -> 
         )
     if recipe.teacher is not None:
         return members["teacher"]
-    check_weighing(recipe.ensemble.how, interface.heads[0])
+    check_weighing(recipe.ensemble.how, interface.heads[0], batch)
     prior = torch.tensor([recipe.ensemble.weights.get(name, 1.0) for name in members])
     trust = torch.ones(len(members), interface.heads[0].size)
     return together(members, recipe.ensemble.how, prior, trust)
@@ -141,6 +145,7 @@ def make_lesson(
         settings=settings,
         batch=one_batch(samples, settings.batch_size).to(device),
         heads=interface.heads,
+        train="train" if getattr(part, "train", None) is None else f"{section}.train",
     )
     model.eval()
     with torch.no_grad():
@@ -149,9 +154,10 @@ def make_lesson(
     for head in interface.heads:
         check_outputs(said[head.name], head, part.outputs, who=name)
     check_weights(model, who=name)
-    check_batch_norm(model, settings, len(samples), who=name)
-    lesson.learner.beside.to(device)
-    make_optimizer([*model.parameters(), *lesson.learner.beside.parameters()], settings)
+    beside = lesson.learner.beside
+    check_batch_norm(model, settings, len(samples), who=name, beside=beside)
+    beside.to(device)
+    make_optimizer([*model.parameters(), *beside.parameters()], settings)
     return lesson
 
 

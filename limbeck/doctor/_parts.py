@@ -67,7 +67,7 @@ def look_at_parts(
     found.attempt(lambda: _check_labels(data))
     if recipe.distil.mixup:
         found.attempt(lambda: check_mixup(terms or (), batch.inputs))
-    teacher = found.attempt(lambda: make_teacher(recipe, interface, device))
+    teacher = found.attempt(lambda: make_teacher(recipe, interface, batch, device))
     answers = None if teacher is None else found.attempt(lambda: ask(teacher, batch))
     heard = None if answers is None else teacher
     lessons = _lessons(recipe, data.train, terms or (), heard, interface, device, found)

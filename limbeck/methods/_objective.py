@@ -77,9 +77,9 @@ def check_features(
     """
     chosen = find_method(method)
     if isinstance(chosen, FeatureMethod):
-        if len(taps) < chosen.fewest_taps:
+        if not chosen.fewest_taps <= len(taps) <= (chosen.most_taps or len(taps)):
             raise OptionError(
-                f"method {method} needs {chosen.fewest_taps} or more taps, got {len(taps)}. Set "
+                f"method {method} takes {chosen.how_many_taps} taps, got {len(taps)}. Set "
                 'distil.taps = [{ student = "PATH", teacher = "PATH" }, ...]; `limbeck layers '
                 "RECIPE` lists paths and proposes pairs."
             )

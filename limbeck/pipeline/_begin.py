@@ -9,11 +9,11 @@ from limbeck.data import Samples
 from limbeck.models import build, warm_start
 from limbeck.pipeline._context import Context
 from limbeck.recipe import Student
-from limbeck.signals import Inputs
+from limbeck.signals import Batch
 from limbeck.teachers import Teacher
 
 NUM_SAMPLES = 256
-"""Samples that the units of a teacher are measured on."""
+"""Samples that the modules of a teacher are measured on."""
 
 Role = Literal["control", "distil"]
 
@@ -27,8 +27,8 @@ def beginner(
     if student.start is None or not _is_warm(student, role):
         return model, ""
     assert isinstance(teacher.model, nn.Module), "a recipe builds torch modules"
-    typical = _typical_inputs(context.task.data.train, teacher.device)
-    return model, warm_start(model, teacher.model, student.start.how, typical).told
+    inputs = typical(context.task.data.train).to(teacher.device).inputs
+    return model, warm_start(model, teacher.model, student.start.how, inputs).told
 
 
 def begins_with(context: Context, role: Role, teacher: Teacher) -> list[Any]:
@@ -45,8 +45,7 @@ def _is_warm(student: Student, role: Role) -> bool:
     return student.start is not None and (role == "distil" or student.start.control)
 
 
-def _typical_inputs(samples: Samples, device: torch.device) -> Inputs:
+def typical(samples: Samples) -> Batch:
     """Some samples, spread evenly."""
     count = min(NUM_SAMPLES, len(samples))
-    index = torch.linspace(0, len(samples) - 1, count).long()
-    return samples.fetch(index).to(device).inputs
+    return samples.fetch(torch.linspace(0, len(samples) - 1, count).long())

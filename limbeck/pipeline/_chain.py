@@ -22,6 +22,7 @@ from limbeck.pipeline._stages import (
     AS_MADE,
     distil_words,
     features_stage,
+    flops_of_asking,
     targets_stage,
     teach_from,
     teach_live,
@@ -171,7 +172,8 @@ def _assistant_stage(
             stage,
             name,
             seconds=fitted.seconds,
-            flops=context.training_flops([model], fitted),
+            flops=context.training_flops([model], fitted)
+            + flops_of_asking(context, lecture.teacher, fitted),
             files=[made],
             facts={
                 "validation": context.validate(model, assistant.outputs),

@@ -3,23 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import nn
 
 from limbeck._errors import LimbeckError, ModelError
 from limbeck._progress import Progress, Silence
 from limbeck.models import build, load_weights
+from limbeck.pipeline._begin import typical
 from limbeck.pipeline._context import Context
-from limbeck.pipeline._inside import Layer, layers_of
+from limbeck.pipeline._modules import Layer, layers_of
 from limbeck.pipeline._pairs import Proposal, propose
 from limbeck.pipeline._preflight import check_parts
 from limbeck.pipeline._stages import teacher_stage
-from limbeck.recipe import Distil, Recipe
+from limbeck.recipe import Recipe
 from limbeck.tasks import load_task
-
-NUM_SAMPLES = 256
-"""Training samples on which modules are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class Layers:
     teacher: Sequence[Layer]
     students: Mapping[str, Sequence[Layer]]
     trained: Mapping[str, bool]
-    """Whether a student's weights are those of a trained control, or its first ones."""
+    """Whether a student's weights are those of a control in the folder, or its first ones."""
     proposals: Mapping[str, Sequence[Proposal]]
     """By student, from the first module to the last."""
 
@@ -55,7 +53,7 @@ def find_layers(
     """
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)
-    check_parts(recipe.model_copy(update={"distil": Distil()}), task, context.interface)
+    check_parts(_without_taps(recipe), task, context.interface)
     with context.folder():
         if recipe.teacher is None:
             raise ModelError(
@@ -66,8 +64,7 @@ def find_layers(
         if not isinstance(teacher.model, nn.Module):
             raise ModelError("the teacher is no torch module: nothing inside it can be listed.")
         train = task.data.train
-        index = torch.linspace(0, len(train) - 1, min(NUM_SAMPLES, len(train))).long()
-        batch = train.fetch(index).to(context.device)
+        batch = typical(train).to(context.device)
         theirs = layers_of(teacher.model, batch, who="the teacher")
         students, trained = {}, {}
         for name in recipe.students:
@@ -81,8 +78,16 @@ def find_layers(
     )
 
 
+def _without_taps(recipe: Recipe) -> Recipe:
+    """The recipe with the method of rows that is the default, for the taps are only being found."""
+    plain: dict[str, Any] = {"method": "soft_targets", "options": {}}
+    distil = recipe.distil.model_copy(update=plain | {"taps": [], "feature_weight": None})
+    targets = recipe.targets.model_copy(update={"features": False})
+    return recipe.model_copy(update={"distil": distil, "targets": targets})
+
+
 def _student(context: Context, name: str) -> tuple[nn.Module, bool]:
-    """A student, and whether it is as its control was trained."""
+    """A student, and whether its weights are those of a control that is there, of any recipe."""
     settings = context.recipe.students[name]
     model = build(settings.model, settings.options, context.interface, seed=0)
     made = context.out / "control" / "seed-0" / f"{name}.safetensors"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limbeck.pipeline._inside import Layer
+from limbeck.pipeline._modules import Layer
 
 MOST_PAIRS = 4
 """Proposed of one student."""

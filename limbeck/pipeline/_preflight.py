@@ -14,6 +14,7 @@ from limbeck import recipe as recipes
 from limbeck._errors import DataError, ModelError
 from limbeck._mixture import check_weighing
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
+from limbeck.data import Samples
 from limbeck.methods import (
     check_rows,
     feature_terms,
@@ -36,6 +37,11 @@ NUM_SAMPLES = 8
 """Samples that are put through."""
 
 
+def a_few(samples: Samples) -> Batch:
+    """The first samples, for the shapes of what is said of them."""
+    return samples.fetch(torch.arange(min(NUM_SAMPLES, len(samples))))
+
+
 def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     """Make every part of a recipe, and put a few samples through it.
 
@@ -44,7 +50,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     """
     check_combinations(recipe)
     train, heads = task.data.train, interface.heads
-    batch = train.fetch(torch.arange(min(NUM_SAMPLES, len(train))))
+    batch = a_few(train)
     for head in heads:
         if head.name not in batch.labels:
             raise DataError(
@@ -55,7 +61,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     for teaches, settings in recipe.all_teachers.items():
         teacher, answers = _ask_teacher(recipe, settings, teaches, task, batch, interface)
     if recipe.teachers:
-        check_weighing(recipe.ensemble.how, heads[0])
+        check_weighing(recipe.ensemble.how, heads[0], batch)
     codec = planned_codec(heads, **recipe.targets.codec_words)
     uniform = _uniform(answers, heads)
     rows: Mapping[str, Rows] = uniform
@@ -72,11 +78,11 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         schedule = trained.get(who) or recipe.train
         model = build_section(who.replace(" ", "s."), part, interface).eval()
         check_weights(model, who=who)
-        check_batch_norm(model, schedule, len(train), who=who)
         of_features = feature_terms(
             recipe, model, batch, rows, num_samples=len(train), seed=0, who=who
         )
         learner = Learner(name=who, model=model, objective=soft + of_features)
+        check_batch_norm(model, schedule, len(train), who=who, beside=learner.beside)
         make_optimizer([*model.parameters(), *learner.beside.parameters()], schedule)
         with tapped(model, learner.taps, who=who) as seen:
             logits = _learner_says(model, part.outputs, heads, batch, who=who)
@@ -106,7 +112,7 @@ def _check_splits(model: nn.Module, task: Task, heads: tuple[Head, ...], *, who:
     They are read after training, when it is late to say so.
     """
     for split, samples in (("validation", task.data.validation), ("test", task.data.test)):
-        batch = samples.fetch(torch.arange(min(NUM_SAMPLES, len(samples))))
+        batch = a_few(samples)
         answers_of(model, batch, heads, who=f"{who}, on {split} samples,")
 
 

@@ -12,15 +12,17 @@ from pathlib import Path
 from limbeck import results
 from limbeck._files import fingerprint
 from limbeck._progress import Progress, Silence
+from limbeck.methods.features import inside, stored_taps
 from limbeck.models import save
 from limbeck.pipeline._chain import Chain, chain_stages, made_assistants
 from limbeck.pipeline._context import Context
-from limbeck.pipeline._preflight import check_parts
+from limbeck.pipeline._preflight import a_few, check_parts
 from limbeck.pipeline._records import Record
 from limbeck.pipeline._stages import (
     Pass,
     control_stage,
     distil_stage,
+    features_stage,
     targets_stage,
 )
 from limbeck.pipeline._summary import Trained, summarise
@@ -85,7 +87,7 @@ def make_targets(
         progress: Who watches.
 
     Returns:
-        The transfer set; of several teachers, one of each.
+        The transfer set; of several teachers, one of each. That of features comes last.
 
     Raises:
         LimbeckError: Something is not as it must be; the message names it, and the way out.
@@ -93,7 +95,10 @@ def make_targets(
     with _opened(recipe, Path(out), progress) as context:
         teachers = teachers_stage(context)
         if not teachers.members:
-            return [targets_stage(context, teachers.whole, engine=engine)[0]]
+            made = [targets_stage(context, teachers.whole, engine=engine)[0]]
+            if recipe.targets.features:
+                made.append(features_stage(context, teachers.whole)[0])
+            return made
         return [
             targets_stage(context, member, f"targets-{name}", engine=engine)[0]
             for name, member in teachers.members.items()
@@ -119,6 +124,9 @@ def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faith
     those = made_teachers(context)
     if asked not in [one.fingerprint for one in those]:
         those += made_assistants(context).values()
+    if taps := stored_taps(targets.heads):
+        some = a_few(train).to(context.device)
+        those = [inside(one, some.inputs, taps) for one in those]
     teacher = next((one for one in those if one.fingerprint == asked), those[0])
     targets.expect(teacher=teacher.fingerprint, heads=teacher.heads, transform=str(train.views))
     return compare(targets, teacher, train, limit=limit)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from limbeck import recipe as recipes
@@ -34,12 +33,12 @@ from limbeck.methods.features import (
 from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._begin import Role, beginner, begins_with
 from limbeck.pipeline._context import Context
-from limbeck.pipeline._preflight import NUM_SAMPLES
+from limbeck.pipeline._preflight import a_few
 from limbeck.pipeline._records import Record
 from limbeck.signals import Batch, Rows
 from limbeck.targets import Targets, TransferSet, capture
 from limbeck.teachers import Teacher
-from limbeck.train import Learner, Teach, generator_seed
+from limbeck.train import Fitted, Learner, Teach, generator_seed
 
 FEATURES_CODEC = "real8"
 """How features are stored: a byte a number."""
@@ -137,7 +136,7 @@ def targets_stage(
     record = context.records.find(stage, name)
     if record is None or elsewhere is not None:  # what lies elsewhere may be gone
         begun = time.monotonic()
-        stored = capture(
+        capture(
             teacher,
             train,
             folder,
@@ -155,7 +154,7 @@ def targets_stage(
             seconds=time.monotonic() - begun,
             flops=context.flops(teacher.model, len(train) * settings.views),
             files=[context.out / stage / "manifest.json"] if elsewhere is None else [],
-            facts={"bytes": stored.card.bytes},
+            facts={},
         )
     targets = TransferSet(folder)
     targets.expect(
@@ -181,7 +180,7 @@ def distil_stage(
     def of_features(name: str, model: nn.Module) -> Objective:
         if not context.recipe.distil.taps:
             return ()
-        batch = train.fetch(torch.arange(min(NUM_SAMPLES, len(train))))
+        batch = a_few(train)
         return feature_terms(
             context.recipe,
             model,
@@ -215,9 +214,8 @@ def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Rec
     if record is not None:
         return TransferSet(folder), record
     begun = time.monotonic()
-    some = train.fetch(torch.arange(min(NUM_SAMPLES, len(train)))).inputs
     stored = capture(
-        inside(teacher, some, paths),
+        inside(teacher, a_few(train).inputs, paths),
         train,
         folder,
         codec=FEATURES_CODEC,
@@ -231,7 +229,7 @@ def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Rec
         seconds=time.monotonic() - begun,
         flops=context.flops(teacher.model, len(train) * settings.views),
         files=[folder / "manifest.json"],
-        facts={"bytes": stored.card.bytes},
+        facts={"feature_bytes": stored.card.bytes},
     )
     return stored, record
 
@@ -275,6 +273,14 @@ def teach_from(
         return {**said, **{name: part.to(context.device) for name, part in read.items()}}
 
     return teach
+
+
+def flops_of_asking(context: Context, teacher: Teacher, fitted: Fitted) -> int:
+    """Of a teacher's own passes while others learn; 0 where all that it said is stored."""
+    recipe = context.recipe
+    if not recipe.distil.live and (recipe.targets.features or not recipe.distil.taps):
+        return 0
+    return context.flops(teacher.model, fitted.samples_seen) or 0
 
 
 def teach_live(context: Context, teacher: Teacher) -> Teach:
@@ -348,7 +354,8 @@ def _students(
         stage,
         name,
         seconds=fitted.seconds,
-        flops=context.training_flops(list(models.values()), fitted),
+        flops=context.training_flops(list(models.values()), fitted)
+        + (0 if asked is None else flops_of_asking(context, teacher, fitted)),
         files=list(made.values()),
         facts={
             "validation": {

@@ -101,7 +101,7 @@ def summarise(
         },
         fidelity=students[first].fidelity,
         verdict=students[first].verdict,
-        targets=_targets(sets, recipe) if sets else None,
+        targets=_targets(sets, recipe, stages) if sets else None,
         ledger=_ledger(stages, seconds, recipe, teacher_cost, examined[first].cost),
         students=students,
         teachers={name: _score_of(each, task) for name, each in members.items()},
@@ -214,7 +214,9 @@ def _sizes(task: Task) -> dict[str, int]:
     }
 
 
-def _targets(sets: Sequence[TransferSet], recipe: Recipe) -> results.Targets:
+def _targets(
+    sets: Sequence[TransferSet], recipe: Recipe, stages: Mapping[str, Sequence[Record]]
+) -> results.Targets:
     """Of one transfer set; of several all together, and the least faithful."""
     cards = [one.card for one in sets]
     far = [card.kl_to_teacher for card in cards if card.kl_to_teacher is not None]
@@ -231,6 +233,11 @@ def _targets(sets: Sequence[TransferSet], recipe: Recipe) -> results.Targets:
         compress=recipe.targets.compress,
         biased=any(card.biased for card in cards),
         views=recipe.targets.views,
+        feature_bytes=sum(
+            record.facts.get("feature_bytes", 0)
+            for records in stages.values()
+            for record in records
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from limbeck._files import fingerprint
 from limbeck._mixture import WEIGHINGS, trust_of
+from limbeck._together import together
 from limbeck.data import Samples
 from limbeck.evaluation import answer_all
 from limbeck.pipeline._context import Context
@@ -16,7 +17,6 @@ from limbeck.pipeline._stages import made_teacher, teacher_stage
 from limbeck.signals import Head
 from limbeck.targets import Ensemble, Targets, TransferSet, weigh
 from limbeck.teachers import Teacher
-from limbeck.together import together
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,14 @@ def check_weights(model: nn.Module, *, who: str) -> None:
         )
 
 
-def check_batch_norm(model: nn.Module, settings: Train, num_samples: int, *, who: str) -> None:
+def check_batch_norm(
+    model: nn.Module,
+    settings: Train,
+    num_samples: int,
+    *,
+    who: str,
+    beside: nn.Module | None = None,
+) -> None:
     """Refuse a batch of one sample for a model that normalises each number over the batch.
 
     Args:
@@ -29,16 +36,20 @@ def check_batch_norm(model: nn.Module, settings: Train, num_samples: int, *, who
         settings: With `batch_size` and `accumulate`.
         num_samples: Samples in an epoch.
         who: Its name, for the message.
+        beside: What is learned beside it; of this any batch normalisation, for its maps may be of
+            one position.
 
     Raises:
         ModelError: It names the keys of the recipe to change.
     """
-    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm1d)]
-    if norms and smallest_batch(settings, num_samples) == 1:
+    kinds = {type(part) for part in model.modules()} & {nn.BatchNorm1d}
+    if beside is not None:
+        kinds |= {type(part) for part in beside.modules()} & {nn.BatchNorm1d, nn.BatchNorm2d}
+    if kinds and smallest_batch(settings, num_samples) == 1:
         raise ModelError(
-            f"{who} normalises over the batch (BatchNorm1d), and of {num_samples} samples with "
-            f"batch_size = {settings.batch_size} and accumulate = {settings.accumulate} one comes "
-            "alone, which has no spread. Change batch_size."
+            f"{who} normalises over the batch ({kinds.pop().__name__}), and of {num_samples} "
+            f"samples with batch_size = {settings.batch_size} and accumulate = "
+            f"{settings.accumulate} one comes alone, which has no spread. Change batch_size."
         )
 
 

@@ -2,8 +2,9 @@
 
 A batch is read, augmented and its targets decoded once for all. What a model becomes depends on
 its seed, the samples and the settings alone, not on who learns beside it or how often the run was
-stopped and went on. Processes that share the work, and micro-batches, change it by rounding only;
-each draws its own dropout, and has its own batch statistics.
+stopped and went on. Processes that share the work, and micro-batches, change it by rounding only,
+but for what looks at a batch as a whole: each draws its own dropout and mixup, and has its own
+batch statistics and relations between samples.
 """
 
 import math
@@ -100,7 +101,9 @@ def fit(
     order = order or Order(pool=torch.arange(len(samples)), length=len(samples), seed=seed)
     for learner in learners:
         check_weights(learner.model, who=learner.name)
-        check_batch_norm(learner.model, settings, order.length, who=learner.name)
+        check_batch_norm(
+            learner.model, settings, order.length, who=learner.name, beside=learner.beside
+        )
     steps_per_epoch = math.ceil(order.length / settings.batch_size)
     steps = settings.epochs * steps_per_epoch
     with _accelerator(settings, log_folder) as accelerator, _own_noise(accelerator.device):

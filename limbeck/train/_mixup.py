@@ -1,8 +1,9 @@
 """Mixup for function matching: teacher and student see the same mixed samples, and no label.
 
 Beyer et al. 2022 (https://arxiv.org/abs/2106.05237), with the mixup of Zhang et al. 2018
-(https://arxiv.org/abs/1710.09412): each sample is mixed with another one of its batch, in a part
-that is drawn evenly from 0 to 1. What the teacher says of such a mix is learned, whatever it is.
+(https://arxiv.org/abs/1710.09412): each sample is mixed with one of its batch, which by chance may
+be itself, in a part that is drawn evenly from 0 to 1. What the teacher says of such a mix is
+learned, whatever it is.
 """
 
 from dataclasses import replace
@@ -16,7 +17,7 @@ from limbeck.signals import Batch, Inputs
 
 
 def mixed_up(batch: Batch, generator: torch.Generator) -> Batch:
-    r"""The batch with the inputs $w x_i + (1 - w) x_j$: j another sample, w in 0..1 for each i.
+    r"""The batch with the inputs $w x_i + (1 - w) x_j$: j drawn without replacement, w in 0..1.
 
     Labels and positions stay those of the first of the two, and are of no use then.
 

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
 
 from limbeck import Teacher, capture, capture_features, distil
 from limbeck._errors import Interrupted, ModelError, OptionError, TargetsError
+from limbeck.data import Views
 from limbeck.losses.features import similarity_preserving
 from limbeck.signals import Head
-from tests.api.problem import EXACT, Watched, by_hand, softened
+from tests.api.problem import EXACT, IMAGES, Watched, by_hand, softened, split
+from tests.methods.features import problem as features
 from tests.train import problem
 from tests.train.problem import INPUTS, LABELS, furthest, model, same_weights, settings
 
@@ -75,7 +78,7 @@ def test_it_goes_on_after_a_kill_unless_other_modules_are_looked_at(taught, tmp_
     [
         ({}, OptionError, "method fitnets looks inside the teacher: give either teacher="),
         ({"teacher": lambda x: x[:, :3]}, ModelError, "the teacher is no torch module"),
-        ({"taps": []}, OptionError, "method fitnets needs 1 or more taps"),
+        ({"taps": []}, OptionError, "method fitnets takes one or more taps, got 0"),
         ({"feature_weight": 0.0}, OptionError, "feature_weight must be above 0"),
         ({"taps": [("9", "1")]}, ModelError, "the student has no module '9' to tap"),
     ],
@@ -117,6 +120,76 @@ def test_stored_features_of_other_modules_are_refused(taught, tmp_path):
         distil(
             model(), (INPUTS, LABELS), targets, settings(), method="sp", taps=TAPS, features=within
         )
+
+
+def test_stored_features_are_those_of_the_view_that_is_seen(tmp_path):
+    def network(seed):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    teacher = Teacher(network(1), [Head(space="categorical", size=3)])
+    samples = split(inputs=IMAGES, views=Views(shift=1))
+    targets = capture(teacher, samples, tmp_path / "targets", views=2, **EXACT)
+    exact = {"views": 2, "codec": "dense32"}
+    within = capture_features(teacher, samples, ["1"], tmp_path / "features", **exact)
+    how = {"method": "fitnets", "taps": TAPS, "feature_weight": 1.0}
+    live, stored = network(0), network(0)
+    distil(live, samples, targets, settings(), teacher=teacher, **how)
+    distil(stored, samples, targets, settings(), features=within, **how)
+    assert furthest(stored, live) < 1e-6
+
+
+def test_each_seed_draws_what_is_learned_beside_the_student(taught):
+    teacher, targets = taught
+
+    def apart(method):
+        """How far two seeds come in one batch of all samples, where order is nothing."""
+        how = {"method": method, "taps": TAPS, "teacher": teacher, "feature_weight": 1.0}
+        one, other = model(), model()
+        for seed, student in enumerate((one, other)):
+            whole = settings(batch_size=len(INPUTS))
+            distil(student, (INPUTS, LABELS), targets, whole, seed=seed, **how)
+        return furthest(one, other)
+
+    assert apart("sp") < 1e-5  # which has nothing beside the student
+    assert apart("fitnets") > 1e-3
+
+
+def test_a_pass_is_not_gone_on_with_by_a_learner_of_other_taps(tmp_path, monkeypatch):
+    stop_after = problem.stopper(monkeypatch)
+
+    def learn(path, **options):
+        who, whose = features.student(), features.teacher()
+        one = features.learner("sp", who, whose, taps=[(path, path)])
+        features.train([one], whose, **options)
+        return who
+
+    stop_after(problem.NEVER)
+    whole = learn("second")
+    stop_after(7)
+    with pytest.raises(Interrupted):
+        learn("first", checkpoint=tmp_path / "state")
+    stop_after(problem.NEVER)
+    assert same_weights(learn("second", checkpoint=tmp_path / "state"), whole)
+
+
+def test_features_of_unlabelled_samples_are_learned_from_beside_labels_alone(taught):
+    teacher, targets = taught
+    labelled = torch.arange(len(INPUTS)) % 4 == 0
+    samples = Watched(INPUTS, {"label": LABELS}, labelled=labelled)
+    how = {"method": "sp", "taps": TAPS, "teacher": teacher}
+    distil(model(), samples, targets, settings(), hard_weight=1.0, soft_weight=0.0, **how)
+    seen = torch.cat([index for index, *_ in samples.asked[1:]]).unique()
+    assert len(seen) == len(INPUTS)
+
+
+def test_features_of_fewer_views_than_the_targets_are_refused(taught, tmp_path):
+    teacher, _ = taught
+    samples = (INPUTS, LABELS)
+    twice = capture(teacher, samples, tmp_path / "twice", views=2, **EXACT)
+    once = capture_features(teacher, samples, ["1"], tmp_path / "features")
+    with pytest.raises(TargetsError, match=r"have 1 of the targets' 2 views .*views=2"):
+        distil(model(), samples, twice, settings(), method="sp", taps=TAPS, features=once)
 
 
 def test_precision_of_the_students_own_stays(taught):

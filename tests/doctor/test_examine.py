@@ -683,7 +683,7 @@ def test_a_tap_that_is_not_there_is_a_fault():
 
 
 def test_a_method_without_its_taps_is_a_fault():
-    assert "method sp needs 1 or more taps" in only_fault(look("distil.method=sp"))
+    assert "method sp takes one or more taps" in only_fault(look("distil.method=sp"))
 
 
 def test_features_that_drown_the_rows_are_told_by_their_weight(tmp_path):

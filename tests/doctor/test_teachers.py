@@ -25,6 +25,12 @@ def test_each_is_looked_at_and_all_are_asked_together(tmp_path):
     assert sum("is untrained" in note for note in found.notes) == 2
 
 
+def test_a_learning_rate_that_leads_nowhere_is_named_by_its_own_section(tmp_path):
+    overrides = ("teachers.deep.train.learning_rate=1e30", "teachers.deep.train.optimizer=SGD")
+    (warning,) = examine(several(tmp_path, *overrides)).warnings
+    assert "the loss of teacher deep is not finite. Lower teachers.deep.train.learning" in warning
+
+
 def test_a_way_that_there_is_not_is_a_fault(tmp_path):
     found = examine(several(tmp_path, "ensemble.how=median"))
     (fault,) = found.faults

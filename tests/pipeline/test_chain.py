@@ -12,7 +12,7 @@ from limbeck._progress import Silence
 from limbeck.evaluation import answer_all, as_answerer
 from limbeck.models import MLP, load_weights
 from limbeck.pipeline import compare_targets, tune
-from limbeck.pipeline._records import Records
+from limbeck.pipeline._tune import FIRST_SEED
 from limbeck.recipe import check_combinations
 from limbeck.results import read_results
 from limbeck.targets import TransferSet
@@ -95,19 +95,12 @@ def test_the_report_has_everyone_between_and_what_they_cost(chained):
 def test_an_earlier_generation_begins_as_no_student_does(tmp_path):
     chain = small(tmp_path, *CHAIN).chain
     assert [each.options for each in chain.values()] == [{"hidden": [16]}, {"hidden": [8]}]
-    assert chain["generation-1"].seed >= 1_000_000
+    seed = chain["generation-1"].seed
+    for first in (0, FIRST_SEED):  # of a run's students, and of a search's
+        assert not first <= seed < first + 100_000
 
 
-def test_a_change_is_done_again_from_its_place_on(chained, tmp_path, monkeypatch):
-    written = []
-    write = Records.write
-
-    def spy(self, stage, *arguments, **options):
-        written.append(stage)
-        return write(self, stage, *arguments, **options)
-
-    monkeypatch.setattr(Records, "write", spy)
-
+def test_a_change_is_done_again_from_its_place_on(chained, tmp_path, written):
     def again(*overrides):
         written.clear()
         limbeck.run(small(tmp_path, *CHAIN, *overrides), tmp_path / "run")
@@ -173,6 +166,20 @@ def test_with_a_live_teacher_nothing_is_stored(tmp_path):
     ]
 
 
+def test_a_live_teacher_that_changed_is_learned_from_again(tmp_path, written):
+    def again(*overrides):
+        written.clear()
+        live = ("distil.live=true", "train.epochs=1", *overrides)
+        limbeck.run(small(tmp_path, *CHAIN, *live), tmp_path / "run")
+        return set(written)
+
+    again()
+    below = {"assistant-generation-1", "distil-0", "evaluate"}
+    other = "assistants.middle.seed=4"
+    assert again(other) == {"assistant-middle", *below}
+    assert again(other, "teacher.seed=5") == {"teacher", "assistant-middle", *below}
+
+
 def test_every_links_rows_can_be_compared_with_who_said_them(chained):
     for folder in ("targets", "targets-middle", "targets-generation-1"):
         near = compare_targets(chained / folder, chained, limit=5)
@@ -181,11 +188,12 @@ def test_every_links_rows_can_be_compared_with_who_said_them(chained):
 
 
 def test_a_student_begins_with_the_weights_of_who_teaches_it(tmp_path):
-    start = "students.small.start={how = 'layers'}"  # of the same layers as generation-1
+    start = "students.small.start={how = 'layers'}"
+    alike = "assistants.middle={model = 'mlp', options = {hidden = [8]}, seed = 3}"
     still = "train.learning_rate=1e-9"
-    limbeck.run(small(tmp_path, *CHAIN, start, still), tmp_path / "run")
+    limbeck.run(small(tmp_path, "seeds=1", alike, start, still), tmp_path / "run")
     made = loaded(tmp_path / "run", "distil/seed-0/small", 8)
-    above = loaded(tmp_path / "run", "assistants/generation-1", 8)
+    above = loaded(tmp_path / "run", "assistants/middle", 8)
     torch.testing.assert_close(made.layers[1].weight, above.layers[1].weight, atol=1e-6, rtol=0)
     with pytest.raises(ModelError, match=r"layers\.1\.weight is \(8, 64\)"):
         limbeck.run(small(tmp_path, *CHAIN[:2], start), tmp_path / "other")
@@ -203,6 +211,10 @@ def test_a_search_learns_from_the_last_of_the_chain(tmp_path):
         (
             ["distil.generations=2", "students.other={model = 'mlp'}"],
             "distil.generations = 2 distils one student again and again, and there are small, othe",
+        ),
+        (
+            ["distil.generations=2", "students.small.start={how = 'layers'}"],
+            "students.small.start would begin it as a copy of the one before",
         ),
         (
             ["distil.generations=2", "assistants.generation-1={model = 'mlp'}"],

@@ -90,11 +90,13 @@ def test_break_even_is_the_price_of_one_student_by_what_one_answer_saves(tmp_pat
 
     monkeypatch.setattr("limbeck.evaluation.median_latency_ms", milliseconds)
     wide = ["students.wide.model=mlp", "students.wide.options.hidden=[12]"]
-    report = limbeck.run(small(tmp_path, *wide, "seeds=3"), tmp_path / "run")
-    (targets,) = _records(tmp_path / "run", "targets")
+    between = "assistants.middle={model = 'mlp', options = {hidden = [16]}}"
+    report = limbeck.run(small(tmp_path, *wide, between, "seeds=3"), tmp_path / "run")
+    before = [*_records(tmp_path / "run", "targets"), *_records(tmp_path / "run", "assistant")]
+    assert len(before) == 3  # what the teacher said, who learned from that, and what it said
     distil = [record["seconds"] for record in _records(tmp_path / "run", "distil")]
     assert len(distil) == 3
-    price = targets["seconds"] + sum(distil) / 6  # 3 seeds of 2 students
+    price = sum(record["seconds"] for record in before) + sum(distil) / 6  # 3 seeds of 2 students
     assert report.ledger.break_even_predictions == pytest.approx(math.ceil(price / 1e-6), abs=2)
 
 

@@ -1,11 +1,20 @@
 """A run by a feature method: from a recipe's taps to a plain student."""
 
 import pytest
+import torch
 
 import limbeck
 from limbeck._errors import LimbeckError
-from limbeck.pipeline import _stages, tune
+from limbeck._progress import Silence
+from limbeck.methods.features import features_of
+from limbeck.pipeline import _context, _stages, compare_targets, make_targets, tune
+from limbeck.pipeline._chain import chain_stages
+from limbeck.pipeline._context import Context
+from limbeck.pipeline._teachers import teachers_stage
+from limbeck.results import read_results
 from limbeck.targets import TransferSet
+from limbeck.tasks import load_task
+from limbeck.train import fit
 from tests.pipeline.examples import equal, small, weights
 
 CNN = (
@@ -38,7 +47,10 @@ def test_what_is_learned_beside_a_student_is_neither_kept_nor_the_controls(tmp_p
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["distil.method=fitnets"], "method fitnets needs 1 or more taps, got 0. Set distil.taps"),
+        (
+            ["distil.method=fitnets"],
+            "method fitnets takes one or more taps, got 0. Set distil.taps",
+        ),
         (["targets.features=true"], "stores what distil.taps names, and there is none"),
         (
             ["distil.method=sp", TAPS, "targets.features=true", "distil.live=true"],
@@ -97,6 +109,25 @@ def test_the_layers_of_a_keras_teacher_cannot_be_tapped(tmp_path):
         limbeck.run(small(tmp_path, *CNN, *keras, "distil.method=sp", TAPS), tmp_path / "out")
 
 
+def test_both_sets_are_made_without_a_student(tmp_path):
+    by = (*CNN, "distil.method=fitnets", TAPS, "targets.features=true")
+    rows, features = make_targets(small(tmp_path, *by), tmp_path / "out")
+    assert [head.name for head in rows.heads] == ["label"]
+    assert [head.name for head in features.heads] == ["tap:features.3 6x4x4"]
+
+
+def test_what_a_live_teacher_says_is_paid_for(tmp_path):
+    cost = {}
+    for way in ("live=true", "live=false"):
+        out = tmp_path / way
+        limbeck.run(small(tmp_path, *CNN, f"distil.{way}", "train.epochs=2"), out)
+        report, _ = read_results(out)
+        (cost[way],) = [one.flops for one in report.ledger.stages if one.name == "distil"]
+        teacher = report.models["teacher"].flops_per_example
+        seen = 2 * report.data["train"]
+    assert cost["live=true"] - cost["live=false"] == teacher * seen
+
+
 def test_a_search_is_refused(tmp_path):
     with pytest.raises(LimbeckError, match=r"distil.taps asks the teacher itself"):
         tune(small(tmp_path, *CNN, "distil.method=sp", TAPS), tmp_path / "out", trials=1)
@@ -113,6 +144,62 @@ def test_stored_features_teach_as_the_teacher_does_and_are_not_asked_twice(tmp_p
         assert float((tensor - live[name]).abs().max()) < 2e-2
     assert not equal({"": live}, {"": stored})  # a byte a number
     assert [head.name for head in TransferSet(out / "features").heads] == ["tap:features.3 6x4x4"]
+    faithful = compare_targets(out / "features", out, limit=20)
+    assert faithful.rows == 20 * 4 * 4
+    report, _ = read_results(out)
+    assert report.targets.feature_bytes == TransferSet(out / "features").card.bytes
     monkeypatch.setattr(_stages, "inside", None)
     limbeck.run(small(tmp_path, *by, "targets.features=true", "distil.hard_weight=0.5"), out)
     assert (out / "report.json").is_file()
+
+
+STORED = ("distil.method=fitnets", TAPS, "targets.features=true", "teacher.train.epochs=1")
+"""What is learned from stored features of a hasty teacher."""
+
+
+def lecture(folder, *overrides):
+    """What the students of such a run would learn from, and the samples; no student learns."""
+    recipe = small(folder, *CNN, *STORED, *overrides)
+    context = Context(recipe, folder / "out", load_task(recipe.data), Silence())
+    with context.folder():
+        return chain_stages(context, teachers_stage(context)).last, context.task.data.train
+
+
+def test_stored_features_are_those_of_the_view_that_is_seen(tmp_path):
+    last, train = lecture(tmp_path, "targets.views=2", "data.augment.shift=2")
+    for view in (0, 1):
+        batch = train.fetch(torch.arange(50), view)
+        stored = last.teach(batch)["tap:features.3"].values
+        live = features_of(last.teacher, batch.inputs, ["features.3"])["tap:features.3"].values
+        assert (stored - live).abs().max() < 0.01 * (live.max() - live.min())  # a byte a number
+
+
+def test_other_taps_views_and_teachers_have_features_of_their_own(tmp_path):
+    def held(*overrides):
+        lecture(tmp_path, *overrides)
+        kept = TransferSet(tmp_path / "out" / "features")
+        return [head.name for head in kept.heads], kept.views, kept.fingerprint
+
+    first, second = "tap:features.3 6x4x4", "tap:features.0 6x8x8"
+    earlier = TAPS.replace("features.3", "features.0")
+    names, views, numbers = held()
+    assert (names, views) == ([first], 1)
+    assert held(earlier)[:2] == ([second], 1)
+    assert held("targets.views=2")[:2] == ([first], 2)
+    *same, others = held("teacher.seed=5")
+    assert same == [[first], 1]
+    assert others != numbers
+    assert held() == ([first], 1, numbers)  # they came back
+
+
+def test_each_seed_draws_what_is_learned_beside_its_student(tmp_path, monkeypatch):
+    drawn = []
+
+    def spy(learners, *arguments, **options):
+        drawn.extend(part.clone() for part in learners[0].beside.parameters() if part.dim() > 1)
+        return fit(learners, *arguments, **options)
+
+    monkeypatch.setattr(_context, "fit", spy)
+    limbeck.run(small(tmp_path, *CNN, *STORED, "seeds=2", "train.epochs=1"), tmp_path / "out")
+    first, second = drawn
+    assert not torch.equal(first, second)

@@ -8,7 +8,7 @@ from limbeck._errors import LimbeckError
 from limbeck.losses.features import linear_cka_distance
 from limbeck.methods import check_features
 from limbeck.pipeline import find_layers
-from limbeck.pipeline._inside import layers_of
+from limbeck.pipeline._modules import layers_of
 from limbeck.pipeline._pairs import MOST_PAIRS, propose
 from limbeck.pipeline._run import run
 from limbeck.signals import Batch
@@ -132,6 +132,13 @@ def test_a_run_goes_on_from_it_and_lends_it_the_trained_control(tmp_path):
     assert after.trained == {"small": True}
     (again,) = after.proposals["small"]
     assert again.alignment > pair.alignment
+
+
+def test_a_recipe_that_has_all_but_its_taps_is_looked_into(tmp_path):
+    for sets in (["targets.features=true"], ["distil.live=true", "train.views=true"]):
+        recipe = small(tmp_path, "seeds=1", "distil.method=sp", *sets)
+        found = find_layers(recipe, tmp_path / "out")
+        assert found.proposals["small"]
 
 
 def test_other_parts_of_the_recipe_must_fit(tmp_path):

@@ -13,7 +13,6 @@ from limbeck.models import MLP, load_weights
 from limbeck.pipeline import compare_targets, draw_curve, make_targets
 from limbeck.pipeline._chain import chain_stages
 from limbeck.pipeline._context import Context
-from limbeck.pipeline._records import Records
 from limbeck.pipeline._teachers import teachers_stage
 from limbeck.recipe import Recipe, check_combinations
 from limbeck.recipe_file import load_recipe, parse_recipe
@@ -99,6 +98,9 @@ def test_the_report_has_each_alone_and_all_together(taught):
     assert report.models["teacher"].score.values == pytest.approx([right])
     assert report.targets is not None
     assert report.targets.rows == 2 * 600
+    losses = [TransferSet(taught / f"targets-{name}").card.kl_to_teacher for name in alone]
+    assert losses[0] != losses[1]
+    assert report.targets.kl_to_teacher == max(losses)  # of the least faithful
     assert [stage.name for stage in report.ledger.stages] == [
         "teacher-wide",
         "teacher-deep",
@@ -115,16 +117,7 @@ def test_the_report_has_each_alone_and_all_together(taught):
     assert '<th scope="row">deep</th>' in page
 
 
-def test_other_weights_ask_nobody_again(tmp_path, monkeypatch):
-    written = []
-    write = Records.write
-
-    def spy(self, stage, *arguments, **options):
-        written.append(stage)
-        return write(self, stage, *arguments, **options)
-
-    monkeypatch.setattr(Records, "write", spy)
-
+def test_other_weights_ask_nobody_again(tmp_path, written):
     def again(*overrides):
         written.clear()
         limbeck.run(several(tmp_path, *overrides), tmp_path / "run")

@@ -38,6 +38,11 @@ def test_a_sample_alone_is_refused_where_each_number_is_normalised_over_the_batc
     lonely = settings(batch_size=7)  # 50 samples: the last batch is one
     with pytest.raises(ModelError, match=r"of 50 samples with batch_size = 7 .* one comes alone"):
         check_batch_norm(normalised(), lonely, 50, who="student")
+    maps = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))  # it may be of one position
+    plain = nn.Linear(4, 3)
+    check_batch_norm(plain, lonely, 50, who="student", beside=nn.ModuleList())
+    with pytest.raises(ModelError, match=r"student normalises over the batch \(BatchNorm2d\)"):
+        check_batch_norm(plain, lonely, 50, who="student", beside=maps)
     with pytest.raises(ModelError, match="one comes alone"):
         train(normalised(), batch_size=7)
 

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from limbeck._errors import Interrupted, OptionError
 from limbeck._progress import Silence
@@ -98,7 +99,7 @@ def test_teacher_and_student_see_the_same_mixed_samples(samples):
     assert int(found.sum()) <= 2  # a sample may be mixed with itself
 
 
-def test_every_step_draws_anew(samples, monkeypatch):
+def test_every_step_of_every_process_draws_anew(samples, monkeypatch):
     seeds = []
 
     def spy(batch, drawn):
@@ -106,8 +107,10 @@ def test_every_step_draws_anew(samples, monkeypatch):
         return mixed_up(batch, drawn)
 
     monkeypatch.setattr("limbeck.train._fit.mixed_up", spy)
-    run(samples)
-    assert len(set(seeds)) == 10
+    for place in (0, 1):
+        monkeypatch.setattr(Accelerator, "process_index", place)
+        run(samples)
+    assert len(set(seeds)) == 20
 
 
 def test_the_same_seed_mixes_alike_and_another_otherwise(samples):

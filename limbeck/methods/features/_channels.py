@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from limbeck.losses.features import channel_wise
 from limbeck.methods._method import Card, Options, Paper, Positive
 from limbeck.methods.features._method import FeatureMethod, Pair, each
-from limbeck.methods.features._shapes import of_one_size, to_teacher
+from limbeck.methods.features._shapes import of_one_size, to_teacher_if_needed
 from limbeck.signals import Batch
 
 
@@ -20,9 +20,8 @@ class ChannelsOptions(Options):
 class _Channels(nn.Module):
     def __init__(self, pair: Pair, *, map_temperature: float) -> None:
         super().__init__()
-        ours, theirs = pair.channels
         # A softmax over positions takes no notice of what is added to all of them: no bias.
-        self.align = nn.Identity() if ours == theirs else to_teacher(pair, bias=False)
+        self.align = to_teacher_if_needed(pair, bias=False)
         self._temperature = map_temperature
 
     def forward(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:

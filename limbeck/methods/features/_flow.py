@@ -8,16 +8,14 @@ from torch import Tensor, nn
 from limbeck.losses.features import flow_of_solution
 from limbeck.methods._method import Card, Paper
 from limbeck.methods.features._method import FeatureMethod, Pair
-from limbeck.methods.features._shapes import of_one_size, to_teacher
+from limbeck.methods.features._shapes import of_one_size, to_teacher_if_needed
 from limbeck.signals import Batch
 
 
 class _Flow(nn.Module):
     def __init__(self, pairs: Sequence[Pair]) -> None:
         super().__init__()
-        self.align = nn.ModuleList(
-            nn.Identity() if len(set(pair.channels)) == 1 else to_teacher(pair) for pair in pairs
-        )
+        self.align = nn.ModuleList(to_teacher_if_needed(pair) for pair in pairs)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         ours = [align(maps) for align, maps in zip(self.align, student, strict=True)]

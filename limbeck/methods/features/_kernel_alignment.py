@@ -5,7 +5,7 @@ from torch import Tensor
 from limbeck.losses.features import linear_cka_distance
 from limbeck.methods._method import Card, Paper
 from limbeck.methods.features._method import FeatureMethod, plain
-from limbeck.methods.features._similarity import whole
+from limbeck.methods.features._shapes import whole
 from limbeck.signals import Batch
 
 

@@ -54,6 +54,8 @@ class FeatureMethod(Described):
     """Whether both sides of a tap must be of one kind."""
     fewest_taps: int = 1
     """How many taps it needs."""
+    most_taps: int | None = None
+    """How many it takes; None for any number."""
     whole_batch: bool = False
     """True for a loss that compares the samples of a batch with each other."""
 
@@ -73,11 +75,17 @@ class FeatureMethod(Described):
         return ("rows", "features", *(["whole batches"] if self.whole_batch else []))
 
     @property
+    def how_many_taps(self) -> str:
+        """In words."""
+        if self.fewest_taps == self.most_taps:
+            return f"exactly {self.fewest_taps}"
+        return "one or more" if self.fewest_taps == 1 else f"{self.fewest_taps} or more"
+
+    @property
     def takes(self) -> dict[str, str]:
         """What its taps may give, and how much they weigh."""
-        few = "one or more" if self.fewest_taps == 1 else f"{self.fewest_taps} or more"
         return {
-            "taps": f"{few}, of {', '.join(self.kinds)}",
+            "taps": f"{self.how_many_taps}, of {', '.join(self.kinds)}",
             "feature_weight": f"{self.weight:g}, if left out",
         }
 

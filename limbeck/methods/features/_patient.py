@@ -7,16 +7,14 @@ from torch import Tensor, nn
 from limbeck.losses.features import patient_hints
 from limbeck.methods._method import Card, Paper
 from limbeck.methods.features._method import FeatureMethod, Pair
-from limbeck.methods.features._shapes import to_teacher
+from limbeck.methods.features._shapes import to_teacher_if_needed
 from limbeck.signals import Batch
 
 
 class _Patient(nn.Module):
     def __init__(self, pairs: Sequence[Pair]) -> None:
         super().__init__()
-        self.align = nn.ModuleList(
-            nn.Identity() if len(set(pair.channels)) == 1 else to_teacher(pair) for pair in pairs
-        )
+        self.align = nn.ModuleList(to_teacher_if_needed(pair) for pair in pairs)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         total = student[0].new_zeros(len(student[0]))

@@ -25,11 +25,6 @@ class SelfAttentionOptions(Options):
 class _SelfAttention(nn.Module):
     def __init__(self, pairs: Sequence[Pair], *, relation_heads: int) -> None:
         super().__init__()
-        if len(pairs) != 3:
-            raise OptionError(
-                "method minilm takes three taps, what gives queries, keys and values of one layer, "
-                f"in this order, got {len(pairs)}."
-            )
         for pair in pairs:
             for width in pair.channels:
                 if width % relation_heads:
@@ -73,4 +68,5 @@ self_attention = FeatureMethod(
     kinds=("tokens",),
     options=SelfAttentionOptions,
     fewest_taps=3,
+    most_taps=3,
 )

@@ -19,6 +19,11 @@ def vectors(features: Tensor, batch: Batch) -> Tensor:
     return features
 
 
+def whole(features: Tensor, batch: Batch) -> Tensor:
+    """Maps and vectors as they are, and the mean over the tokens that count."""
+    return mean_of_tokens(features, batch) if features.dim() == 3 else features
+
+
 def mean_of_tokens(features: Tensor, batch: Batch) -> Tensor:
     """The mean of `(batch, tokens, ...)` over the tokens that count; 0 where none does."""
     mask = token_mask(features, batch)
@@ -107,3 +112,9 @@ def to_teacher(pair: Pair, *, bias: bool = True) -> Projection:
     """From the student's channels to the teacher's."""
     inputs, outputs = pair.channels
     return Projection(len(pair.student), inputs, outputs, bias=bias)
+
+
+def to_teacher_if_needed(pair: Pair, *, bias: bool = True) -> nn.Module:
+    """The same, and nothing where the student has as many channels as the teacher."""
+    inputs, outputs = pair.channels
+    return nn.Identity() if inputs == outputs else to_teacher(pair, bias=bias)

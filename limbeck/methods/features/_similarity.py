@@ -5,13 +5,8 @@ from torch import Tensor
 from limbeck.losses.features import similarity_preserving
 from limbeck.methods._method import Card, Paper
 from limbeck.methods.features._method import FeatureMethod, plain
-from limbeck.methods.features._shapes import mean_of_tokens
+from limbeck.methods.features._shapes import whole
 from limbeck.signals import Batch
-
-
-def whole(features: Tensor, batch: Batch) -> Tensor:
-    """Maps and vectors as they are, and the mean over the tokens that count."""
-    return mean_of_tokens(features, batch) if features.dim() == 3 else features
 
 
 def _similarity(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:

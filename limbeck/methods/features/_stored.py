@@ -72,6 +72,18 @@ def _as_rows(features: Tensor) -> Tensor:
     return features.flatten(2).mT if features.dim() == 4 else features
 
 
+def stored_taps(heads: Sequence[Head]) -> list[str]:
+    """The modules whose features a transfer set with these heads holds; none, if it holds others.
+
+    By path.
+    """
+    return [
+        head.name.removeprefix(tap_name("")).rpartition(" ")[0]
+        for head in heads
+        if head.name.startswith(tap_name(""))
+    ]
+
+
 def stored_features(rows: Mapping[str, Rows], paths: Sequence[str]) -> dict[str, Dense]:
     """Features by `tap_name`, from the rows of a transfer set of them.
 
@@ -86,7 +98,7 @@ def stored_features(rows: Mapping[str, Rows], paths: Sequence[str]) -> dict[str,
     found = {}
     for path in paths:
         if tap_name(path) not in by_tap:
-            held = ", ".join(name.removeprefix("tap:") for name in by_tap if name)
+            held = ", ".join(name.removeprefix(tap_name("")) for name in by_tap if name)
             raise TargetsError(
                 f"the stored features have none of the teacher's module {path!r}, but of {held}. "
                 "Capture them again, with that module."

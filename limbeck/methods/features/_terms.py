@@ -63,7 +63,7 @@ def feature_term(
     ]
     method.check(pairs, taps)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU alone, as what is kept of it
         module = method.make(pairs, **options.model_dump())
     return FeatureTerm(
         weight=method.weight if weight is None else weight,
@@ -79,13 +79,12 @@ def _shape(features: Rows) -> tuple[int, ...]:
 
 
 def features_of(teacher: Teacher, inputs: Inputs, paths: Sequence[str]) -> dict[str, Dense]:
-    """What modules inside a teacher give for a batch, by `tap_name`; its answer is not looked at.
+    """What modules inside a teacher give for a batch, by `tap_name`; none if none are named.
 
     Raises:
         ModelError: The teacher is no torch module, or has no such module.
     """
-    _, features = _asked(teacher, inputs, paths)
-    return features
+    return _asked(teacher, inputs, paths)[1] if paths else {}
 
 
 def rows_and_features_of(teacher: Teacher, inputs: Inputs, paths: Sequence[str]) -> dict[str, Rows]:

@@ -38,7 +38,8 @@ class _Variational(nn.Module):
             nn.ReLU(),
             Projection(kind, outputs, outputs),
         )
-        softness = math.log(math.expm1(first_variance - SMALLEST))
+        above = first_variance - SMALLEST
+        softness = above + math.log(-math.expm1(-above))  # softplus of it is `above`
         self.softness = nn.Parameter(torch.full((outputs,), softness))
 
     def forward(self, student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from limbeck._mixture import WEIGHINGS, weights_of
+from limbeck._mixture import WEIGHINGS, check_weighing, weights_of
 from limbeck.data import Samples
 from limbeck.signals import Dense, Head, Rows, Sparse
 from limbeck.targets.reading._mix import log_density
@@ -28,11 +28,15 @@ def weigh(
         how: One of `WEIGHINGS`; all but "mean" are for categorical heads.
         prior: `(teachers,)`: what each weight is multiplied by.
         trust: `(teachers, classes)`: how far each is to be trusted with each class.
+
+    Raises:
+        OptionError: They cannot be weighed so.
     """
     if not WEIGHINGS[how].of_classes:
         unseen = torch.zeros(len(members), len(samples), 1, 1)
         return weights_of(how, unseen, prior, trust)
     head = members[0].heads[0]
+    check_weighing(how, head, samples.fetch(torch.arange(1)))
     positions = [member.positions(samples.keys) for member in members]
     found = []
     for start in range(0, len(samples), _BLOCK):

@@ -99,7 +99,7 @@ def test_what_learns_nothing_is_its_loss(name, want):
 
 
 def test_vid_begins_with_the_variance_of_its_option():
-    for first in (5.0, 0.5):
+    for first in (5.0, 0.5, 800.0):
         part, got = found("vid", first_variance=first)
         mean = part.mean(inside(student(), "first"))
         error = (mean - inside(teacher(), "first")).square().mean((1, 2, 3))
@@ -190,8 +190,11 @@ def test_minilm_is_refused_other_taps_than_queries_keys_and_values():
     pair = Pair(student=(5, 4), teacher=(5, 6), num_samples=9)
     with pytest.raises(OptionError, match="relation_heads = 4 must divide the width of every tap"):
         FEATURE_METHODS["minilm"].make([pair] * 3, relation_heads=4)
-    with pytest.raises(OptionError, match="takes three taps, what gives queries, keys and values"):
-        FEATURE_METHODS["minilm"].make([pair] * 4, relation_heads=2)
+    weights = {"hard_weight": 0.0, "soft_weight": 1.0, "feature_weight": None}
+    check_features("minilm", [("a", "b")] * 3, **weights)
+    for count in (1, 2, 4):
+        with pytest.raises(OptionError, match=f"takes exactly 3 taps, got {count}"):
+            check_features("minilm", [("a", "b")] * count, **weights)
 
 
 # ---- several taps -------------------------------------------------------------------------------
@@ -431,9 +434,9 @@ def test_the_weight_of_features_is_the_methods_own_unless_it_is_set(name):
             "fitnets",
             [],
             (0, 1, None),
-            "method fitnets needs 1 or more taps, got 0.",
+            "method fitnets takes one or more taps, got 0.",
         ),
-        ("reviewkd", FIRST, (0, 1, None), "method reviewkd needs 2 or more taps, got 1"),
+        ("reviewkd", FIRST, (0, 1, None), "method reviewkd takes 2 or more taps, got 1"),
         ("fitnets", FIRST, (0, 0, None), "leaves the last layer of the student untaught"),
         ("dkd", FIRST, (0, 1, None), "method dkd learns from rows, and has no taps"),
         ("dkd", [], (0, 1, 2.0), "method dkd learns from rows, and has no feature_weight"),
