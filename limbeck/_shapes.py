@@ -28,7 +28,7 @@ def check_leading_shape(*, last: str, **tensors: Tensor) -> None:
             )
 
 
-def check_positive(**numbers: float) -> None:
+def check_positive(**numbers: float | Tensor) -> None:
     """Raise `OptionError`, naming the option, unless every number is above 0 and finite."""
     for name, number in numbers.items():
         if not 0 < number < float("inf"):

@@ -11,7 +11,7 @@ LOWEST = -1e30
 
 
 def soft_targets(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor = 4.0
 ) -> Tensor:
     r"""KL divergence from the teacher's softened distribution to the student's.
 
@@ -24,7 +24,8 @@ def soft_targets(
         teacher_logits: $t$, shape `(..., classes)`; log-probabilities are logits too. No gradient
             flows into it.
         temperature: $T > 0$. Near 0 only the teacher's first choice counts; as it grows the loss
-            nears half the mean squared difference of the centred logits.
+            nears half the mean squared difference of the centred logits. A tensor of no axes gets
+            its gradient, through both sides.
 
     Returns:
         One loss per row, in nats times $T^2$, shape `(...)`; take `.mean()` for the usual scalar.
@@ -100,7 +101,7 @@ def soft_binary_targets(
 
 
 def log_probabilities(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     """Both sides' log-probabilities at T, `(..., classes)` each; the teacher's without gradient.
 

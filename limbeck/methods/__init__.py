@@ -23,6 +23,7 @@ from limbeck.methods._objective import objective as objective
 from limbeck.methods._objective import objective_of as objective_of
 from limbeck.methods._objective import taps_of as taps_of
 from limbeck.methods._objective import teacher_taps_of as teacher_taps_of
+from limbeck.methods._paced import Paced as Paced
 from limbeck.methods._terms import SUPERVISED as SUPERVISED
 from limbeck.methods._terms import FeatureTerm as FeatureTerm
 from limbeck.methods._terms import Objective as Objective
@@ -41,6 +42,7 @@ __all__ = [
     "Method",
     "Objective",
     "Options",
+    "Paced",
     "Paper",
     "Term",
     "TermLoss",

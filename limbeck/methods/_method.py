@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from limbeck.methods._paced import Paced, PacedLoss
 from limbeck.methods._terms import DISTANCE, TermLoss
 from limbeck.signals import Batch, Head, Rows, Space, Sparse
 
@@ -122,6 +123,9 @@ class Method(Described):
     """True for a loss that needs labels, and so counts labelled samples only."""
     whole_batch: bool = False
     """True for a loss that compares the rows of a batch with each other."""
+    learns: type[Paced] | None = None
+    """For a loss that learns something itself: made with the options for each learner, and called
+    in place of the one of `dense`."""
     promises: frozenset[str] = DISTANCE
     """What `limbeck doctor` measures of the loss."""
 
@@ -149,8 +153,17 @@ class Method(Described):
     def loss(self, head: Head, *, temperature: float, options: Options) -> TermLoss:
         """The loss of a head's rows."""
         set_to = options.model_dump()
+        if self.learns is not None:
+            learned = self.learns(**set_to)
+            return PacedLoss(learned, partial(self._towards, head, temperature=temperature))
         dense = partial(self.dense[head.space], temperature=temperature, **set_to)
         sparse = None if self.sparse is None else partial(self.sparse, **set_to)
+        return self._towards(head, dense, sparse, temperature=temperature)
+
+    def _towards(
+        self, head: Head, dense: Loss, sparse: Loss | None = None, *, temperature: float
+    ) -> TermLoss:
+        """A loss of the rows at hand from a loss of tensors."""
 
         def towards_teacher(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
             labels = [batch.labels[head.name]] if self.with_labels else []

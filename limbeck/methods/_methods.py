@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from limbeck._errors import OptionError, did_you_mean
 from limbeck._validation import explain, first_fault
+from limbeck.methods._ctkd import ctkd
 from limbeck.methods._dist import dist
 from limbeck.methods._divergences import (
     alpha_beta,
@@ -34,6 +35,7 @@ METHODS: dict[str, Method] = {
     "nkd": nkd,
     "lskd": lskd,
     "lskd_dkd": lskd_dkd,
+    "ctkd": ctkd,
     "dist": dist,
     "wsld": wsld,
     "ofa": ofa,

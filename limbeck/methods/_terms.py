@@ -52,7 +52,12 @@ class Term:
     promises: frozenset[str] = TRUE_TO_SIZE
     """What `limbeck doctor` measures of its loss, where that is towards a teacher."""
     loss: TermLoss
-    """Its values."""
+    """Its values; a torch module where it learns something itself."""
+
+    @property
+    def module(self) -> nn.Module | None:
+        """What its loss learns beside the student."""
+        return self.loss if isinstance(self.loss, nn.Module) else None
 
     def values(
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch

@@ -138,7 +138,7 @@ def fit(
                     for lane in going:
                         # The same noise for every lane, whoever else learns.
                         _seed_noise(noise, accelerator.device)
-                        lane.learn(parts, factor)
+                        lane.learn(parts, factor, done / steps_per_epoch)
                     if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
                         for lane in going:
                             lane.check_finite(epoch, step)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limbeck._errors import OptionError, TrainingError
 from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
 from limbeck._state import set_state, state_of
-from limbeck.methods import mean_terms
+from limbeck.methods import Paced, mean_terms
 from limbeck.recipe import Train
 from limbeck.signals import Batch, Head, Rows
 from limbeck.taps import tap_name, tapped
@@ -61,6 +61,7 @@ class Lane:
         self.model.train()
         self.taps = learner.taps
         self.beside = learner.beside.to(accelerator.device).train()
+        self._paced = [part for part in self.beside.modules() if isinstance(part, Paced)]
         learning = chain(learner.model.parameters(), self.beside.parameters())
         self.optimizer = make_optimizer(learning, settings)
         self.optimizer.zero_grad(set_to_none=True)  # what someone else left there
@@ -75,9 +76,11 @@ class Lane:
             self._precision = torch.autocast(device, dtype=_DTYPES[settings.precision])
             self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
 
-    def learn(self, parts: Sequence[Part], factor: float) -> None:
-        """One optimiser step, at `factor` times the learning rate."""
+    def learn(self, parts: Sequence[Part], factor: float, epochs: float) -> None:
+        """One optimiser step, at `factor` times the learning rate, after so many epochs."""
         settings, scaler = self.settings, self.scaler
+        for paced in self._paced:
+            paced.epochs = epochs
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
         for part in parts[:-1]:

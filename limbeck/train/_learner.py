@@ -1,13 +1,14 @@
 """Who learns in a pass, and what a pass leaves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from limbeck._lookup import check_choice
 from limbeck._outputs import OUTPUTS
-from limbeck.methods import FeatureTerm, Objective
+from limbeck.methods import FeatureTerm, Objective, Term
 from limbeck.signals import Batch, Rows
 
 Teach = Callable[[Batch], Mapping[str, Rows]]
@@ -29,20 +30,25 @@ class Learner:
 
     def __post_init__(self) -> None:
         check_choice("outputs", self.outputs, OUTPUTS)
+        # What a loss learns is this learner's own, whoever else has the same objective.
+        own = tuple(
+            replace(term, loss=deepcopy(term.loss))
+            if isinstance(term, Term) and term.module is not None
+            else term
+            for term in self.objective
+        )
+        object.__setattr__(self, "objective", own)
 
     @property
     def taps(self) -> list[str]:
         """The modules inside the model that its objective looks at, by path."""
-        return sorted({path for term in self._of_features for path in term.student_taps})
+        of_features = [term for term in self.objective if isinstance(term, FeatureTerm)]
+        return sorted({path for term in of_features for path in term.student_taps})
 
     @property
     def beside(self) -> nn.ModuleList:
         """What learns beside the model, and is not kept: projections, memories of its objective."""
-        return nn.ModuleList([term.module for term in self._of_features])
-
-    @property
-    def _of_features(self) -> list[FeatureTerm]:
-        return [term for term in self.objective if isinstance(term, FeatureTerm)]
+        return nn.ModuleList([term.module for term in self.objective if term.module is not None])
 
 
 @dataclass(frozen=True, kw_only=True)
