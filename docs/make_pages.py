@@ -34,6 +34,7 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("students.NAME", "Who learns", recipe.Student),
     ("students.NAME.start", "How a student begins", recipe.Start),
     ("distil", "By what objective", recipe.Distil),
+    ("distil.anneal", "How weights change over training", recipe.Anneal),
     ("distil.taps", "What a feature method compares: a list of these", recipe.Tap),
     (
         "train",
@@ -120,6 +121,16 @@ A method is how a student learns from what the teacher said: `distil.method` in 
 method = "dkd"
 options = { others_weight = 2.0 }
 hard_weight = 1.0
+```
+
+The two weights may change over training, evenly from step to step. Teacher annealing
+([Clark et al. 2019](https://arxiv.org/abs/1907.04829)) begins with the teacher and ends with labels:
+
+```toml
+[distil]
+soft_weight = 1.0
+hard_weight = 0.0
+anneal = { soft_weight = 0.0, hard_weight = 1.0 }
 ```
 
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a

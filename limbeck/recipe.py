@@ -254,6 +254,18 @@ class Tap(_Section):
     """Its path in the teacher."""
 
 
+class Anneal(_Section):
+    """What weights become over training, evenly from step to step; left out, they stay.
+
+    Teacher annealing is `soft_weight = 0` and `hard_weight = 1`: in the end labels alone count.
+    """
+
+    soft_weight: Annotated[float, Field(ge=0)] | None = None
+    """At the last step."""
+    hard_weight: Annotated[float, Field(ge=0)] | None = None
+    """At the last step."""
+
+
 class Distil(_Section):
     """By what objective the students learn: hard_weight x labels + soft_weight x teacher.
 
@@ -271,6 +283,8 @@ class Distil(_Section):
     soft_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the method's loss, as a rule towards the teacher; of a feature method, that of soft
     targets beside it."""
+    anneal: Anneal | None = None
+    """What the two weights become over training; left out, they stay as they are."""
     taps: list[Tap] = []
     """For a feature method: which modules are compared, `{ student = "PATH", teacher = "PATH" }`
     each."""

@@ -30,7 +30,7 @@ from limbeck.methods.features import (
     features_of,
     stored_features,
 )
-from limbeck.recipe import Train
+from limbeck.recipe import Anneal, Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
 from limbeck.train import History, Learner, Order, generator_seed
@@ -48,6 +48,7 @@ def distil(
     temperature: float | None = None,
     hard_weight: float = 0.0,
     soft_weight: float = 1.0,
+    anneal: Anneal | None = None,
     method: str = "soft_targets",
     options: Mapping[str, Any] = NO_OPTIONS,
     taps: Sequence[tuple[str, str]] = (),
@@ -72,6 +73,7 @@ def distil(
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
         soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more; of a
             feature method, that of soft targets beside it.
+        anneal: What these two become over training, evenly from step to step.
         method: A name that `limbeck methods` lists. Where it needs labels, and so counts labelled
             samples only, an epoch visits these more often instead of the others.
         options: The method's own options.
@@ -106,7 +108,8 @@ def distil(
     if isinstance(targets, (str, Path)):
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
-    given = Given.of(data, heads, labels=hard_weight > 0 or find_method(method).with_labels)
+    in_the_end = max(hard_weight, (anneal or Anneal()).hard_weight or 0.0)
+    given = Given.of(data, heads, labels=in_the_end > 0 or find_method(method).with_labels)
     targets.expect(heads=given.heads, transform=str(given.train.views))
     if train.views:
         raise OptionError(
@@ -127,6 +130,7 @@ def distil(
         temperature=temperature,
         hard_weight=hard_weight,
         soft_weight=soft_weight,
+        anneal=anneal,
         options=options,
     )
     check_rows(method, targets.like, stored="the transfer set")

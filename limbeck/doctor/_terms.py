@@ -65,13 +65,18 @@ def look_at_terms(
         [
             lesson.name,
             pull.term.name,
-            f"{pull.term.weight:g}",
+            _weight(pull.term),
             f"{pull.value:.4g}",
             f"{pull.term.weight * pull.value:.4g}",
             "none" if pull.gradient is None else f"{pull.gradient:.3g}",
         ]
         for pull in pulls
     ]
+
+
+def _weight(term: Term | FeatureTerm) -> str:
+    first, last = term.weight, term.weight_at(1.0)
+    return f"{first:g}" if first == last else f"{first:g} to {last:g}"
 
 
 def _drowned(who: str, large: Pull, small: Pull) -> str | None:

@@ -12,7 +12,7 @@ from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
 from limbeck.methods._terms import Objective, Term, supervised, term_name
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
-from limbeck.recipe import Recipe
+from limbeck.recipe import Anneal, Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -25,18 +25,20 @@ def objective(
     temperature: float,
     hard_weight: float,
     soft_weight: float,
+    anneal: Anneal | None = None,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Objective:
     """The named method's terms for these heads, and labels where `hard_weight` is above 0.
 
-    Of a feature method these are soft targets, where `soft_weight` is above 0; its `feature_term`
-    needs the two models.
+    Or where it becomes so. Of a feature method these are soft targets, where `soft_weight` is above
+    0; its `feature_term` needs the two models.
 
     Raises:
         OptionError: There is no such method or option, or it is not for one of the heads.
     """
     chosen, read = find_method(method), read_options(method, options)
-    only_features = isinstance(chosen, FeatureMethod) and soft_weight == 0
+    last = anneal or Anneal()
+    only_features = isinstance(chosen, FeatureMethod) and not _ever(soft_weight, last.soft_weight)
     if isinstance(chosen, FeatureMethod):
         chosen, read = chosen.rows, Options()
     for head in heads:
@@ -51,6 +53,7 @@ def objective(
             name=term_name("soft", head, heads),
             head=head.name,
             weight=soft_weight,
+            last_weight=last.soft_weight,
             with_labels=chosen.with_labels,
             from_teacher=chosen.from_teacher,
             promises=chosen.promises,
@@ -59,7 +62,14 @@ def objective(
         for head in heads
         if not only_features
     )
-    return soft + (supervised(heads, weight=hard_weight) if hard_weight > 0 else ())
+    if not _ever(hard_weight, last.hard_weight):
+        return soft
+    return soft + supervised(heads, weight=hard_weight, last_weight=last.hard_weight)
+
+
+def _ever(first: float, last: float | None) -> bool:
+    """Whether a weight is above 0 at some time."""
+    return max(first, last or 0.0) > 0
 
 
 def check_features(
@@ -155,7 +165,8 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         OptionError: As `objective` and `check_features`.
     """
     distil = recipe.distil
-    if distil.soft_weight == 0 and not isinstance(find_method(distil.method), FeatureMethod):
+    ever_soft = _ever(distil.soft_weight, (distil.anneal or Anneal()).soft_weight)
+    if not ever_soft and not isinstance(find_method(distil.method), FeatureMethod):
         raise OptionError(
             f"distil.soft_weight = 0 leaves nothing of method {distil.method}. Set it above 0."
         )
@@ -172,6 +183,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         temperature=distil.temperature or recipe.targets.temperature,
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
+        anneal=distil.anneal,
         options=distil.options,
     )
 

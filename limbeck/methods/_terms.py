@@ -44,7 +44,9 @@ class Term:
     head: str
     """The head it is about."""
     weight: float
-    """What its mean is multiplied by."""
+    """What its mean is multiplied by; where that changes, at the first step."""
+    last_weight: float | None = None
+    """At the last step, where it changes: evenly from step to step."""
     with_labels: bool
     """Whether it needs labels, and so counts labelled samples only."""
     from_teacher: bool
@@ -58,6 +60,12 @@ class Term:
     def module(self) -> nn.Module | None:
         """What its loss learns beside the student."""
         return self.loss if isinstance(self.loss, nn.Module) else None
+
+    def weight_at(self, done: float) -> float:
+        """Its weight when so much of training is done, 0..1."""
+        if self.last_weight is None:
+            return self.weight
+        return (1 - done) * self.weight + done * self.last_weight
 
     def values(
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
@@ -86,6 +94,10 @@ class FeatureTerm:
     from_teacher: bool = True
     """It needs the teacher's features, which come with its rows, by `tap_name`."""
 
+    def weight_at(self, done: float) -> float:
+        """Its weight, whenever."""
+        return self.weight
+
     def values(
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
     ) -> Tensor:
@@ -106,13 +118,16 @@ class FeatureTerm:
 Objective = tuple[Term | FeatureTerm, ...]
 
 
-def supervised(heads: Sequence[Head], *, weight: float = 1.0) -> Objective:
+def supervised(
+    heads: Sequence[Head], *, weight: float = 1.0, last_weight: float | None = None
+) -> Objective:
     """Labels alone: what the teacher and every control learn from."""
     return tuple(
         Term(
             name=term_name("hard", head, heads),
             head=head.name,
             weight=weight,
+            last_weight=last_weight,
             with_labels=True,
             from_teacher=False,
             loss=_towards_labels(head),

@@ -200,6 +200,7 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     distil = recipe.distil
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
+    new |= set() if distil.anneal else {"anneal"}
     return distil.model_dump(exclude={"generations", *new})
 
 

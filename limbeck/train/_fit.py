@@ -138,7 +138,12 @@ def fit(
                     for lane in going:
                         # The same noise for every lane, whoever else learns.
                         _seed_noise(noise, accelerator.device)
-                        lane.learn(parts, factor, done / steps_per_epoch)
+                        lane.learn(
+                            parts,
+                            factor,
+                            epochs=done / steps_per_epoch,
+                            done=done / max(steps - 1, 1),
+                        )
                     if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
                         for lane in going:
                             lane.check_finite(epoch, step)
@@ -227,7 +232,7 @@ def _fingerprint(
         [
             learner.name,
             learner.outputs,
-            [(term.name, term.weight) for term in learner.objective],
+            [(term.name, term.weight, term.weight_at(1.0)) for term in learner.objective],
             [(name, tuple(part.shape)) for name, part in state_of(learner.model).items()],
             learner.taps,
             [(name, tuple(part.shape)) for name, part in learner.beside.state_dict().items()],

@@ -53,6 +53,7 @@ class Lane:
         self.best: dict[str, Tensor] | None = None
         self.best_score: float | None = None
         self.sums: dict[str, Tensor] = {}
+        self.total = torch.zeros((), device=accelerator.device)
         self.steps = 0
         self.limited = _linear_weights(learner) if settings.max_norm else []
         self.model: nn.Module = accelerator.prepare_model(learner.model)
@@ -76,11 +77,15 @@ class Lane:
             self._precision = torch.autocast(device, dtype=_DTYPES[settings.precision])
             self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
 
-    def learn(self, parts: Sequence[Part], factor: float, epochs: float) -> None:
-        """One optimiser step, at `factor` times the learning rate, after so many epochs."""
+    def learn(self, parts: Sequence[Part], factor: float, *, epochs: float, done: float) -> None:
+        """One optimiser step, at `factor` times the learning rate.
+
+        After so many epochs, when so much of training is done, 0..1.
+        """
         settings, scaler = self.settings, self.scaler
         for paced in self._paced:
             paced.epochs = epochs
+        self._weights = {one.name: one.weight_at(done) for one in self.learner.objective}
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
         for part in parts[:-1]:
@@ -111,10 +116,11 @@ class Lane:
         losses = []
         for term in self.learner.objective:
             mean = means[term.name] * part.shares[term.with_labels]
-            losses.append(term.weight * mean)
+            losses.append(self._weights[term.name] * mean)
             seen, now = self.sums.get(term.name), mean.detach()
             self.sums[term.name] = now if seen is None else seen + now
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        self.total = self.total + loss.detach()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def _average_beside(self) -> None:
@@ -143,9 +149,7 @@ class Lane:
 
     def mean_loss(self) -> float:
         """The weighted loss so far in this epoch."""
-        weights = {term.name: term.weight for term in self.learner.objective}
-        total = sum(weights[name] * float(value) for name, value in self.sums.items())
-        return total / max(self.steps, 1)
+        return float(self.total) / max(self.steps, 1)
 
     def check_finite(self, epoch: int, step: int) -> None:
         """Refuse to go on with a loss that is not finite."""
@@ -168,7 +172,7 @@ class Lane:
         for name, value in self.sums.items():
             mean = self._over_processes(float(value) / max(self.steps, 1))
             self.history.terms.setdefault(name, []).append(mean)
-        self.sums, self.steps = {}, 0
+        self.sums, self.steps, self.total = {}, 0, torch.zeros((), device=self.total.device)
         every = self.settings.validate_every
         score = None
         if validate is not None and every and (epoch + 1) % every == 0:
@@ -221,6 +225,7 @@ class Lane:
             "best": self.best,
             "best_score": self.best_score,
             "sums": self.sums,
+            "total": self.total,
             "steps": self.steps,
         }
 
@@ -237,6 +242,7 @@ class Lane:
         self.best, self.best_score = saved["best"], saved["best_score"]
         device = self._accelerator.device
         self.sums = {name: value.to(device) for name, value in saved["sums"].items()}
+        self.total = saved["total"].to(device)
         self.steps = saved["steps"]
 
 

@@ -52,9 +52,10 @@ def test_its_options_are_what_the_card_says():
     assert slope(learned(loops=0.0), 0.0) == pytest.approx(slope(learned(), 10.0))
     assert slope(learned(strength=3.0), 10.0) == pytest.approx(3 * slope(learned(), 10.0))
     assert slope(learned(strength=0.0), 10.0) == 0
-    for first in (-2.0, 0.0):
-        want = soft_targets(STUDENT, TEACHER, temperature=temperature(first))
-        torch.testing.assert_close(learned(first=first)(STUDENT, TEACHER), want)
+    for first, lowest in ((-2.0, 1.0), (0.0, 0.1)):
+        want = soft_targets(STUDENT, TEACHER, temperature=temperature(first, lowest))
+        found = learned(first=first, lowest=lowest)(STUDENT, TEACHER)
+        torch.testing.assert_close(found, want)
 
 
 def test_the_students_gradient_is_that_of_soft_targets_at_its_temperature():
