@@ -133,6 +133,10 @@ hard_weight = 0.0
 anneal = { soft_weight = 0.0, hard_weight = 1.0 }
 ```
 
+`distil.balance = 100` measures every hundred steps how hard each loss pulls on the student, by the norm of its gradient, and scales
+it: weights are then shares of the pull, whatever the losses' sizes, and need no search
+([GradNorm](https://arxiv.org/abs/1711.02257) at alpha = 0). A measurement costs a backward pass of each loss.
+
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch
 visits the labelled ones more often instead, as a control's does; *whole batches*: rows are compared with each other, so

@@ -285,6 +285,10 @@ class Distil(_Section):
     targets beside it."""
     anneal: Anneal | None = None
     """What the two weights become over training; left out, they stay as they are."""
+    balance: Count | None = None
+    """Every so many steps each loss is measured by the norm of its gradient, and pulls on the
+    student as its weight says from there on, whatever its size; left out, losses count as they
+    are."""
     taps: list[Tap] = []
     """For a feature method: which modules are compared, `{ student = "PATH", teacher = "PATH" }`
     each."""

@@ -49,6 +49,7 @@ def distil(
     hard_weight: float = 0.0,
     soft_weight: float = 1.0,
     anneal: Anneal | None = None,
+    balance: int | None = None,
     method: str = "soft_targets",
     options: Mapping[str, Any] = NO_OPTIONS,
     taps: Sequence[tuple[str, str]] = (),
@@ -74,6 +75,8 @@ def distil(
         soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more; of a
             feature method, that of soft targets beside it.
         anneal: What these two become over training, evenly from step to step.
+        balance: Every so many steps, 1 or more, each loss is measured by the norm of its gradient,
+            and pulls as its weight says from there on; left out, losses count as they are.
         method: A name that `limbeck methods` lists. Where it needs labels, and so counts labelled
             samples only, an epoch visits these more often instead of the others.
         options: The method's own options.
@@ -167,7 +170,7 @@ def distil(
         pool = pool[given.train.labelled]
 
     return given.fit(
-        Learner(name="student", model=student, objective=terms, outputs=outputs),
+        Learner(name="student", model=student, objective=terms, outputs=outputs, balance=balance),
         train,
         Order(pool=pool, length=len(given.train), seed=seed),
         teach=teach,

@@ -155,7 +155,13 @@ def _assistant_stage(
         load_weights(model, made)
     else:
         terms = objective_of(recipe, context.task.data.heads)
-        learner = Learner(name=key, model=model, objective=terms, outputs=assistant.outputs)
+        learner = Learner(
+            name=key,
+            model=model,
+            objective=terms,
+            outputs=assistant.outputs,
+            balance=recipe.distil.balance,
+        )
         fitted = context.fit(
             stage,
             name,

@@ -200,7 +200,7 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     distil = recipe.distil
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
-    new |= set() if distil.anneal else {"anneal"}
+    new |= {word for word in ("anneal", "balance") if getattr(distil, word) is None}
     return distil.model_dump(exclude={"generations", *new})
 
 
@@ -336,6 +336,7 @@ def _students(
             model=model,
             objective=terms + of_features(key, model),
             outputs=recipe.students[key].outputs,
+            balance=recipe.distil.balance if role == "distil" else None,
         )
         for key, model in models.items()
     ]

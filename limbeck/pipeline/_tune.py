@@ -253,7 +253,10 @@ class _Trainer:
     def _learner(self, name: str, objective: Objective, seed: int, role: Role) -> Learner:
         model, _ = beginner(self.context, self._student, seed, role, self._teacher)
         outputs = self.context.recipe.students[self._student].outputs
-        return Learner(name=name, model=model, objective=objective, outputs=outputs)
+        balance = self.context.recipe.distil.balance if role == "distil" else None
+        return Learner(
+            name=name, model=model, objective=objective, outputs=outputs, balance=balance
+        )
 
 
 def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float | None) -> None:

@@ -141,8 +141,9 @@ def fit(
                         lane.learn(
                             parts,
                             factor,
-                            epochs=done / steps_per_epoch,
-                            done=done / max(steps - 1, 1),
+                            step=done,
+                            steps=steps,
+                            per_epoch=steps_per_epoch,
                         )
                     if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
                         for lane in going:
@@ -232,6 +233,7 @@ def _fingerprint(
         [
             learner.name,
             learner.outputs,
+            learner.balance,
             [(term.name, term.weight, term.weight_at(1.0)) for term in learner.objective],
             [(name, tuple(part.shape)) for name, part in state_of(learner.model).items()],
             learner.taps,

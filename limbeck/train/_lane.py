@@ -55,6 +55,7 @@ class Lane:
         self.sums: dict[str, Tensor] = {}
         self.total = torch.zeros((), device=accelerator.device)
         self.steps = 0
+        self.scales: dict[str, float] = {}
         self.limited = _linear_weights(learner) if settings.max_norm else []
         self.model: nn.Module = accelerator.prepare_model(learner.model)
         # A mark that would keep the next pass from sharing the model's work between processes.
@@ -77,15 +78,17 @@ class Lane:
             self._precision = torch.autocast(device, dtype=_DTYPES[settings.precision])
             self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
 
-    def learn(self, parts: Sequence[Part], factor: float, *, epochs: float, done: float) -> None:
-        """One optimiser step, at `factor` times the learning rate.
-
-        After so many epochs, when so much of training is done, 0..1.
-        """
+    def learn(
+        self, parts: Sequence[Part], factor: float, *, step: int, steps: int, per_epoch: int
+    ) -> None:
+        """One optimiser step, at `factor` times the learning rate: number `step` of `steps`."""
         settings, scaler = self.settings, self.scaler
         for paced in self._paced:
-            paced.epochs = epochs
+            paced.epochs = step / per_epoch
+        done = step / max(steps - 1, 1)
         self._weights = {one.name: one.weight_at(done) for one in self.learner.objective}
+        every = self.learner.balance
+        self._is_measured = every is not None and step % every == 0
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
         for part in parts[:-1]:
@@ -113,15 +116,37 @@ class Lane:
         means = mean_terms(
             self.learner.objective, self._answers(part.batch), part.taught, part.batch
         )
+        if self._is_measured:
+            self._balance(means)
         losses = []
         for term in self.learner.objective:
             mean = means[term.name] * part.shares[term.with_labels]
-            losses.append(self._weights[term.name] * mean)
+            losses.append(self._weights[term.name] * self.scales.get(term.name, 1.0) * mean)
             seen, now = self.sums.get(term.name), mean.detach()
             self.sums[term.name] = now if seen is None else seen + now
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         self.total = self.total + loss.detach()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def _balance(self, means: Mapping[str, Tensor]) -> None:
+        """Scale losses so that each pulls as its weight says, and all together as hard as before.
+
+        GradNorm (Chen et al., 2018, https://arxiv.org/abs/1711.02257) at alpha = 0, solved at once
+        for all weights of the student, where the paper takes a gradient step.
+        """
+        self._is_measured = False  # once in a step, by its first part
+        parameters = [part for part in self.model.parameters() if part.requires_grad]
+        norms = {}
+        for name, mean in means.items():
+            slopes = torch.autograd.grad(
+                mean, parameters, retain_graph=True, materialize_grads=True
+            )
+            norms[name] = self._over_processes(float(nn.utils.get_total_norm(slopes)))
+        weights = {name: self._weights[name] for name in norms if norms[name] > 0}
+        if sum(weights.values()) > 0:
+            pull = sum(weight * norms[name] for name, weight in weights.items())
+            mean_pull = pull / sum(weights.values())
+            self.scales = {name: mean_pull / norms[name] for name in weights}
 
     def _average_beside(self) -> None:
         """Average over processes the gradients that the model's own wrapper does not know of."""
@@ -226,6 +251,7 @@ class Lane:
             "best_score": self.best_score,
             "sums": self.sums,
             "total": self.total,
+            "scales": self.scales,
             "steps": self.steps,
         }
 
@@ -243,6 +269,7 @@ class Lane:
         device = self._accelerator.device
         self.sums = {name: value.to(device) for name, value in saved["sums"].items()}
         self.total = saved["total"].to(device)
+        self.scales = saved["scales"]
         self.steps = saved["steps"]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from limbeck._errors import OptionError
 from limbeck._lookup import check_choice
 from limbeck._outputs import OUTPUTS
 from limbeck.methods import FeatureTerm, Objective, Term
@@ -28,8 +29,13 @@ class Learner:
     outputs: str = "logits"
     """"logits", or "probabilities", whose logarithms are its logits."""
 
+    balance: int | None = None
+    """Every how many steps the losses are weighed anew by their gradients; None for never."""
+
     def __post_init__(self) -> None:
         check_choice("outputs", self.outputs, OUTPUTS)
+        if self.balance is not None and self.balance < 1:
+            raise OptionError(f"balance must be 1 or more steps, got {self.balance}.")
         # What a loss learns is this learner's own, whoever else has the same objective.
         own = tuple(
             replace(term, loss=deepcopy(term.loss))
