@@ -1,0 +1,164 @@
+"""Every method side by side: fashion-mnist, a convolutional teacher, a student of 1/25 its FLOPs.
+
+One run for each method, all in one folder: the same teacher, controls, samples, initial weights,
+batches and steps. Methods have their own default options; labels weigh 0.1 beside 0.9 of the
+method, or of soft targets at T = 4 beside features, whose weight is the method's own. Nothing was
+tuned on the test data. The cost is a student's seconds by its control's; of a method of features
+the live teacher's pass is in it.
+
+python bench/methods.py [--quick] [--out DIR] [METHOD ...]
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _results import bar, write
+
+from limbeck.methods import METHODS, every_method
+from limbeck.methods.features import FEATURE_METHODS
+from limbeck.pipeline import run
+from limbeck.recipe_file import load_recipe
+from limbeck.results import Report
+
+RECIPE = """
+name = "methods"
+seeds = 3
+
+[data]
+source = "idx"
+path = "fashion-mnist"
+limit = 12000
+
+[teacher]
+model = "cnn"
+options = { channels = [32, 64, 128], dropout = 0.2 }
+train = { epochs = 12, learning_rate = 2e-3 }
+
+[targets]
+temperature = 4.0
+
+[students.small]
+model = "cnn"
+options = { channels = [6, 12, 24] }
+
+[distil]
+hard_weight = 0.1
+soft_weight = 0.9
+
+[train]
+epochs = 12
+learning_rate = 4e-3
+validate_every = 0
+"""
+QUICK = ["data.limit=600", "train.epochs=1", "teacher.train.epochs=1", "seeds=2"]
+STAGES = ["features.3", "features.7", "features.11"]
+BEFORE_RELU = ["features.1", "features.5", "features.9"]
+POOLED = ["dropout"]
+TAPS = {
+    "fitnets": ["features.7"],
+    "at": STAGES,
+    "fsp": ["features.5", "features.6"],
+    "nst": ["features.11"],
+    "sp": ["features.11"],
+    "pkt": POOLED,
+    "rkd": POOLED,
+    "cc": POOLED,
+    "cka": POOLED,
+    "vid": STAGES,
+    "ab": BEFORE_RELU,
+    "crd": POOLED,
+    "reviewkd": STAGES,
+    "mgd": ["features.11"],
+    "cwd": ["features.11"],
+}
+"""Where each method of features for images looks, the same path in both models."""
+HELD_BACK = {"pkd": "is for the tokens of a transformer", "minilm": "is for those of a transformer"}
+"""Methods that are not for these models."""
+
+
+def overrides(method: str) -> list[str]:
+    said = [f"distil.method={method}"]
+    if method in TAPS:
+        taps = ", ".join(f'{{student = "{path}", teacher = "{path}"}}' for path in TAPS[method])
+        said.append(f"distil.taps=[{taps}]")
+    if not every_method()[method].needs:  # from labels alone
+        said.append("distil.hard_weight=0")
+    return said
+
+
+def row(method: str, report: Report) -> dict[str, Any]:
+    verdict = report.verdict
+    seconds = {stage.name: stage.seconds for stage in report.ledger.stages}
+    return {
+        "method": method,
+        "outcome": verdict.outcome,
+        "n": verdict.seeds,
+        "gain": verdict.gain,
+        "ci95": verdict.ci95,
+        "cost_factor": seconds["distil"] / seconds["control"],
+        "scores": {role: one.score.model_dump() for role, one in report.models.items()},
+        "kl_to_teacher": report.fidelity.model_dump(),
+        "flops": {role: one.flops_per_example for role, one in report.models.items()},
+        "taps": TAPS.get(method, []),
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("methods", nargs="*", metavar="METHOD")
+    options.add_argument("--quick", action="store_true", help="600 images, an epoch, two seeds")
+    options.add_argument("--out", help="the run's folder, to go on from")
+    chosen = options.parse_args()
+    names: Sequence[str] = chosen.methods or [*METHODS, *TAPS]
+    missing = FEATURE_METHODS.keys() - TAPS.keys() - HELD_BACK.keys()
+    assert not missing, f"say where {missing} look"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(chosen.out or name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "methods.toml").write_text(RECIPE, encoding="utf-8")
+        rows = []
+        for method in names:
+            said = overrides(method) + (QUICK if chosen.quick else [])
+            report = run(load_recipe(str(folder / "methods.toml"), said), folder / "run")
+            rows.append(row(method, report))
+            shown = rows[-1]
+            low, high = shown["ci95"] or (float("nan"), float("nan"))
+            print(
+                f"{method:18} {shown['outcome']:10} {100 * shown['gain']:+6.2f} points "
+                f"({100 * low:+.2f} to {100 * high:+.2f}), {shown['cost_factor']:.2f} x",
+                flush=True,
+            )
+    if chosen.quick or chosen.methods:
+        print("not all of it: no result file is written")
+        return
+    said_so = {name: every_method()[name].card.notes for name in names}
+    hurt = [one["method"] for one in rows if one["outcome"] == "hurt"]
+    silent = [name for name in hurt if "hurt" not in said_so[name]]
+    flops = rows[0]["flops"]
+    write(
+        "methods",
+        rows,
+        [
+            bar("methods measured", len(rows), ">=", len(names)),
+            bar("seeds of each", min(one["n"] for one in rows), ">=", 3),
+            bar(
+                "the student's FLOPs by the teacher's",
+                flops["student"] / flops["teacher"],
+                "<=",
+                1 / 20,
+            ),
+            bar(
+                f"methods that hurt, of which no card says so: {silent}",
+                len(silent),
+                "<=",
+                0,
+            ),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
