@@ -21,7 +21,9 @@ FEATURES = [
     *TRAINED,
     "distil.method=vid",
     "distil.taps=[{student = 'layers.2', teacher = 'layers.2'}]",
-    "train.clip=1",
+    "distil.feature_weight=100",
+    "train.optimizer=SGD",  # to which the size of a gradient is something
+    "train.learning_rate=0.1",
 ]
 COMMANDS = {
     "many": ("targets", "make", ["targets.views=4"]),  # 2400 (sample, view), in eight batches

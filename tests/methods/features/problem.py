@@ -171,7 +171,7 @@ def teach(whose, paths=("first", "pooled", "second")):
 
 def train(learners, whose, **how):
     """Two epochs of five batches."""
-    of_fit = {name: how.pop(name) for name in ("checkpoint",) if name in how}
+    of_fit = {name: how.pop(name) for name in ("checkpoint", "order") if name in how}
     plain = {"epochs": 2, "batch_size": 8, "optimizer": "SGD", "learning_rate": 0.05}
     settings = Train(**plain | {"schedule": "constant"} | how)
     samples = TEXTS if isinstance(whose.model, Tokens) else SAMPLES
