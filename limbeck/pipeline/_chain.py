@@ -155,6 +155,7 @@ def _assistant_stage(
         load_weights(model, made)
     else:
         terms = objective_of(recipe, context.task.data.heads)
+        asks = any(term.from_teacher for term in terms)
         learner = Learner(
             name=key,
             model=model,
@@ -169,7 +170,7 @@ def _assistant_stage(
             settings,
             assistant.seed,
             "labelled" if only_from_labels(terms) else "taught",
-            teach=lecture.teach if any(term.from_teacher for term in terms) else None,
+            teach=lecture.teach if asks else None,
             title=f"training assistant {key}",
         )
         if context.writes:
@@ -179,7 +180,7 @@ def _assistant_stage(
             name,
             seconds=fitted.seconds,
             flops=context.training_flops([model], fitted)
-            + flops_of_asking(context, lecture.teacher, fitted),
+            + (flops_of_asking(context, lecture.teacher, fitted) if asks else 0),
             files=[made],
             facts={
                 "validation": context.validate(model, assistant.outputs),

@@ -116,16 +116,22 @@ def test_both_sets_are_made_without_a_student(tmp_path):
     assert [head.name for head in features.heads] == ["tap:features.3 6x4x4"]
 
 
-def test_what_a_live_teacher_says_is_paid_for(tmp_path):
+@pytest.mark.parametrize(("method", "asks"), [("soft_targets", 1), ("label_smoothing", 0)])
+def test_what_a_live_teacher_says_is_paid_for(tmp_path, method, asks):
     cost = {}
-    for way in ("live=true", "live=false"):
-        out = tmp_path / way
-        limbeck.run(small(tmp_path, *CNN, f"distil.{way}", "train.epochs=2"), out)
-        report, _ = read_results(out)
-        (cost[way],) = [one.flops for one in report.ledger.stages if one.name == "distil"]
-        teacher = report.models["teacher"].flops_per_example
-        seen = 2 * report.data["train"]
-    assert cost["live=true"] - cost["live=false"] == teacher * seen
+    middle = "assistants.middle={model = 'cnn', options = {channels = [4, 4]}}"
+    by = (*CNN, middle, f"distil.method={method}", "distil.hard_weight=0", "train.epochs=1")
+    for live in ("true", "false"):
+        limbeck.run(small(tmp_path, *by, f"distil.live={live}"), tmp_path / live)
+        report, _ = read_results(tmp_path / live)
+        cost[live] = {stage.name: stage.flops for stage in report.ledger.stages}
+    asked = {
+        "assistant-middle": report.models["teacher"],
+        "distil": report.assistants["middle"],
+    }
+    for stage, who in asked.items():
+        more = cost["true"][stage] - cost["false"][stage]
+        assert more == asks * who.flops_per_example * report.data["train"]
 
 
 def test_a_search_is_refused(tmp_path):
