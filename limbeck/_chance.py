@@ -1,4 +1,4 @@
-"""What an answer that does not look is worth, and a warning of a teacher that is worth no more."""
+"""What an answer that does not look is worth, and who is worth no more."""
 
 import math
 
@@ -17,19 +17,29 @@ def chance_warnings(task: Task, teacher_validation: float) -> list[str]:
         task: What was learned; its validation samples are those that were scored.
         teacher_validation: The teacher's score of them.
     """
+    if (said := at_chance(task, teacher_validation)) is None:
+        return []
+    classes = task.data.head.space == "categorical"
+    order = "the order of its classes" if classes else "the scale of the numbers that it learns"
+    return [
+        f"The teacher is at chance level: {said}. It has nothing to teach; look at how long it was "
+        f"trained, its weights, its inputs and {order}."
+    ]
+
+
+def at_chance(task: Task, validation: float) -> str | None:
+    """In words, that a validation score is not clearly better than a constant's; None if it is."""
     metric = task.metric
     chance = constant_score(task.data, metric)
     margin = 0.0
     if metric.name in ("accuracy", "exact_match"):  # shares of so many samples: two standard errors
         margin = 2 * math.sqrt(chance * (1 - chance) / len(task.data.validation))
-    if metric.is_better(teacher_validation, chance + margin):
-        return []
-    return [
-        f"The teacher is at chance level: validation {metric.name} {teacher_validation:.4g}, which "
-        f"is not clearly better than {chance:.4g}, the best constant answer's. It has nothing to "
-        "teach; look at how long it was trained, its weights, its inputs and the order of its "
-        "classes."
-    ]
+    if metric.is_better(validation, chance + margin):
+        return None
+    return (
+        f"validation {metric.name} {validation:.4g}, which is not clearly better than "
+        f"{chance:.4g}, the best constant answer's"
+    )
 
 
 def constant_score(data: DataSet, metric: Metric) -> float:

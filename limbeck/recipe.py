@@ -181,7 +181,8 @@ class Assistant(_Section):
     seed: Seed = 0
     """Of its initial weights and batches: 0..2^32 - 1."""
     train: Train | None = None
-    """How it is trained; left out, as the students are."""
+    """How it is trained; left out, as the students are. What is left out within it has the default
+    of `[train]`, not the students' value."""
 
 
 class Targets(_Section):

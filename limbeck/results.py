@@ -112,6 +112,7 @@ class Targets(_Record):
     agreement_with_teacher: float | None
     temperature: float = 1.0
     compress: str = ""
+    """Empty where numbers alone are kept, as they are."""
     biased: bool = False
     views: int = 1
     feature_bytes: int = 0
@@ -255,7 +256,9 @@ def _read(path: Path, kind: type[Record]) -> Record:
     try:
         with reading_errors(path):
             return kind.model_validate(parse_json(path.read_bytes().decode()))
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        raise DataError(f"{path.parent} is a file. Name the folder of a run.") from None
+    except FileNotFoundError:
         raise DataError(
             f"no result file {path}. Run `limbeck run RECIPE --out {path.parent}` first."
         ) from None

@@ -136,6 +136,7 @@ def test_layers_ends_with_taps_to_copy_into_a_recipe(ask, tmp_path):
     code, said, _ = ask("layers", small_file(tmp_path), "--out", str(tmp_path / "out"))
     assert code == 0
     assert "student small, not trained yet" in said
+    assert re.search(r"^layers\.1 +Linear +\(\d+,\) +[\d,]+ *$", said, re.MULTILINE)
     assert 'taps = [{ student = "layers.2", teacher = "layers.2" }]' in said
 
 
@@ -317,6 +318,11 @@ def test_targets_make_is_the_first_half_of_a_run(ask, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in made} == made
     code, said, _ = ask("targets", "verify", folder / "targets")
     assert code == 0
+    code, said, _ = ask("targets", "make", recipe, *sets)
+    assert "other targets" not in said
+    sets[1] = "targets.codec=dense16"
+    code, said, _ = ask("targets", "make", recipe, *sets)
+    assert "is of other targets: `limbeck run` renews it." in " ".join(said.split())
 
 
 def test_targets_verify_live_asks_the_teacher_of_the_run(ask, finished, tmp_path):

@@ -81,6 +81,9 @@ def test_a_missing_file_says_how_to_make_it(tmp_path):
         f"no result file {tmp_path / 'report.json'}. Run `limbeck run RECIPE --out {tmp_path}` "
         "first."
     )
+    (tmp_path / "mine.toml").write_text("")
+    with pytest.raises(DataError, match=r"mine\.toml is a file\. Name the folder of a run\."):
+        read_results(tmp_path / "mine.toml")
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xff", b"9" * 6000, b"[" * 100_000])

@@ -35,9 +35,10 @@ def layers(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = Non
 
 def _print_list(title: str, found: Sequence[Any]) -> None:
     out.print(f"[bold]{escape(title)}[/bold]")
-    table = Table("module", "one sample", "parameters", box=None, pad_edge=False)
+    table = Table("module", "kind", "one sample", "parameters", box=None, pad_edge=False)
     for layer in found:
-        table.add_row(escape(layer.path), str(layer.shape), f"{layer.parameters:,}")
+        numbers = str(layer.shape), f"{layer.parameters:,}"
+        table.add_row(escape(layer.path), escape(layer.kind), *numbers)
     out.print(table)
     out.print()
 

@@ -45,6 +45,10 @@ def make(
     if is_first_process():
         for targets in made:
             _print_made(targets)
+        report = folder / "report.json"
+        latest = max((one.folder / "manifest.json").stat().st_mtime for one in made)
+        if report.is_file() and report.stat().st_mtime < latest:
+            out.print(f"The report in {folder} is of other targets: `limbeck run` renews it.")
 
 
 def inspect(

@@ -60,3 +60,5 @@ def _print(found: Any) -> None:
             f"{one.mean:.4f}{spread}",
         )
     out.print(table)
+    if not found.helps:
+        out.print("Nothing that was tried is better than the student from labels alone.")

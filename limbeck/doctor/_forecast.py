@@ -64,7 +64,8 @@ def look_ahead(
         seconds = 0.0
         for lesson in members:
             step_seconds, row = _rehearse(lesson, taught, found)
-            seconds += step_seconds
+            of_batch = min(lesson.settings.batch_size, num_samples)
+            seconds += step_seconds * of_batch / len(lesson.batch)
             if stage != "control":  # a control's memory is its student's
                 memory.append(row)
         inside = recipe.distil.taps and not recipe.targets.features

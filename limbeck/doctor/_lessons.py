@@ -111,6 +111,7 @@ def make_lesson(
     samples: Samples,
     interface: Interface,
     device: torch.device,
+    batch_size: int | None = None,
     of_features: Callable[[nn.Module, str], Objective] = lambda model, who: (),
 ) -> Lesson:
     """Someone who learns, after a look at whether they can.
@@ -125,6 +126,7 @@ def make_lesson(
         samples: What they are trained on.
         interface: What they are given, and must answer.
         device: Where.
+        batch_size: Of the batch that is looked at; that of the settings if left out.
         of_features: What a model of this name learns from features beside that.
 
     Raises:
@@ -143,7 +145,7 @@ def make_lesson(
             outputs=part.outputs,
         ),
         settings=settings,
-        batch=one_batch(samples, settings.batch_size).to(device),
+        batch=one_batch(samples, batch_size or settings.batch_size).to(device),
         heads=interface.heads,
         train="train" if getattr(part, "train", None) is None else f"{section}.train",
     )

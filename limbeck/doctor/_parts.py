@@ -142,6 +142,7 @@ def _lessons(
                 samples=samples,
                 interface=interface,
                 device=device,
+                batch_size=recipe.train.batch_size,  # which the teacher was asked about
             )
         )
         for name, assistant in recipe.chain.items()

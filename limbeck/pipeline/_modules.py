@@ -26,6 +26,8 @@ class Layer:
     """A module that gives features."""
 
     path: str
+    kind: str
+    """The name of its class: "Conv2d"."""
     shape: tuple[int, ...]
     """Of what it gives for one sample."""
     parameters: int
@@ -68,6 +70,7 @@ def layers_of(model: nn.Module, batch: Batch, *, who: str) -> list[Layer]:
     return [
         Layer(
             path=path,
+            kind=type(modules[path]).__name__,
             shape=shape,
             parameters=parameter_count(modules[path]),
             depth=place / last,

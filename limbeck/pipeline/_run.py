@@ -170,6 +170,10 @@ def _evaluate(
             student: [record.facts["validation"][student] for record in stages["control"]]
             for student in recipe.students
         },
+        student_validation={
+            student: [record.facts["validation"][student] for record in stages["distil"]]
+            for student in recipe.students
+        },
         seeds=recipe.seeds,
     )
     trained = {

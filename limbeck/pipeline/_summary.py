@@ -220,6 +220,7 @@ def _targets(
     """Of one transfer set; of several all together, and the least faithful."""
     cards = [one.card for one in sets]
     far = [card.kl_to_teacher for card in cards if card.kl_to_teacher is not None]
+    numbers = all(head.space == "real" for head in sets[0].heads)
     near = [each for card in cards if (each := card.agreement_with_teacher) is not None]
     return results.Targets(
         codec=", ".join(sorted({one.manifest.settings.codec for one in sets})),
@@ -230,7 +231,7 @@ def _targets(
         kl_to_teacher=max(far, default=None),
         agreement_with_teacher=min(near, default=None),
         temperature=recipe.targets.temperature,
-        compress=recipe.targets.compress,
+        compress="" if numbers else recipe.targets.compress,
         biased=any(card.biased for card in cards),
         views=recipe.targets.views,
         feature_bytes=sum(

@@ -66,6 +66,8 @@ class Tuned:
     """The recipe with the best finalist's setting."""
     path: Path
     """Of that recipe, as TOML."""
+    helps: bool
+    """Whether the best is better than both controls, on the validation data."""
     page: Path
     """Shows the trials."""
 
@@ -124,7 +126,8 @@ def _search(context: Context, trials: int | None, deadline: float | None) -> Tun
             "kept: run the same command again to go on from there."
         ) from None
     finalists, controls = _finals(search, trainer)
-    found = finalists[0].candidate.put_in(recipe)
+    best = finalists[0]
+    found = best.candidate.put_in(recipe)
     path = context.out / "tuned.toml"
     write_text(path, to_toml(found))
     return Tuned(
@@ -133,6 +136,7 @@ def _search(context: Context, trials: int | None, deadline: float | None) -> Tun
         controls=controls,
         recipe=found,
         path=path,
+        helps=all(task.metric.is_better(best.mean, control.mean) for control in controls),
         page=_write_page(context, search.trials, finalists, controls),
     )
 

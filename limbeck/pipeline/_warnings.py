@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from limbeck._chance import chance_warnings
+from limbeck._chance import at_chance, chance_warnings
 from limbeck.data import DataSet
 from limbeck.tasks import Task
 
@@ -15,15 +15,17 @@ def teacher_warnings(
     *,
     teacher_validation: float,
     control_validation: Mapping[str, Sequence[float]],
+    student_validation: Mapping[str, Sequence[float]],
     assistant_validation: Mapping[str, float],
     seeds: int,
 ) -> list[str]:
-    """What to know of a teacher at chance level, one no better than a control, leaks, few seeds.
+    """What to know of a teacher or student at chance level, leaks, few seeds, ...
 
     Args:
         task: What was learned.
         teacher_validation: The teacher's validation score.
         control_validation: Those of the controls, one per seed, by student's name.
+        student_validation: Those of the students, in the same way.
         assistant_validation: Those of the assistants, by name.
         seeds: How many.
     """
@@ -40,6 +42,14 @@ def teacher_warnings(
                     f"{metric.name} {score:.4g} against {control:.4g} for the control. "
                     "Take a better teacher, or a smaller student."
                 )
+    for name, scores in student_validation.items():
+        said = at_chance(task, statistics.fmean(scores))
+        if said and at_chance(task, statistics.fmean(control_validation[name])):
+            warnings.append(
+                f"Student {name} is at chance level, and so is its control: {said}. Neither has "
+                "learned, and the verdict says nothing of use: look at train.learning_rate, "
+                "train.epochs and the inputs."
+            )
     if leaked := leaked_samples(task.data):
         warnings.append(
             f"{leaked} of {len(task.data.test)} test samples are training samples too, to the last "

@@ -119,8 +119,11 @@ def temperature_name(function: Callable[..., Any]) -> str | None:
 
 
 def required(function: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
-    """Parameters without a default that are not given."""
-    return [p.name for p in _parameters(function) if p.default is p.empty and p.name not in given]
+    """Parameters without a default that are not given; a class is given them by name."""
+    parts = _parameters(function)
+    if isinstance(function, type):
+        parts = [part for part in parts if part.kind is not part.POSITIONAL_ONLY]
+    return [part.name for part in parts if part.default is part.empty and part.name not in given]
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

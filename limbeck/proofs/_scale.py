@@ -45,7 +45,7 @@ def _padded(probe: Probe, case: Case, number: float) -> Measured:
     ratio, apart = compared(probe.pull(case, padding=number), probe.pull(case))
     if off == math.inf:
         why = "Where both sides exclude a class, its value or gradient is not finite: look for "
-        why += "log(softmax(...)), which is log_softmax(...)."
+        why += "log(softmax(...)), which is log_softmax(...), or for 0 times an infinite logarithm."
     elif apart < _PARALLEL and not math.isclose(ratio, 1.0, rel_tol=1e-3):
         share = classes / (classes + 2)
         means = " It is a mean over classes: take their sum." if _near(ratio, share) else ""
@@ -54,18 +54,27 @@ def _padded(probe: Probe, case: Case, number: float) -> Measured:
             f"Two classes that are impossible for both sides, beside {classes} others, multiply "
             f"{whose} by {ratio:.4g}.{means}"
         )
+    of_value = largest(padded_value - value) > probe.tolerance * probe.value_size
     written = "-torch.inf" if number == -math.inf else "-1e4"
     return Measured(
         off=off,
-        got=f"{shown(padded_value)} with padding",
+        got=f"{shown(padded_value)} with padding" if of_value else "another gradient with padding",
         expected=f"{shown(value)}, as without it, and the same gradient",
         why=why,
         steps=(
             f"none = torch.full((len(student), 2), {written}).to(student)",
             "padded = [torch.cat([rows, none], -1) for rows in (student, teacher)]",
             "print(loss(student, teacher), loss(*padded))",
+            *(() if of_value else _SLOPES),
         ),
     )
+
+
+_SLOPES = (
+    "padded[0] = padded[0].detach().requires_grad_()",
+    "loss(*padded).sum().backward()",
+    "print(padded[0].grad)",
+)
 
 
 def class_share(probe: Probe, case: Case) -> float:

@@ -35,6 +35,14 @@ def test_assistants_and_generations_are_among_the_models_and_stages():
     assert "One like it is kept for each of middle, generation-1." in found.notes
 
 
+def test_an_assistant_of_other_batches_is_looked_at_with_those_that_the_teacher_answered():
+    found = look(CHAIN[0].removesuffix("}") + ", train = {batch_size = 128, epochs = 2}}")
+    assert found.faults == []
+    assert ("assistant", "assistant middle", "4 steps") in [
+        (row[0], row[1], row[2]) for row in table(found, "Time (an estimate)")
+    ]
+
+
 def test_an_assistant_that_does_not_fit_is_a_fault():
     found = look("assistants.middle={model = 'tests.pipeline.models:misfit'}")
     (fault,) = found.faults

@@ -12,7 +12,7 @@ from limbeck.pipeline._chain import chain_stages
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._teachers import teachers_stage
 from limbeck.results import read_results
-from limbeck.targets import TransferSet
+from limbeck.targets import TransferSet, describe
 from limbeck.tasks import load_task
 from limbeck.train import fit
 from tests.pipeline.examples import equal, small, weights
@@ -152,6 +152,8 @@ def test_stored_features_teach_as_the_teacher_does_and_are_not_asked_twice(tmp_p
     assert [head.name for head in TransferSet(out / "features").heads] == ["tap:features.3 6x4x4"]
     faithful = compare_targets(out / "features", out, limit=20)
     assert faithful.rows == 20 * 4 * 4
+    facts = describe(TransferSet(out / "features"))
+    assert facts["compressed by"] == "nothing: numbers are kept as they are"
     report, _ = read_results(out)
     assert report.targets.feature_bytes == TransferSet(out / "features").card.bytes
     monkeypatch.setattr(_stages, "inside", None)

@@ -4,12 +4,14 @@ import json
 import math
 import sys
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
 
 import limbeck.pipeline._tune as tuning
 from limbeck._errors import ExtraError, Interrupted, OptionError, StorageError, TrainingError
+from limbeck.cli._tune import _print
 from limbeck.data import ArraySamples
 from limbeck.methods import METHODS
 from limbeck.pipeline import run, tune
@@ -181,10 +183,18 @@ def tuned(tmp_path_factory):
     return recipe, folder / "run", tune(recipe, folder / "run", trials=6)
 
 
+@pytest.mark.parametrize("helps", [True, False])
+def test_that_labels_alone_are_better_is_said(tuned, capsys, helps):
+    _print(replace(tuned[2], helps=helps))
+    assert ("Nothing that was tried is better" in capsys.readouterr().out) != helps
+
+
 def test_it_ends_with_a_recipe_that_runs_and_goes_on_from_what_is_there(tuned):
     recipe, out, found = tuned
     assert len(found.trials) == 6
     assert Candidate.of(found.recipe) == found.finalists[0].candidate
+    controls = [fmean(control.scores) for control in found.controls]
+    assert found.helps == (fmean(found.finalists[0].scores) > max(controls))
     read = load_recipe(str(found.path))
     assert read == found.recipe
     assert (

@@ -23,6 +23,7 @@ def _warnings(
     teacher: float,
     control: float,
     *,
+    student: float = 0.9,
     assistants: Mapping[str, float] = MappingProxyType({}),
     seeds: int = 5,
 ) -> list[str]:
@@ -30,6 +31,7 @@ def _warnings(
         task,
         teacher_validation=teacher,
         control_validation={"small": [control]},
+        student_validation={"small": [student]},
         assistant_validation=assistants,
         seeds=seeds,
     )
@@ -42,6 +44,12 @@ def test_a_good_teacher_gets_no_warning():
 def test_a_teacher_at_chance_level_is_warned_of():
     [warning] = _warnings(CLASSES, 0.6, 0.5)
     assert "at chance level" in warning
+
+
+def test_a_student_at_chance_level_like_its_control_is_warned_of():
+    assert _warnings(CLASSES, 0.9, 0.5) == []
+    [warning] = _warnings(CLASSES, 0.9, 0.5, student=0.6)
+    assert "Student small is at chance level, and so is its control: validation acc" in warning
 
 
 @pytest.mark.parametrize(("teacher", "control"), [(0.8, 0.9), (0.8, 0.8)])
@@ -62,6 +70,7 @@ def test_each_student_is_compared_with_its_own_control():
         CLASSES,
         teacher_validation=0.85,
         control_validation=controls,
+        student_validation={},
         assistant_validation={},
         seeds=2,
     )

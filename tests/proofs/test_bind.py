@@ -23,6 +23,11 @@ class Loss(nn.Module):
         return self.weight * kd(logits_student, logits_teacher, self.temperature)
 
 
+class Plain(nn.Module):
+    def forward(self, student, teacher):
+        return kd(student, teacher)
+
+
 def make(tau=4.0):
     return lambda student, teacher: kd(student, teacher, tau)
 
@@ -69,6 +74,7 @@ def required_temperature(student, teacher, tau):
         (kd, "kd(student, teacher, temperature=4.0)"),
         (Loss, "Loss()(student, teacher)"),
         (Loss(), "Loss(student, teacher)"),
+        (Plain, "Plain()(student, teacher)"),
         (make, "make()(student, teacher)"),
         (teacher_first, "teacher_first(teacher, student)"),
         (keras_order, "keras_order(teacher, student)"),

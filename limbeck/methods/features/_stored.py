@@ -39,7 +39,7 @@ def inside(teacher: Teacher, inputs: Inputs, paths: Sequence[str]) -> Teacher:
     ):
         teacher.answer(inputs)
     heads = [_head(path, tuple(seen[path].shape[1:])) for path in paths]
-    return Teacher(_Inside(teacher.model, paths, heads), heads, device=teacher.device)
+    return Teacher(Features(teacher.model, paths, heads), heads, device=teacher.device)
 
 
 def _head(path: str, shape: tuple[int, ...]) -> Head:
@@ -53,7 +53,7 @@ def _head(path: str, shape: tuple[int, ...]) -> Head:
     return Head(name=f"{tap_name(path)} {said}", space="real", size=size)
 
 
-class _Inside(nn.Module):
+class Features(nn.Module):
     """Gives the rows of features by head, in place of the answer of the model around them."""
 
     def __init__(self, model: nn.Module, paths: Sequence[str], heads: Sequence[Head]) -> None:

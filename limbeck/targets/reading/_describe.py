@@ -19,7 +19,9 @@ def describe(targets: TransferSet) -> dict[str, str]:
         "folder": str(targets.folder),
         "teacher": f"{settings.teacher.name} ({settings.teacher.fingerprint})",
         "samples": f"{samples} ({settings.data}), {views}: {settings.transform}",
-        "compressed by": f"{settings.compress} at temperature {settings.temperature:g}",
+        "compressed by": "nothing: numbers are kept as they are"
+        if all(head.space == "real" for head in targets.heads)
+        else f"{settings.compress} at temperature {settings.temperature:g}",
         "codec": settings.codec + (f" ({options})" if options else ""),
         "rows": f"{card.rows} in {form.counted(len(targets.manifest.shards), 'shard')}",
         "bytes": f"{card.bytes}: {card.bytes_per_row:.1f} a row, where float32 takes "
