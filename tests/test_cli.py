@@ -259,6 +259,23 @@ def test_tune_ends_with_a_recipe_and_says_how_to_run_it(ask, finished, tmp_path)
     assert code == 0
 
 
+@pytest.mark.parametrize(
+    "command", ["run", "doctor", "layers", "tune", "targets make", "targets curve"]
+)
+def test_a_typo_in_a_recipe_is_told_before_torch_is_imported(command):
+    code = (
+        "import sys\nfrom limbeck import cli\ntry:\n    cli.main()\n"
+        "finally:\n    print('torch' in sys.modules)"
+    )
+    arguments = [*command.split(), "digits", "--set", "train.epoch=3"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Did you mean epochs?" in done.stderr
+    assert done.stdout == "False\n"
+
+
 def test_tune_without_a_bound_says_which_there_are(ask, finished):
     code, _, said = ask("tune", finished / "recipe.toml")
     assert code == 2

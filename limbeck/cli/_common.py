@@ -20,10 +20,13 @@ def end() -> None:
 with interrupt_ends(end):
     from collections.abc import Sequence
     from pathlib import Path
-    from typing import Annotated, Any
+    from typing import TYPE_CHECKING, Annotated, Any
 
     import typer
     from rich.console import Console
+
+if TYPE_CHECKING:
+    from limbeck.recipe import Recipe
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -36,6 +39,14 @@ SetOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
 ]
+
+
+def read_recipe(named: str, set_: Sequence[str] | None) -> "Recipe":
+    """The recipe. A fault in it is told before torch is imported, which takes seconds."""
+    with interrupt_ends(end):
+        from limbeck.recipe_file import load_recipe
+
+    return load_recipe(named, set_ or [])
 
 
 def options_of(flag: str, given: Sequence[str]) -> dict[str, Any]:

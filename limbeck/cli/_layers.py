@@ -9,7 +9,15 @@ from rich.table import Table
 
 from limbeck._interrupt import interrupt_ends
 from limbeck.cli._bars import Bars
-from limbeck.cli._common import OutOption, RecipeArgument, SetOption, end, is_first_process, out
+from limbeck.cli._common import (
+    OutOption,
+    RecipeArgument,
+    SetOption,
+    end,
+    is_first_process,
+    out,
+    read_recipe,
+)
 
 
 def layers(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) -> None:
@@ -17,11 +25,10 @@ def layers(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = Non
 
     The teacher is trained, or loaded, as by `run`, which goes on from there.
     """
+    loaded = read_recipe(recipe, set_)
     with interrupt_ends(end):
         from limbeck.pipeline import find_layers
-        from limbeck.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, set_ or [])
     with Bars() as bars:
         found = find_layers(loaded, out_ or Path("runs") / loaded.name, progress=bars)
     if not is_first_process():

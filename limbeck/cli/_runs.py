@@ -20,6 +20,7 @@ from limbeck.cli._common import (
     err,
     is_first_process,
     out,
+    read_recipe,
 )
 
 
@@ -28,11 +29,10 @@ def run(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) 
 
     Run it again, and only what changed is done again; stopped anywhere, it goes on from there.
     """
+    loaded = read_recipe(recipe, set_)
     with interrupt_ends(end):
         from limbeck.pipeline import run as run_pipeline
-        from limbeck.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
     with Bars() as bars:
         report = run_pipeline(loaded, folder, progress=bars)
@@ -43,11 +43,11 @@ def run(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = None) 
 
 def doctor(recipe: RecipeArgument, set_: SetOption = None) -> None:
     """Put one batch through everything a recipe says, and stop on what would go wrong."""
+    loaded = read_recipe(recipe, set_)
     with interrupt_ends(end):
         from limbeck.doctor import examine
-        from limbeck.recipe_file import load_recipe
 
-    findings = examine(load_recipe(recipe, set_ or []))
+    findings = examine(loaded)
     for title, columns, rows in findings.tables:
         table = Table(*columns, title=title, title_justify="left", title_style="bold")
         for row in rows:

@@ -18,6 +18,7 @@ from limbeck.cli._common import (
     is_first_process,
     options_of,
     out,
+    read_recipe,
 )
 
 NewOption = Annotated[str, typer.Option("--out", metavar="DIR", help="A new folder, or its URL.")]
@@ -34,11 +35,10 @@ def make(
 
     Stopped anywhere, it goes on from there; `limbeck run` with the same --out goes on from it.
     """
+    loaded = read_recipe(recipe, set_)
     with interrupt_ends(end):
         from limbeck.pipeline import make_targets
-        from limbeck.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
     with Bars() as bars:
         made = make_targets(loaded, folder, engine=engine, progress=bars)
@@ -198,11 +198,10 @@ def curve(
     ] = None,
 ) -> None:
     """Try every codec on a recipe's teacher, and draw bytes a row against what is lost."""
+    loaded = read_recipe(recipe, set_)
     with interrupt_ends(end):
         from limbeck.pipeline import draw_curve
-        from limbeck.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, set_ or [])
     with Bars() as bars:
         tried, taken, page = draw_curve(loaded, out_ or Path("runs") / loaded.name, progress=bars)
     for one in tried:

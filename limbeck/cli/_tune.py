@@ -10,7 +10,7 @@ from rich.table import Table
 
 from limbeck._interrupt import interrupt_ends
 from limbeck.cli._bars import Bars
-from limbeck.cli._common import OutOption, RecipeArgument, SetOption, end, out
+from limbeck.cli._common import OutOption, RecipeArgument, SetOption, end, out, read_recipe
 
 
 def tune(
@@ -29,11 +29,10 @@ def tune(
     Every trial learns from the same stored rows. Stopped anywhere, the same command goes on; with
     more trials, it tries more. It ends with a recipe that can be run.
     """
+    loaded = read_recipe(recipe, set_)
     with interrupt_ends(end):
         from limbeck.pipeline import tune as search
-        from limbeck.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, set_ or [])
     folder = out_ or Path("runs") / loaded.name
     with Bars() as bars:
         found = search(loaded, folder, trials=trials, minutes=minutes, progress=bars)
