@@ -44,14 +44,18 @@ def make_codec(name: str, options: Mapping[str, Any]) -> Codec:
     """
     if name not in CODECS:
         raise OptionError(
-            f'codec must be one of {", ".join(CODECS)}, got "{name}".{did_you_mean(name, CODECS)}'
+            f"codec must be one of {', '.join(CODECS)}, or auto, which takes one by a budget, got "
+            f'"{name}".{did_you_mean(name, CODECS)}'
         )
     known = dict(inspect.signature(CODECS[name]).parameters)
     known.pop("name", None)
     required = {option for option, how in known.items() if how.default is how.empty}
     if not required <= set(options) <= set(known):
+        unknown = " and ".join(sorted(set(options) - set(known)))
+        missing = ", ".join(f"{option} = ..." for option in sorted(required - set(options)))
         raise OptionError(
             f"codec {name} takes the options: {', '.join(sorted(known)) or 'none'}; got "
-            f"{', '.join(sorted(options)) or 'none'}. Correct codec_options."
+            f"{', '.join(sorted(options)) or 'none'}. "
+            + (f"Set codec_options = {{ {missing} }}." if missing else f"Leave {unknown} out.")
         )
     return CODECS[name](**options)

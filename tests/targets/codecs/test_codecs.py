@@ -140,8 +140,8 @@ def test_k_is_a_whole_number_from_one(k):
     ("name", "options", "message"),
     [
         ("zip", {}, r'codec must be one of dense16, dense32, .*sqrt4, .* got "zip"'),
-        ("dense16", {"k": 3}, r"dense16 takes the options: none; got k"),
-        ("topk", {}, r"topk takes the options: k; got none"),
+        ("dense16", {"k": 3}, r"dense16 takes the options: none; got k\. Leave k out\."),
+        ("topk", {}, r"k; got none\. Set codec_options = \{ k = \.\.\. \}\."),
         ("topk", {"k": 3, "biased": False}, r"topk takes the options: k; got biased, k"),
     ],
 )
