@@ -156,6 +156,8 @@ FEATURES_HEAD = """
 They compare what modules inside the two models give: **taps**, each a path in the student and one in the teacher. The objective is
 `hard_weight` × labels + `soft_weight` × soft targets + `feature_weight` × the method's loss. Left out, `feature_weight` is the
 method's own; `soft_weight = 0` leaves soft targets out, and needs labels then. With several students a path is one of every student.
+A method's own weight is its paper's, or its code's, for the models there. With others its loss may be a hundred times another's:
+look at the gradient norms that `limbeck doctor` shows, and set `feature_weight`, or `balance`, by them.
 
 ```toml
 [distil]
