@@ -15,7 +15,9 @@ from limbeck.recipe_file import parse_recipe
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
-ENVIRONMENT = os.environ | {
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+"""What `make test` tells a make within it: a user's shell has none."""
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OF_MAKE} | {
     "OMP_NUM_THREADS": "1",
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "COLUMNS": "100",
