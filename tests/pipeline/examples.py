@@ -1,6 +1,7 @@
 """A recipe that runs in a second, and what a run of it leaves."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
+from limbeck._progress import Silence
 from limbeck.recipe import Recipe
 from limbeck.recipe_file import load_recipe
 
@@ -82,3 +84,17 @@ def python(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Popen[
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+class StopsIn(Silence):
+    """Presses Ctrl-C in the training of that title."""
+
+    def __init__(self, title):
+        self._title = title
+
+    def start(self, name, total):
+        self._here = name == self._title
+
+    def advance(self, steps, **numbers):
+        if self._here and numbers:
+            os.kill(os.getpid(), signal.SIGINT)

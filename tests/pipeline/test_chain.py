@@ -1,14 +1,10 @@
 """Assistants and earlier generations stand between teacher and student, and each is kept."""
 
-import os
-import signal
-
 import pytest
 import torch
 
 import limbeck
 from limbeck._errors import Interrupted, ModelError, RecipeError
-from limbeck._progress import Silence
 from limbeck.evaluation import answer_all, as_answerer
 from limbeck.models import MLP, load_weights
 from limbeck.pipeline import compare_targets, tune
@@ -18,7 +14,7 @@ from limbeck.results import read_results
 from limbeck.targets import TransferSet
 from limbeck.tasks import load_task
 from limbeck.teachers import Teacher
-from tests.pipeline.examples import equal, small, weights
+from tests.pipeline.examples import StopsIn, equal, small, weights
 
 CHAIN = (
     "seeds=1",
@@ -124,27 +120,13 @@ def test_a_change_is_done_again_from_its_place_on(chained, tmp_path, written):
     )
 
 
-class _StopsIn(Silence):
-    """Presses Ctrl-C in the training of that title."""
-
-    def __init__(self, title):
-        self._title = title
-
-    def start(self, name, total):
-        self._here = name == self._title
-
-    def advance(self, steps, **numbers):
-        if self._here and numbers:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 def test_stopped_in_an_assistants_training_it_goes_on_to_the_same_weights(chained, tmp_path):
     for name in ("middle", "generation-1"):
         with pytest.raises(Interrupted, match=f"stopped in training assistant {name}"):
             limbeck.run(
                 small(tmp_path, *CHAIN),
                 tmp_path / "run",
-                progress=_StopsIn(f"training assistant {name}"),
+                progress=StopsIn(f"training assistant {name}"),
             )
         assert len(list((tmp_path / "run" / "stages").glob("assistant-*.checkpoint.*"))) == 1
     limbeck.run(small(tmp_path, *CHAIN), tmp_path / "run")

@@ -1,8 +1,5 @@
 """Several teachers are asked each by itself, and teach as one."""
 
-import os
-import signal
-
 import pytest
 import torch
 
@@ -20,7 +17,7 @@ from limbeck.results import read_results
 from limbeck.targets import TransferSet
 from limbeck.tasks import load_task
 from limbeck.teachers import Teacher
-from tests.pipeline.examples import SMALL, equal, weights
+from tests.pipeline.examples import SMALL, StopsIn, equal, weights
 
 SEVERAL = SMALL.replace(
     """[teacher]
@@ -146,22 +143,10 @@ def test_trust_is_earned_on_validation_data(tmp_path):
     assert float(trust.min()) > 0.8
 
 
-class _StopsIn(Silence):
-    def __init__(self, title):
-        self._title = title
-
-    def start(self, name, total):
-        self._here = name == self._title
-
-    def advance(self, steps, **numbers):
-        if self._here and numbers:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 def test_stopped_in_the_second_teachers_training_it_goes_on_to_the_same_weights(taught, tmp_path):
     recipe = several(tmp_path, "ensemble.weights={deep = 3.0}")
     with pytest.raises(Interrupted, match="stopped in training teacher deep"):
-        limbeck.run(recipe, tmp_path / "run", progress=_StopsIn("training teacher deep"))
+        limbeck.run(recipe, tmp_path / "run", progress=StopsIn("training teacher deep"))
     limbeck.run(recipe, tmp_path / "run")
     assert equal(weights(tmp_path / "run"), weights(taught))
 
