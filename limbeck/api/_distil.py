@@ -102,7 +102,9 @@ def distil(
             name too few for the method; or the features have fewer views than they.
         TrainingError: A loss is not finite.
     """
-    sum_of_weights = hard_weight + soft_weight
+    last = anneal or Anneal()
+    hard_in_the_end = last.hard_weight or 0.0
+    sum_of_weights = hard_weight + soft_weight + hard_in_the_end + (last.soft_weight or 0.0)
     if not (hard_weight >= 0 and soft_weight >= 0 and 0 < sum_of_weights < math.inf):
         raise OptionError(
             "hard_weight and soft_weight must be 0 or more, finite, and one of them above 0, got "
@@ -111,8 +113,8 @@ def distil(
     if isinstance(targets, (str, Path)):
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
-    in_the_end = max(hard_weight, (anneal or Anneal()).hard_weight or 0.0)
-    given = Given.of(data, heads, labels=in_the_end > 0 or find_method(method).with_labels)
+    ever_hard = max(hard_weight, hard_in_the_end) > 0
+    given = Given.of(data, heads, labels=ever_hard or find_method(method).with_labels)
     targets.expect(heads=given.heads, transform=str(given.train.views))
     if train.views:
         raise OptionError(

@@ -1,10 +1,8 @@
 """CTKD: a temperature that is learned against the student, harder and harder."""
 
 import math
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from limbeck.losses import soft_targets
@@ -25,7 +23,7 @@ class CtkdOptions(Options):
     loops: NotNegative = 10.0
     """Epochs over which it is moved harder and harder, along a cosine, 0 or more; at 0 it is moved
     fully from the first step."""
-    strength: Annotated[float, Field(ge=0)] = 1.0
+    strength: NotNegative = 1.0
     """How hard it is moved in the end, 0 or more; at 0 it stays where it begins."""
 
 

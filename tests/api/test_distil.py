@@ -15,6 +15,7 @@ from limbeck._errors import (
     TargetsError,
 )
 from limbeck.data import Views
+from limbeck.recipe import Anneal
 from limbeck.signals import Head
 from tests.api.problem import (
     IMAGES,
@@ -60,6 +61,17 @@ def test_teacher_alone_is_what_is_learned_from_if_nothing_is_said(targets):
     assert same_weights(default, plain)
     assert history.terms == {"soft": history.loss}
     assert history.validation == [None] * 3
+
+
+def test_weights_may_rise_from_0_and_losses_be_balanced(targets):
+    still, risen, plain, balanced = (model() for _ in range(4))
+    options = {"hard_weight": 0.0, "soft_weight": 0.0, "anneal": Anneal(soft_weight=1.0)}
+    distil(still, (INPUTS, LABELS), targets, settings())
+    distil(risen, (INPUTS, LABELS), targets, settings(), **options)
+    assert furthest(risen, still) > 1e-3
+    distil(plain, (INPUTS, LABELS), targets, settings(), hard_weight=0.3)
+    distil(balanced, (INPUTS, LABELS), targets, settings(), hard_weight=0.3, balance=5)
+    assert furthest(balanced, plain) > 1e-3
 
 
 def test_labels_that_lie_do_not_matter_to_soft_targets_nor_does_their_lack(targets):
