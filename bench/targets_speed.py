@@ -1,8 +1,9 @@
 """How fast rows are decoded, encoded, read in random order, and captured.
 
-Figures of one core: torch, pyarrow and BLAS have one thread. Rows are real (`_teachers.py`) or of
-the simulated vocabulary of 151,936, which is said. Each figure is the median of repetitions that
-take turns with those of all other figures of its group.
+Figures of one core: torch, pyarrow and BLAS have one thread. `threshold` runs in loops that numba
+compiles (the extra `fast`, without which this refuses to run), before a clock does. Rows are real
+(`_teachers.py`) or of the simulated vocabulary of 151,936, which is said. Each figure is the median
+of repetitions that take turns with those of all other figures of its group.
 
 - decoding: blocks of the size that a store has, to `Rows` that a loss takes.
 - encoding after selection: from the classes of each row that `threshold` keeps and draws, to
@@ -39,6 +40,7 @@ from limbeck.data import ArraySamples
 from limbeck.signals import Head
 from limbeck.targets import TransferSet, capture, make_codec
 from limbeck.targets.codecs import Arrays, Codec, State, _threshold
+from limbeck.targets.codecs._compiled import compiled
 from limbeck.targets.format._blocks import BLOCK_ROWS
 from limbeck.targets.format._shard_writer import ZSTD_LEVEL
 from limbeck.teachers import Teacher
@@ -66,6 +68,12 @@ class Sizes:
 
 
 QUICK = Sizes(repetitions=3, pairs=2, tokens=512, stored=50_000, images=2048, sequences=32)
+
+
+def need_numba() -> None:
+    """Refuse to measure without the compiled loops."""
+    if compiled() is None:
+        raise SystemExit("numba is not there. pip install 'limbeck[fast]'")
 
 
 def one_core() -> None:
@@ -363,6 +371,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="to see that it runs")
     quick = options.parse_args().quick
     sizes = QUICK if quick else Sizes()
+    need_numba()
     clock = time.process_time if quick else time.perf_counter
     found = codes(sizes, clock)
     with tempfile.TemporaryDirectory() as folder:
