@@ -214,12 +214,12 @@ def test_a_padded_answer_is_read_in_place_of_a_copy_of_it():
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_powers_are_those_of_float64_within_one_unit_in_the_last_place(loops):
+def test_powers_are_those_of_float64_within_two_units_in_the_last_place(loops):
     x = np.linspace(-86.99, 0, 40_001, dtype=np.float32)
     powers = np.empty_like(x)
     total = loops.powers_of(x, np.float32(0), powers)
     exact = np.exp(x.astype(np.float64))
-    assert (np.abs(powers - exact) <= np.spacing(exact.astype(np.float32))).all()
+    assert (np.abs(powers - exact) <= 2 * np.spacing(exact.astype(np.float32))).all()
     assert total == pytest.approx(exact.sum(), rel=1e-5)
     assert powers[-1] == 1
     for low in (-87.5, -1e30, -np.inf):
