@@ -57,7 +57,7 @@ _ONE, _ZERO = np.float32(1), np.float32(0)
 
 @jit("contract")
 def power(x: np.float32) -> np.float32:
-    """e^x of a number from 0 down, within 1 unit in the last place; 0 below e^-87.
+    """e^x of a number from 0 down, within 2 units in the last place; 0 below e^-87.
 
     x = n log 2 + r, and a polynomial of r (Cephes' expf; Moshier, 1989), without a branch.
     """
