@@ -164,7 +164,8 @@ class Ensemble(_Section):
 
     how: str = "mean"
     """`mean`; `confidence`: by the probability of a teacher's first choice; `most_confident`: it
-    answers alone; `by_class`: by what each had right, on validation data, of the classes seen."""
+    answers alone; `by_class`: by what each had right, on validation data, of the classes seen;
+    `agreement`: at every step so that no teacher's loss rises, if that can be."""
     weights: dict[str, Positive] = {}
     """What a teacher's weight is multiplied by, above 0; 1 where it is left out."""
 
@@ -482,6 +483,11 @@ def _check_several(recipe: Recipe) -> None:
                 f"ensemble.weights: there is no teacher {name}."
                 f"{did_you_mean(name, recipe.teachers)} There are {named}."
             )
+    if recipe.ensemble.weights and recipe.ensemble.how == "agreement":
+        raise RecipeError(
+            'ensemble.weights have no part in ensemble.how = "agreement", which finds its own at '
+            "every step. Leave them out."
+        )
     for name in recipe.chain:
         if name in recipe.teachers:
             raise RecipeError(

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import recipe as recipes
+from limbeck._agreement import check_agreement
 from limbeck._errors import DataError, ModelError
-from limbeck._mixture import check_weighing
+from limbeck._mixture import WEIGHINGS, check_weighing
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.data import Samples
 from limbeck.methods import (
@@ -67,6 +68,8 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     rows: Mapping[str, Rows] = uniform
     if not recipe.distil.live:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
+    if recipe.teachers and WEIGHINGS[recipe.ensemble.how].by_student:
+        check_agreement(rows, stored=f"codec {codec.name}")
     if recipe.distil.mixup:
         check_mixup(soft, batch.inputs)
     rows = {**rows, **features_of(teacher, batch.inputs, teacher_taps_of(recipe))}
