@@ -178,7 +178,9 @@ def test_of_many_numbers_the_directions_are_those_of_a_decomposition_of_scaled_r
     assert np.abs(found - steps.numpy()).max() < 0.6
     spoiled = state | {"scale": torch.zeros(3000)}
     assert codec.state_fault(spoiled, head) == "scale holds a number that is not above 0"
-    assert "expected analysis, basis" in str(make_codec("principal", {}).state_fault(state, head_of(9)))
+    assert "expected analysis, basis" in str(
+        make_codec("principal", {}).state_fault(state, head_of(9))
+    )
 
 
 def test_of_more_rows_than_are_kept_each_is_as_likely_and_pieces_do_not_matter():
