@@ -178,7 +178,8 @@ A tap gives the first tensor of what its module returns; of one that is called s
 `(batch, channels, height, width)`, *tokens* `(batch, tokens, features)` or *vectors* `(batch, features)`; a card says which. Padding
 tokens are left out. Features are asked of the live teacher at every step, beside the stored rows, which costs its answer; or, with
 `targets.features = true`, once, and kept in a transfer set of their own ([targets](targets.md#features)). The teacher must be a torch
-module (not Keras). What a method learns beside the student (projections, memories) is drawn from
+module (not Keras). A method that needs *classifiers* finds the linear layer that reads a tap, as it is or averaged over positions, and
+says so where there is none; stored features do not hold it, so that `limbeck.distil(..., features=)` refuses such a method. What a method learns beside the student (projections, memories) is drawn from
 the run's seed, trained by the student's optimiser, clipped by itself (`train.clip`), averaged over processes, kept in checkpoints,
 and no part of the student that is saved; student and control begin with the same weights as without it. A compiled model is run
 uncompiled while it is looked into; under activation checkpointing take `use_reentrant = False`.

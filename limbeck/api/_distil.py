@@ -33,6 +33,7 @@ from limbeck.methods.features import (
 from limbeck.recipe import Anneal, Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
+from limbeck.teachers import Teacher
 from limbeck.train import History, Learner, Order, generator_seed
 
 _NUM_SAMPLES = 8
@@ -154,6 +155,7 @@ def distil(
         return stored
 
     if isinstance(found, FeatureMethod):
+        assert looks_inside is not None
         batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
         term = feature_term(
             found,
@@ -162,6 +164,7 @@ def distil(
             student,
             batch,
             teach(batch),
+            teacher=looks_inside.teacher,
             weight=feature_weight,
             num_samples=len(given.train),
             seed=generator_seed(seed, "beside"),
@@ -199,6 +202,8 @@ class _Features:
 
     ask: Callable[[Batch], Mapping[str, Rows]]
     fingerprint: str
+    teacher: Teacher | None
+    """The live one."""
 
 
 def _features(
@@ -227,11 +232,14 @@ def _features(
         return _Features(
             ask=lambda batch: stored_features(aligned.rows(batch.index, batch.view), paths),
             fingerprint=within.fingerprint,
+            teacher=None,
         )
     assert teacher is not None, "one of the two was given"
     live = as_teacher(teacher, given.heads, "logits")
     return _Features(
-        ask=lambda batch: features_of(live, batch.inputs, paths), fingerprint=live.fingerprint
+        ask=lambda batch: features_of(live, batch.inputs, paths),
+        fingerprint=live.fingerprint,
+        teacher=live,
     )
 
 

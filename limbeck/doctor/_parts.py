@@ -111,7 +111,14 @@ def _lessons(
         batch = one_batch(samples, recipe.train.batch_size)
         taught = features_of(teacher, batch.inputs, teacher_taps_of(recipe))
         return feature_terms(
-            recipe, model, batch, taught, num_samples=len(samples), seed=0, who=who
+            recipe,
+            model,
+            batch,
+            taught,
+            teacher=teacher,
+            num_samples=len(samples),
+            seed=0,
+            who=who,
         )
 
     everyone = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))

@@ -14,6 +14,7 @@ from limbeck.methods._terms import Objective, Term, supervised, term_name
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
 from limbeck.recipe import Anneal, Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
+from limbeck.teachers import Teacher
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -127,6 +128,7 @@ def feature_terms(
     batch: Batch,
     taught: Mapping[str, Rows],
     *,
+    teacher: Teacher | None,
     num_samples: int,
     seed: int,
     who: str,
@@ -150,6 +152,7 @@ def feature_terms(
         student,
         batch,
         taught,
+        teacher=teacher,
         weight=distil.feature_weight,
         num_samples=num_samples,
         seed=seed,

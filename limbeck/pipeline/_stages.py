@@ -186,6 +186,7 @@ def distil_stage(
             model,
             batch,
             teach(batch),
+            teacher=teacher,
             num_samples=len(train),
             seed=generator_seed(seed, "beside"),
             who=f"student {name}",
