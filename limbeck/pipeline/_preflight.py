@@ -21,6 +21,7 @@ from limbeck.methods import (
     feature_terms,
     mean_terms,
     objective_of,
+    said_by_peers,
     supervised,
     teacher_taps_of,
 )
@@ -72,7 +73,11 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         check_agreement(rows, stored=f"codec {codec.name}")
     if recipe.distil.mixup:
         check_mixup(soft, batch.inputs)
-    rows = {**rows, **features_of(teacher, batch.inputs, teacher_taps_of(recipe))}
+    rows = {
+        **rows,
+        **features_of(teacher, batch.inputs, teacher_taps_of(recipe)),
+        **said_by_peers([{name: said.values for name, said in uniform.items()}], heads),
+    }
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
     students = {f"student {name}": each for name, each in recipe.students.items()}

@@ -115,7 +115,8 @@ class Frozen(nn.Module):
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.weight = nn.Buffer(layer.weight.detach().clone())
-        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
+        bias: Tensor | None = layer.bias  # torch's own annotation leaves the None out
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
 
 def frozen(classifier: Classifier) -> nn.Module:

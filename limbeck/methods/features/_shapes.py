@@ -100,7 +100,7 @@ def check_heads(pairs: Sequence[Pair], **option: int) -> None:
 
 def in_heads(features: Tensor, heads: int) -> Tensor:
     """`(batch, tokens, features)` cut into `(batch, heads, tokens, width)`."""
-    return features.unflatten(2, (heads, -1)).transpose(1, 2)
+    return features.reshape(*features.shape[:2], heads, -1).transpose(1, 2)
 
 
 class Projection(nn.Module):
