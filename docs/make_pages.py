@@ -192,6 +192,10 @@ soft_weight = 0.9
 hard_weight = 0.1
 ```
 
+`distil.progressive = 0.5` lets several taps join one after another, in their order: the first is there at once, the last from the
+middle of training on, so that what lies deeper is compared when what it is made of has settled (layer by layer, as progressive
+blockwise distillation has it, [Wang et al. 2018](https://www.ijcai.org/proceedings/2018/384); here earlier taps go on).
+
 ```console
 $ limbeck layers my-recipe.toml    # modules of both with their shapes, and pairs to begin with
 $ limbeck doctor my-recipe.toml    # the taps' shapes and norms, and how hard each loss pulls

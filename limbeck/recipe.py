@@ -301,6 +301,9 @@ class Distil(_Section):
     each."""
     feature_weight: Positive | None = None
     """For a feature method: weight of the loss of features; left out, the method's own."""
+    progressive: Fraction = 0.0
+    """For a feature method: share of training, 0 to below 1, over which its taps join, one after
+    another in their order; at 0 all are there from the first step."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
     mixup: bool = False

@@ -57,6 +57,7 @@ def distil(
     options: Mapping[str, Any] = NO_OPTIONS,
     taps: Sequence[tuple[str, str]] = (),
     feature_weight: float | None = None,
+    progressive: float = 0.0,
     teacher: TeacherLike | None = None,
     features: TransferSet | str | Path | None = None,
     outputs: Outputs = "logits",
@@ -90,6 +91,8 @@ def distil(
         taps: For a feature method: the paths of a student's module and of the teacher's, by pairs.
         feature_weight: For a feature method: weight of the loss of features, above 0; the method's
             own if left out.
+        progressive: For a feature method: the share of training, 0 to below 1, over which its taps
+            join, one after another in their order; at 0 all are there from the first step.
         teacher: For a feature method: whose modules are looked at, a torch module; as a rule the
             one that the targets are of. It is left frozen.
         features: In place of `teacher`: what its modules gave, as `capture_features` stored it, or
@@ -139,6 +142,7 @@ def distil(
         hard_weight=hard_weight,
         soft_weight=soft_weight,
         feature_weight=feature_weight,
+        progressive=progressive,
     )
     temperature = targets.temperature if temperature is None else temperature
     terms = objective(
@@ -181,6 +185,7 @@ def distil(
                     teach(batch),
                     teacher=looks_inside.teacher,
                     weight=feature_weight,
+                    progressive=progressive,
                     num_samples=len(given.train),
                     seed=generator_seed(seed, "beside"),
                     who=f"the {name}",
@@ -210,6 +215,7 @@ def distil(
                 temperature,
                 dict(options),
                 list(taps),
+                progressive,
                 None if looks_inside is None else looks_inside.fingerprint,
             ]
         ),

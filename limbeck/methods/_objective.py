@@ -91,6 +91,7 @@ def check_features(
     hard_weight: float,
     soft_weight: float,
     feature_weight: float | None,
+    progressive: float = 0.0,
 ) -> None:
     """Refuse taps without a method for them, and a feature method without what it needs.
 
@@ -115,8 +116,10 @@ def check_features(
                 f"feature_weight must be above 0 and finite, got {feature_weight:g}. Leave it out "
                 "for the method's own."
             )
-    elif taps or feature_weight is not None:
-        what = "taps" if taps else "feature_weight"
+        if not 0 <= progressive < 1:
+            raise OptionError(f"progressive must be from 0 to below 1, got {progressive:g}.")
+    elif taps or feature_weight is not None or progressive:
+        what = "taps" if taps else "progressive" if progressive else "feature_weight"
         raise OptionError(
             f"method {method} learns from rows, and has no {what}. Leave distil.{what} out, or "
             f"take a method of features: {', '.join(FEATURE_METHODS)}."
@@ -165,6 +168,7 @@ def feature_terms(
         taught,
         teacher=teacher,
         weight=distil.feature_weight,
+        progressive=distil.progressive,
         num_samples=num_samples,
         seed=seed,
         who=who,
@@ -197,6 +201,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
         feature_weight=distil.feature_weight,
+        progressive=distil.progressive,
     )
     return objective(
         distil.method,

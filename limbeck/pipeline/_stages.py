@@ -203,6 +203,7 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     distil = recipe.distil
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
+    new |= set() if distil.progressive else {"progressive"}
     new |= {word for word in ("anneal", "balance") if getattr(distil, word) is None}
     return distil.model_dump(exclude={"generations", "mutual_weight", *new})
 

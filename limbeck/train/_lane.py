@@ -94,9 +94,9 @@ class Lane:
 
     def begin_step(self, pace: Pace) -> None:
         """Weigh the losses, and set the learning rate, as training stands."""
-        for paced in self._paced:
-            paced.epochs = pace.step / pace.per_epoch
         done = pace.step / max(pace.steps - 1, 1)
+        for paced in self._paced:
+            paced.epochs, paced.done = pace.step / pace.per_epoch, done
         self._weights = {one.name: one.weight_at(done) for one in self.learner.objective}
         every = self.learner.balance
         self._is_measured = every is not None and pace.step % every == 0
@@ -192,9 +192,13 @@ class Lane:
         """Average over processes the gradients that the model's own wrapper does not know of."""
         if self._accelerator.num_processes == 1:
             return
-        for parameter in self.beside.parameters():
-            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = self._accelerator.reduce(own, reduction="mean")
+        parameters = list(self.beside.parameters())
+        own = torch.tensor([parameter.grad is not None for parameter in parameters])
+        anyone = self._accelerator.reduce(own.float().to(self.total.device), reduction="sum")
+        for parameter, moved in zip(parameters, (anyone > 0).tolist(), strict=True):
+            if moved:  # what none of them has used yet is left alone, weight decay included
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self._accelerator.reduce(own, reduction="mean")
 
     def _answers(self, batch: Batch) -> dict[str, Tensor]:
         learner = self.learner

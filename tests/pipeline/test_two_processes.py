@@ -20,9 +20,12 @@ KERAS = [
 FEATURES = [
     *TRAINED,
     "distil.method=vid",
-    "distil.taps=[{student = 'layers.2', teacher = 'layers.2'}]",
+    "distil.taps=[{student = 'layers.2', teacher = 'layers.2'},"
+    " {student = 'layers.3', teacher = 'layers.3'}]",
     "distil.feature_weight=100",
+    "distil.progressive=0.5",
     "train.optimizer=SGD",  # to which the size of a gradient is something
+    "train.optimizer_options={weight_decay = 0.1}",  # but of what has not joined yet
     "train.learning_rate=0.1",
 ]
 MUTUAL = [

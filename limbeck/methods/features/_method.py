@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limbeck._errors import ModelError, ShapeError
 from limbeck.methods._method import Described, Method
+from limbeck.methods._paced import Paced
 from limbeck.methods._soft_targets import soft_targets
 from limbeck.methods.features._classifiers import Classifier
 from limbeck.signals import Batch
@@ -127,23 +128,31 @@ class FeatureMethod(Described):
                     )
 
 
-class EachTap(nn.Module):
+class EachTap(Paced):
     """The sum of a loss over all taps.
 
     Args:
         parts: One module for each, called with the student's features, the teacher's and the batch.
     """
 
+    progressive: float = 0.0
+    """The share of training over which taps join, one after another: the first is there at once,
+    the last from then on. At 0 all are there at once."""
+
     def __init__(self, parts: Sequence[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
+    @property
+    def joined(self) -> int:
+        """How many taps are there already."""
+        last = max(len(self.parts) - 1, 1)
+        return sum(self.done >= self.progressive * place / last for place in range(len(self.parts)))
+
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         """One value per sample, `(batch,)`."""
-        values = [
-            part(ours, theirs, batch)
-            for part, ours, theirs in zip(self.parts, student, teacher, strict=True)
-        ]
+        taps = list(zip(self.parts, student, teacher, strict=True))[: self.joined]
+        values = [part(ours, theirs, batch) for part, ours, theirs in taps]
         total: Tensor = sum(values[1:], values[0])
         return total
 

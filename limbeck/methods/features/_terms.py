@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from limbeck._errors import ModelError
+from limbeck._errors import ModelError, OptionError
 from limbeck._outputs import put_through
 from limbeck.methods._method import Options
 from limbeck.methods._terms import FeatureTerm
 from limbeck.methods.features._classifiers import Classifier, classifiers_of
-from limbeck.methods.features._method import FeatureMethod, Pair
+from limbeck.methods.features._method import EachTap, FeatureMethod, Pair
 from limbeck.signals import Batch, Dense, Inputs, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.teachers import Teacher
@@ -29,6 +29,7 @@ def feature_term(
     *,
     teacher: Teacher | None,
     weight: float | None,
+    progressive: float = 0.0,
     num_samples: int,
     seed: int,
     who: str = "the student",
@@ -46,11 +47,13 @@ def feature_term(
         taught: What the teacher says of them; its features by `tap_name`.
         teacher: Who said it, for methods that need its classifier; None if that is not at hand.
         weight: Of the term; the method's own if None.
+        progressive: The share of training over which taps join, one after another, 0 to below 1.
         num_samples: Training samples in all.
         seed: Of the first weights of what is learned beside the student.
         who: The student, for the message.
 
     Raises:
+        OptionError: `progressive` is not for this method.
         ModelError: There is no such module, or it gets no gradient; or the method needs a
             classifier, and there is none.
         ShapeError: What they give is not what the method is for.
@@ -77,6 +80,13 @@ def feature_term(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # of the CPU alone, as what is kept of it
         module = method.make(pairs, **options.model_dump())
+    if progressive:
+        if not isinstance(module, EachTap):
+            raise OptionError(
+                "progressive lets taps join one after another, and this method compares all of "
+                "its taps together. Set it to 0."
+            )
+        module.progressive = progressive
     return FeatureTerm(
         weight=method.weight if weight is None else weight,
         student_taps=student_taps,

@@ -131,7 +131,17 @@ def batch_for(model, index, **options):
 
 
 def term_of(
-    name, who, whose, *, taps=None, seed=7, num_samples=40, weight=None, batch=None, **options
+    name,
+    who,
+    whose,
+    *,
+    taps=None,
+    seed=7,
+    num_samples=40,
+    weight=None,
+    batch=None,
+    progressive=0.0,
+    **options,
 ):
     """The term of a method for one student, as a pass makes it."""
     taps = taps or taps_for(name)
@@ -146,6 +156,7 @@ def term_of(
         features_of(whose, batch.inputs, [path for _, path in taps]),
         teacher=whose,
         weight=weight,
+        progressive=progressive,
         num_samples=num_samples,
         seed=seed,
     )
