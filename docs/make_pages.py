@@ -34,6 +34,7 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("students.NAME", "Who learns", recipe.Student),
     ("students.NAME.start", "How a student begins", recipe.Start),
     ("distil", "By what objective", recipe.Distil),
+    ("distil.ema", "How a student learns from an average of itself", recipe.Ema),
     ("distil.anneal", "How weights change over training", recipe.Anneal),
     ("distil.taps", "What a feature method compares: a list of these", recipe.Tap),
     (
@@ -161,6 +162,23 @@ costs a second forward pass. So mutual learning costs no pass more, but the acti
 micro-batch, with `train.accumulate`). Students of one seed are peers, and each begins with weights of its own, the first one with those
 that it has alone; a control begins as its student, and learns alone, as assistants do. Samples without a label count too. In Python,
 `limbeck.distil(student, data, targets, peers=[other], mutual_weight=1.0)`.
+
+`[distil.ema]` lets a student learn **from an average of itself** (mean teacher, [Tarvainen and Valpola 2017](https://arxiv.org/abs/1703.01780)):
+after each step a copy takes in the new weights, average = decay × average + (1 - decay) × weights, and the student adds soft targets of
+what that copy says. It counts samples without a label, for which it was made, and goes with a teacher or, at `soft_weight = 0`, without.
+
+```toml
+[distil]
+hard_weight = 1.0
+soft_weight = 0.0
+ema = { decay = 0.999, weight = 1.0, ramp_up = 0.25 }
+```
+
+With `ramp_up` the weight rises as in the paper, along exp(-5 (1 - x)²) while x goes from 0 to 1 over that part of training. Otherwise than
+there, the loss is soft targets (the paper compares probabilities by their squared distance); the copy sees the same view, without
+dropout and with the student's own statistics of batch normalisation; and what is saved is the student, not the average, which is
+dropped at the end. It costs one forward pass more, and the weights a second time, in memory and in checkpoints.
+In Python, `limbeck.distil(..., ema=limbeck.recipe.Ema(decay=0.999))`.
 
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch

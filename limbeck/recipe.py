@@ -270,6 +270,22 @@ class Anneal(_Section):
     """At the last step."""
 
 
+class Ema(_Section):
+    """The exponential moving average of a student's own weights, from which it learns too.
+
+    It is dropped at the end: the student is what is saved.
+    """
+
+    weight: Positive = 1.0
+    """Weight of soft targets of the average, above 0."""
+    decay: Fraction = 0.999
+    """How much of the average is kept at a step, 0 to below 1; at 0 it is the student as it is. In
+    the first steps less is, so that it begins as the plain mean."""
+    ramp_up: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Part of training over which the weight rises to its full size, 0..1; at 0 it is full from the
+    first step on."""
+
+
 class Distil(_Section):
     """By what objective the students learn: hard_weight x labels + soft_weight x teacher.
 
@@ -290,6 +306,9 @@ class Distil(_Section):
     mutual_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of soft targets of the other students: several learn from each other at every step
     (deep mutual learning)."""
+    ema: Ema | None = None
+    """The student learns from a moving average of itself, too (mean teacher); left out, it does
+    not."""
     anneal: Anneal | None = None
     """What `hard_weight` and `soft_weight` become over training; left out, they stay."""
     balance: Count | None = None

@@ -30,7 +30,7 @@ from limbeck.methods.features import (
     features_of,
     stored_features,
 )
-from limbeck.recipe import Anneal, Train
+from limbeck.recipe import Anneal, Ema, Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
 from limbeck.teachers import Teacher
@@ -51,6 +51,7 @@ def distil(
     soft_weight: float = 1.0,
     mutual_weight: float = 0.0,
     peers: Sequence[nn.Module] = (),
+    ema: Ema | None = None,
     anneal: Anneal | None = None,
     balance: int | None = None,
     method: str = "soft_targets",
@@ -82,6 +83,8 @@ def distil(
             others at every step (deep mutual learning).
         peers: The other students, with other first weights; they are changed in place too, and
             learn as `student` does. With `soft_weight` = 0 the targets are not read.
+        ema: Weight and decay of a moving average of the student's own weights, from which it learns
+            too; it is dropped at the end.
         anneal: What `hard_weight` and `soft_weight` become over training, evenly from step to step.
         balance: Every so many steps, 1 or more, each loss is measured by the norm of its gradient,
             and pulls as its weight says from there on; left out, losses count as they are.
@@ -152,6 +155,7 @@ def distil(
         hard_weight=hard_weight,
         soft_weight=soft_weight,
         mutual_weight=mutual_weight,
+        ema=ema,
         anneal=anneal,
         options=options,
     )

@@ -12,7 +12,7 @@ from limbeck._mixture import check_weighing
 from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
 from limbeck._together import together
 from limbeck.data import Samples
-from limbeck.methods import Objective, said_by_peers
+from limbeck.methods import Objective, said_by_average, said_by_peers
 from limbeck.models import Interface, build_section, load_weights
 from limbeck.recipe import Recipe, Train
 from limbeck.signals import Batch, Head, Rows
@@ -58,10 +58,14 @@ class Lesson:
 
     @torch.no_grad()
     def taught(self, by_teacher: Mapping[str, Rows] | None) -> Mapping[str, Rows]:
-        """All that it is taught of the batch: what the teacher says, and what other students do."""
+        """All that it is taught of the batch: by the teacher, other students, and its average.
+
+        The average is the student itself, before it has learned.
+        """
         others = [replace(self, learner=learner, peers=()).answers() for learner in self.peers]
         peers = said_by_peers(others, self.heads) if others else {}
-        return {**(by_teacher or {}), **peers}
+        own = {} if self.learner.decay is None else said_by_average(self.answers(), self.heads)
+        return {**(by_teacher or {}), **peers, **own}
 
 
 def one_batch(samples: Samples, size: int) -> Batch:

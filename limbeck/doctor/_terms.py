@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import FeatureTerm, Term, is_mutual, mean_terms
+from limbeck.methods import FeatureTerm, Term, is_averaged, is_mutual, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -54,7 +54,12 @@ def look_at_terms(
     """
     pulls = _measure(lesson, taught)
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
-    for large, small in permutations(pulls, 2):
+    if any(is_averaged(pull.term) for pull in pulls):
+        found.notes.append(
+            f"The moving average of {lesson.name} is the student itself before it learns: its ema "
+            "loss begins near 0."
+        )
+    for large, small in permutations([one for one in pulls if not is_averaged(one.term)], 2):
         if text := _drowned(lesson.name, large, small):
             if _is_new(large.term) or _is_new(small.term):
                 found.warnings.append(text)
@@ -118,7 +123,7 @@ def _dead(who: str, pull: Pull) -> str | None:
             f"the gradient of {loss} is not finite: {pull.gradient}. Look for a logarithm or root "
             "of 0 in the model."
         )
-    if pull.value == 0 and pull.gradient == 0:
+    if pull.value == 0 and pull.gradient == 0 and not is_averaged(pull.term):
         return f"{loss} is exactly 0, and so is its gradient: it teaches nothing. Leave it out."
     return None
 

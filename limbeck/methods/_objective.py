@@ -11,9 +11,17 @@ from limbeck._errors import OptionError, TargetsError
 from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
 from limbeck.methods._soft_targets import soft_targets
-from limbeck.methods._terms import Objective, Term, TermLoss, mutual, supervised, term_name
+from limbeck.methods._terms import (
+    Objective,
+    Term,
+    TermLoss,
+    averaged,
+    mutual,
+    supervised,
+    term_name,
+)
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
-from limbeck.recipe import Anneal, Recipe
+from limbeck.recipe import Anneal, Ema, Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
 from limbeck.teachers import Teacher
 
@@ -28,6 +36,7 @@ def objective(
     hard_weight: float,
     soft_weight: float,
     mutual_weight: float = 0.0,
+    ema: Ema | None = None,
     anneal: Anneal | None = None,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Objective:
@@ -35,14 +44,15 @@ def objective(
 
     Or where it becomes so. Of a feature method these are soft targets, where `soft_weight` is above
     0; its `feature_term` needs the two models. Where `mutual_weight` is above 0, soft targets of
-    the other students, too; the teacher is then only asked if `soft_weight` is above 0.
+    the other students, too, and with `ema` those of the student's own average; the teacher is then
+    only asked if `soft_weight` is above 0.
 
     Raises:
         OptionError: There is no such method or option, or it is not for one of the heads.
     """
     chosen, read = find_method(method), read_options(method, options)
     last = anneal or Anneal()
-    others_teach = isinstance(chosen, FeatureMethod) or mutual_weight > 0
+    others_teach = isinstance(chosen, FeatureMethod) or mutual_weight > 0 or ema is not None
     without_rows = others_teach and not _ever(soft_weight, last.soft_weight)
     if isinstance(chosen, FeatureMethod):
         chosen, read = chosen.rows, Options()
@@ -70,13 +80,13 @@ def objective(
     hard: Objective = ()
     if _ever(hard_weight, last.hard_weight):
         hard = supervised(heads, weight=hard_weight, last_weight=last.hard_weight)
-    if mutual_weight == 0:
-        return soft + hard
 
-    def towards_peer(head: Head) -> TermLoss:
+    def as_teacher(head: Head) -> TermLoss:
         return soft_targets.loss(head, temperature=temperature, options=Options())
 
-    return soft + hard + mutual(heads, towards_peer, weight=mutual_weight)
+    peers = mutual(heads, as_teacher, weight=mutual_weight) if mutual_weight > 0 else ()
+    own = averaged(heads, as_teacher, ema) if ema is not None else ()
+    return soft + hard + peers + own
 
 
 def _ever(first: float, last: float | None) -> bool:
@@ -185,11 +195,12 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
     distil = recipe.distil
     last, chosen = distil.anneal or Anneal(), find_method(distil.method)
     ever_soft = _ever(distil.soft_weight, last.soft_weight)
-    if not ever_soft and distil.mutual_weight > 0 and chosen is soft_targets:
+    among_students = distil.mutual_weight > 0 or distil.ema is not None
+    if not ever_soft and among_students and chosen is soft_targets:
         if not _ever(distil.hard_weight, last.hard_weight):
             raise OptionError(
                 "distil.hard_weight = 0 and distil.soft_weight = 0 leave the students nothing to "
-                "learn but from each other. Set one of them above 0."
+                "learn but what they say themselves. Set one of them above 0."
             )
     elif not ever_soft and not isinstance(chosen, FeatureMethod):
         raise OptionError(
@@ -210,6 +221,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
         mutual_weight=distil.mutual_weight,
+        ema=distil.ema,
         anneal=distil.anneal,
         options=distil.options,
     )

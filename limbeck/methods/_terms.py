@@ -1,5 +1,6 @@
 """An objective: the sum of weighted losses that a learner minimises; its terms, and their means."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.losses import binary_cross_entropy, cross_entropy, squared_error
+from limbeck.recipe import Ema
 from limbeck.signals import Batch, Dense, Head, Rows, Space
 from limbeck.taps import tap_name
 
@@ -28,8 +30,9 @@ TRUE_TO_SIZE = DISTANCE | {"gradient of the right size"}
 """What one promises that is, near equality, as large as soft targets are."""
 
 
-Speaker = Literal["teacher", "peers"]
-"""Whose rows a loss is towards: the teacher's, or those of the other students of a pass."""
+Speaker = Literal["teacher", "peers", "average"]
+"""Whose rows a loss is towards: the teacher's, those of the other students of a pass, or those of
+the moving average of the student's own weights."""
 
 
 class TermLoss(Protocol):
@@ -44,19 +47,23 @@ class Term:
     """One weighted loss of an objective."""
 
     name: str
-    """`hard`, `soft` or `mutual`, followed by the head's name where there are several."""
+    """`hard`, `soft`, `mutual` or `ema`, followed by the head's name where there are several."""
     head: str
     """The head it is about."""
     weight: float
     """What its mean is multiplied by; where that changes, at the first step."""
     last_weight: float | None = None
     """At the last step, where it changes: evenly from step to step."""
+    ramp_up: float = 0.0
+    """Part of training over which it rises to `weight` along exp(-5 (1 - x)^2), x from 0 to 1."""
     with_labels: bool
     """Whether it needs labels, and so counts labelled samples only."""
     from_teacher: bool
     """Whether it needs the teacher's rows."""
     towards: Speaker = "teacher"
     """Whose rows its loss is given."""
+    decay: float | None = None
+    """Of the moving average of the student's weights, where its loss is towards that."""
     promises: frozenset[str] = TRUE_TO_SIZE
     """What `limbeck doctor` measures of its loss, where that is towards a teacher."""
     loss: TermLoss
@@ -69,6 +76,8 @@ class Term:
 
     def weight_at(self, done: float) -> float:
         """Its weight when so much of training is done, 0..1."""
+        if done < self.ramp_up:
+            return self.weight * math.exp(-5 * (1 - done / self.ramp_up) ** 2)
         if self.last_weight is None:
             return self.weight
         return (1 - done) * self.weight + done * self.last_weight
@@ -167,6 +176,32 @@ def mutual(
     )
 
 
+def averaged(
+    heads: Sequence[Head], towards_teacher: Callable[[Head], TermLoss], settings: Ema
+) -> Objective:
+    """The moving average of the student's own weights as a teacher.
+
+    Args:
+        heads: What they answer.
+        towards_teacher: The loss of a head towards it.
+        settings: Its weight, ramp-up and decay.
+    """
+    return tuple(
+        Term(
+            name=term_name("ema", head, heads),
+            head=head.name,
+            weight=settings.weight,
+            ramp_up=settings.ramp_up,
+            with_labels=False,
+            from_teacher=False,
+            towards="average",
+            decay=settings.decay,
+            loss=towards_teacher(head),
+        )
+        for head in heads
+    )
+
+
 def alone(terms: Objective) -> Objective:
     """What of an objective is left to one who learns without other students."""
     return tuple(term for term in terms if not is_mutual(term))
@@ -175,6 +210,11 @@ def alone(terms: Objective) -> Objective:
 def is_mutual(term: Term | FeatureTerm) -> bool:
     """Whether it is learned from the other students of a pass."""
     return isinstance(term, Term) and term.towards == "peers"
+
+
+def is_averaged(term: Term | FeatureTerm) -> bool:
+    """Whether it is learned from the moving average of the student's weights."""
+    return isinstance(term, Term) and term.towards == "average"
 
 
 def said_by(speaker: Speaker, head: str) -> str:
@@ -196,6 +236,13 @@ def said_by_peers(
             values=torch.stack([answer[head.name].detach() for answer in answers])
         )
         for head in heads
+    }
+
+
+def said_by_average(answers: Mapping[str, Tensor], heads: Sequence[Head]) -> dict[str, Dense]:
+    """The rows of the moving average of a student's weights, `(batch, ..., size)`, by head."""
+    return {
+        said_by("average", head.name): Dense(values=answers[head.name].detach()) for head in heads
     }
 
 
@@ -239,8 +286,8 @@ def mean_terms(
     Args:
         terms: The objective.
         student: The student's rows by head, and its features by `tap_name`.
-        teacher: The teacher's in the same way, and the other students' by `said_by`; None where
-            no term needs them.
+        teacher: The teacher's in the same way, and the other students' and the average's by
+            `said_by`; None where no term needs any.
         batch: The batch both answered.
 
     A term without rows that count is 0.

@@ -179,7 +179,7 @@ def _assistant_stage(
             stage,
             name,
             seconds=fitted.seconds,
-            flops=context.training_flops([model], fitted)
+            flops=context.training_flops([learner], fitted)
             + (flops_of_asking(context, lecture.teacher, fitted) if asks else 0),
             files=[made],
             facts={

@@ -200,9 +200,16 @@ class Context:
         one = self.task.data.train.fetch(torch.zeros(1, dtype=torch.long)).to(self.device)
         return flops(model.eval(), one.inputs) * samples
 
-    def training_flops(self, models: Sequence[nn.Module], fitted: Fitted) -> int:
-        """Three forward passes for each sample seen: a backward pass costs two of them."""
-        return sum(3 * (self.flops(model, fitted.samples_seen) or 0) for model in models)
+    def training_flops(self, learners: Sequence[Learner], fitted: Fitted) -> int:
+        """Three forward passes for each sample seen: a backward pass costs two of them.
+
+        And one more where an average of the weights answers too.
+        """
+        return sum(
+            (3 if learner.decay is None else 4)
+            * (self.flops(learner.model, fitted.samples_seen) or 0)
+            for learner in learners
+        )
 
     # ---- what is kept --------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def teacher_stage(context: Context, settings: recipes.Teacher, who: str) -> tupl
             title=f"training {who}",
         )
         seconds, history = fitted.seconds, vars(fitted.histories[who])
-        computed = context.training_flops([model], fitted)
+        computed = context.training_flops([learner], fitted)
         if context.writes:
             save_weights(model, made)
     teacher = Teacher(model, heads, outputs=settings.outputs, device=context.device)
@@ -204,7 +204,7 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
     new |= set() if distil.progressive else {"progressive"}
-    new |= {word for word in ("anneal", "balance") if getattr(distil, word) is None}
+    new |= {word for word in ("anneal", "balance", "ema") if getattr(distil, word) is None}
     return distil.model_dump(exclude={"generations", "mutual_weight", *new})
 
 
@@ -360,7 +360,7 @@ def _students(
         stage,
         name,
         seconds=fitted.seconds,
-        flops=context.training_flops(list(models.values()), fitted)
+        flops=context.training_flops(learners, fitted)
         + (0 if asked is None else flops_of_asking(context, teacher, fitted)),
         files=list(made.values()),
         facts={

@@ -24,6 +24,7 @@ from limbeck._interrupt import deferred_interrupt
 from limbeck._progress import Progress, Silence
 from limbeck._state import state_of
 from limbeck.data import Samples, content_fingerprint
+from limbeck.methods import FeatureTerm, Term
 from limbeck.recipe import Train
 from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
@@ -211,6 +212,10 @@ def _own_noise(device: torch.device) -> Iterator[None]:
         yield
 
 
+def _weights_on_the_way(term: Term | FeatureTerm) -> list[float]:
+    return [term.weight_at(tenths / 10) for tenths in range(11)]
+
+
 def _fingerprint(
     learners: Sequence[Learner],
     samples: Samples,
@@ -226,7 +231,8 @@ def _fingerprint(
             learner.name,
             learner.outputs,
             learner.balance,
-            [(term.name, term.weight, term.weight_at(1.0)) for term in learner.objective],
+            learner.decay,
+            [(term.name, *_weights_on_the_way(term)) for term in learner.objective],
             [(name, tuple(part.shape)) for name, part in state_of(learner.model).items()],
             learner.taps,
             [(name, tuple(part.shape)) for name, part in learner.beside.state_dict().items()],

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from limbeck._errors import OptionError, TrainingError
 from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
 from limbeck._state import set_state, state_of
-from limbeck.methods import Paced, mean_terms
+from limbeck.methods import Paced, mean_terms, said_by_average
 from limbeck.recipe import Train
-from limbeck.signals import Batch, Head, Rows
+from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.taps import tap_name, tapped
+from limbeck.train._average import Average
 from limbeck.train._learner import History, Learner
 from limbeck.train._optimizer import make_optimizer
 
@@ -77,6 +78,9 @@ class Lane:
         self.model.train()
         self.taps = learner.taps
         self.beside = learner.beside.to(accelerator.device).train()
+        self.average: Average | None = None
+        if learner.decay is not None:
+            self.average = Average(learner.model, learner.decay, who=learner.name)
         self._paced = [part for part in self.beside.modules() if isinstance(part, Paced)]
         learning = chain(learner.model.parameters(), self.beside.parameters())
         self.optimizer = make_optimizer(learning, settings)
@@ -94,6 +98,7 @@ class Lane:
 
     def begin_step(self, pace: Pace) -> None:
         """Weigh the losses, and set the learning rate, as training stands."""
+        self._step = pace.step
         done = pace.step / max(pace.steps - 1, 1)
         for paced in self._paced:
             paced.epochs, paced.done = pace.step / pace.per_epoch, done
@@ -124,7 +129,9 @@ class Lane:
             peers: The other students' rows; none where nothing is learned from them.
             last: Whether it is the last part of its batch.
         """
-        taught = {**(part.taught or {}), **peers} if peers else part.taught
+        taught = part.taught
+        if peers or self.average is not None:
+            taught = {**(taught or {}), **peers, **self._said_by_average(part.batch)}
         with self._within(last=last):
             self._backward(part, answers, taught)
 
@@ -150,6 +157,8 @@ class Lane:
         self.optimizer.zero_grad(set_to_none=True)
         for weight in self.limited:
             weight.data.renorm_(2, 0, settings.max_norm)
+        if self.average is not None:
+            self.average.follow(self.learner.model, self._step)
         self.steps += 1
 
     def _backward(
@@ -215,6 +224,17 @@ class Lane:
             self._heard = True
         features = {tap_name(path): tensor for path, tensor in seen.items()}
         return as_logits(answers, self.heads, learner.outputs) | features
+
+    @torch.no_grad()
+    def _said_by_average(self, batch: Batch) -> dict[str, Dense]:
+        """What the average of the weights says; nothing where there is none."""
+        if self.average is None:
+            return {}
+        learner = self.learner
+        with self._precision:
+            output = call(self.average.model, batch.inputs)
+        answers = read_outputs(output, self.heads, who=learner.name)
+        return said_by_average(as_logits(answers, self.heads, learner.outputs), self.heads)
 
     def mean_loss(self) -> float:
         """The weighted loss so far in this epoch."""
@@ -286,6 +306,7 @@ class Lane:
         return {
             "model": state_of(self.learner.model),
             "beside": self.beside.state_dict(),
+            "average": {} if self.average is None else self.average.state(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self.scaler is None else self.scaler.state_dict(),
             "loss": self.history.loss,
@@ -303,6 +324,8 @@ class Lane:
         """Go back to a `state`."""
         set_state(self.learner.model, saved["model"])
         self.beside.load_state_dict(saved["beside"])
+        if self.average is not None:
+            self.average.restore(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scaler is not None:
             self.scaler.load_state_dict(saved["scaler"])

@@ -57,6 +57,12 @@ class Learner:
         return any(is_mutual(term) for term in self.objective)
 
     @property
+    def decay(self) -> float | None:
+        """Of the moving average of its weights, where it learns from that."""
+        decays = [term.decay for term in self.objective if isinstance(term, Term)]
+        return next((decay for decay in decays if decay is not None), None)
+
+    @property
     def beside(self) -> nn.ModuleList:
         """What learns beside the model, and is not kept: projections, memories of its objective."""
         return nn.ModuleList([term.module for term in self.objective if term.module is not None])

@@ -32,6 +32,7 @@ MUTUAL = [
     *TRAINED,
     "students.twin={model = 'mlp', options = {hidden = [8]}}",
     "distil.mutual_weight=1.0",
+    "distil.ema={decay = 0.9}",
     "train.accumulate=2",
 ]
 COMMANDS = {
