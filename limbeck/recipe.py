@@ -55,7 +55,10 @@ class _Section(BaseModel):
 
 
 class Augment(_Section):
-    """How views 1, 2, ... of an image are made; view 0 is the image as it came."""
+    """How views 1, 2, ... of an image are made; view 0 is the image as it came.
+
+    No view comes again before all have: `(2 shift + 1)^2` of them, twice as many with `flip`.
+    """
 
     shift: Annotated[int, Field(ge=0)] = 0
     """Pixels, at most, that a view is moved by in each direction."""
