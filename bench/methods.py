@@ -69,13 +69,25 @@ TAPS = {
     "cka": POOLED,
     "vid": STAGES,
     "ab": BEFORE_RELU,
+    "ft": ["features.11"],
+    "ofd": BEFORE_RELU,
     "crd": POOLED,
     "reviewkd": STAGES,
+    "semckd": STAGES,
+    "srrl": ["features.11"],
+    "catkd": ["features.11"],
     "mgd": ["features.11"],
     "cwd": ["features.11"],
 }
 """Where each method of features for images looks, the same path in both models."""
-HELD_BACK = {"pkd": "is for the tokens of a transformer", "minilm": "is for those of a transformer"}
+OF_TOKENS = "is for the tokens of a transformer"
+HELD_BACK = {
+    "simkd": "needs a student that ends in the teacher's classifier",
+    "pkd": OF_TOKENS,
+    "minilm": OF_TOKENS,
+    "tinybert": OF_TOKENS,
+    "distilbert": OF_TOKENS,
+}
 """Methods that are not for these models."""
 
 

@@ -137,6 +137,31 @@ anneal = { soft_weight = 0.0, hard_weight = 1.0 }
 it: weights are then shares of the pull, whatever the losses' sizes, and need no search
 ([GradNorm](https://arxiv.org/abs/1711.02257) at alpha = 0). A measurement costs a backward pass of each loss.
 
+`distil.mutual_weight` lets the students of a recipe learn **from each other** (DML, [Zhang et al. 2018](https://arxiv.org/abs/1706.00384)):
+each adds the mean over all others of T² KL(softmax(other / T) || softmax(own / T)), beside the teacher or, as in the paper, in its
+place. No gradient goes from one to another; T is that of all soft targets, where the paper has 1.
+
+```toml
+[students.one]
+model = "mlp"
+options = { hidden = [32] }
+
+[students.other]    # a twin, or any other model
+model = "mlp"
+options = { hidden = [32] }
+
+[distil]
+mutual_weight = 1.0
+hard_weight = 1.0
+soft_weight = 0.0    # as in the paper; above 0, the stored teacher teaches too
+```
+
+At each step all answer before any of them moves, as the paper's text has it; its algorithm 1 asks again after each one moved, which
+costs a second forward pass. So mutual learning costs no pass more, but the activations of all students are in memory at once (of one
+micro-batch, with `train.accumulate`). Students of one seed are peers, and each begins with weights of its own, the first one with those
+that it has alone; a control begins as its student, and learns alone, as assistants do. Samples without a label count too. In Python,
+`limbeck.distil(student, data, targets, peers=[other], mutual_weight=1.0)`.
+
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch
 visits the labelled ones more often instead, as a control's does; *whole batches*: rows are compared with each other, so
@@ -178,7 +203,8 @@ A tap gives the first tensor of what its module returns; of one that is called s
 `(batch, channels, height, width)`, *tokens* `(batch, tokens, features)` or *vectors* `(batch, features)`; a card says which. Padding
 tokens are left out. Features are asked of the live teacher at every step, beside the stored rows, which costs its answer; or, with
 `targets.features = true`, once, and kept in a transfer set of their own ([targets](targets.md#features)). The teacher must be a torch
-module (not Keras). What a method learns beside the student (projections, memories) is drawn from
+module (not Keras). A method that needs *classifiers* finds the linear layer that reads a tap, as it is or averaged over positions, and
+says so where there is none; stored features do not hold it, so that `limbeck.distil(..., features=)` refuses such a method. What a method learns beside the student (projections, memories) is drawn from
 the run's seed, trained by the student's optimiser, clipped by itself (`train.clip`), averaged over processes, kept in checkpoints,
 and no part of the student that is saved; student and control begin with the same weights as without it. A compiled model is run
 uncompiled while it is looked into; under activation checkpointing take `use_reentrant = False`.

@@ -33,6 +33,27 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
 
+def put_through(model: nn.Module, inputs: Inputs, *, who: str) -> Any:
+    """What `model` returns in eval mode for a batch on any device; its mode is left as it was.
+
+    Raises:
+        ModelError: It cannot be called with these inputs.
+    """
+    device = next((part.device for part in model.parameters()), torch.device("cpu"))
+    given = (
+        {name: part.to(device) for name, part in inputs.items()}
+        if isinstance(inputs, dict)
+        else inputs.to(device)
+    )
+    training = model.training
+    model.eval()
+    try:
+        with calling(who, given):
+            return call(model, given)
+    finally:
+        model.train(training)
+
+
 @contextmanager
 def calling(who: str, inputs: Inputs) -> Iterator[None]:
     """Turn what torch says of a model that cannot be called with these inputs into a ModelError."""

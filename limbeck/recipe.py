@@ -29,6 +29,8 @@ Count = Annotated[int, Field(ge=1)]
 GENERATION_SEED = 2_000_000
 """Seeds of earlier generations begin after this one, for none is to begin as who learns from it:
 a run's students have those from 0, a search's those from 1,000,000."""
+PEER_SEED = 3_000_000
+"""How far apart the seeds are that students begin with who teach each other."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -181,7 +183,8 @@ class Ensemble(_Section):
 
     how: str = "mean"
     """`mean`; `confidence`: by the probability of a teacher's first choice; `most_confident`: it
-    answers alone; `by_class`: by what each had right, on validation data, of the classes seen."""
+    answers alone; `by_class`: by what each had right, on validation data, of the classes seen;
+    `agreement`: at every step so that no teacher's loss rises, if that can be."""
     weights: dict[str, Positive] = {}
     """What a teacher's weight is multiplied by, above 0; 1 where it is left out."""
 
@@ -301,8 +304,11 @@ class Distil(_Section):
     soft_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the method's loss, as a rule towards the teacher; of a feature method, that of soft
     targets beside it."""
+    mutual_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of soft targets of the other students: several learn from each other at every step
+    (deep mutual learning)."""
     anneal: Anneal | None = None
-    """What the two weights become over training; left out, they stay as they are."""
+    """What `hard_weight` and `soft_weight` become over training; left out, they stay."""
     balance: Count | None = None
     """Every so many steps each loss is measured by the norm of its gradient, and pulls on the
     student as its weight says from there on, whatever its size; left out, losses count as they
@@ -400,6 +406,14 @@ class Recipe(_Section):
         }
         return self.assistants | earlier
 
+    def first_seed(self, student: str, seed: int) -> int:
+        """What the first weights of a student of this seed, and of its control, are drawn from.
+
+        Students that teach each other begin each with its own: as twins they had nothing to say.
+        """
+        place = list(self.students).index(student)
+        return seed + PEER_SEED * place if self.distil.mutual_weight > 0 else seed
+
 
 def check_combinations(recipe: Recipe) -> None:
     """Refuse sections that contradict each other, before anything is made.
@@ -438,6 +452,8 @@ def check_combinations(recipe: Recipe) -> None:
             f"distil.generations = {recipe.distil.generations} distils one student again and "
             f"again, and there are {', '.join(recipe.students)}. Leave one."
         )
+    if recipe.distil.mutual_weight > 0:
+        _check_peers(recipe)
     for name, student in recipe.students.items():
         if student.start is not None and recipe.distil.generations > 1:
             raise RecipeError(
@@ -500,6 +516,28 @@ def _check_taps(recipe: Recipe) -> None:
             )
 
 
+def _check_peers(recipe: Recipe) -> None:
+    """Refuse students that have nothing to learn from each other."""
+    if len(recipe.students) == 1:
+        raise RecipeError(
+            f"distil.mutual_weight = {recipe.distil.mutual_weight:g} lets students learn from each "
+            f"other, and there is one, {next(iter(recipe.students))}. Add a section "
+            "[students.NAME]; the same model again is a twin that begins with other weights."
+        )
+    begun: list[Any] = []
+    for name, student in recipe.students.items():
+        if student.start is None:
+            continue
+        begins = (student.model, student.options, student.start.how)
+        if begins in begun:
+            raise RecipeError(
+                f"students.{name}.start lets it begin as another student does, and so they have "
+                "nothing to learn from each other. Leave it out of one, or set "
+                "distil.mutual_weight = 0."
+            )
+        begun.append(begins)
+
+
 def _check_several(recipe: Recipe) -> None:
     """Refuse several teachers that cannot teach as one."""
     named = ", ".join(recipe.teachers)
@@ -518,6 +556,11 @@ def _check_several(recipe: Recipe) -> None:
                 f"ensemble.weights: there is no teacher {name}."
                 f"{did_you_mean(name, recipe.teachers)} There are {named}."
             )
+    if recipe.ensemble.weights and recipe.ensemble.how == "agreement":
+        raise RecipeError(
+            'ensemble.weights have no part in ensemble.how = "agreement", which finds its own at '
+            "every step. Leave them out."
+        )
     for name in recipe.chain:
         if name in recipe.teachers:
             raise RecipeError(

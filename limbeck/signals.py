@@ -45,6 +45,9 @@ class Dense:
     or plain numbers (real)."""
     temperature: float = 1.0
     """The temperature T > 0 that `values` were taken at."""
+    members: Tensor | None = None
+    """`(teachers, ..., size)`: what each of several teachers said, where a loss is to weigh them;
+    `values` is their mean. None where there is one, or they are weighed already."""
 
     @property
     def logits(self) -> Tensor:
@@ -53,15 +56,24 @@ class Dense:
 
     def of_samples(self, rows: int) -> "Dense":
         """Rows `(samples * rows, size)` as `(samples, rows, size)`."""
-        return replace(self, values=_grouped(self.values, rows))
+        members = self.members
+        return replace(
+            self,
+            values=_grouped(self.values, rows),
+            members=None
+            if members is None
+            else members.reshape(len(members), -1, rows, *members.shape[2:]),
+        )
 
     def select(self, index: Tensor) -> "Dense":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
-        return Dense(values=self.values[index], temperature=self.temperature)
+        members = None if self.members is None else self.members[:, index]
+        return replace(self, values=self.values[index], members=members)
 
     def to(self, device: torch.device) -> "Dense":
         """The same rows on `device`, in float32."""
-        return Dense(values=sent(self.values, device).float(), temperature=self.temperature)
+        members = None if self.members is None else sent(self.members, device).float()
+        return replace(self, values=sent(self.values, device).float(), members=members)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from limbeck.methods.features import (
 from limbeck.recipe import Anneal, Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
+from limbeck.teachers import Teacher
 from limbeck.train import History, Learner, Order, generator_seed
 
 _NUM_SAMPLES = 8
@@ -48,6 +49,8 @@ def distil(
     temperature: float | None = None,
     hard_weight: float = 0.0,
     soft_weight: float = 1.0,
+    mutual_weight: float = 0.0,
+    peers: Sequence[nn.Module] = (),
     anneal: Anneal | None = None,
     balance: int | None = None,
     method: str = "soft_targets",
@@ -74,7 +77,11 @@ def distil(
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
         soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more; of a
             feature method, that of soft targets beside it.
-        anneal: What these two become over training, evenly from step to step.
+        mutual_weight: Weight of soft targets of the other students, 0 or more: each learns from all
+            others at every step (deep mutual learning).
+        peers: The other students, with other first weights; they are changed in place too, and
+            learn as `student` does. With `soft_weight` = 0 the targets are not read.
+        anneal: What `hard_weight` and `soft_weight` become over training, evenly from step to step.
         balance: Every so many steps, 1 or more, each loss is measured by the norm of its gradient,
             and pulls as its weight says from there on; left out, losses count as they are.
         method: A name that `limbeck methods` lists. Where it needs labels, and so counts labelled
@@ -110,6 +117,11 @@ def distil(
             "hard_weight and soft_weight must be 0 or more, finite, and one of them above 0, got "
             f"{hard_weight} and {soft_weight}."
         )
+    if not (0 <= mutual_weight < math.inf) or (mutual_weight > 0) != bool(peers):
+        raise OptionError(
+            "mutual_weight must be finite, and above 0 if there are peers to learn from, and only "
+            f"then, got {mutual_weight} and {len(peers)} peers."
+        )
     if isinstance(targets, (str, Path)):
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
@@ -135,6 +147,7 @@ def distil(
         temperature=temperature,
         hard_weight=hard_weight,
         soft_weight=soft_weight,
+        mutual_weight=mutual_weight,
         anneal=anneal,
         options=options,
     )
@@ -153,29 +166,41 @@ def distil(
             stored |= {name: part.to(device) for name, part in looks_inside.ask(batch).items()}
         return stored
 
-    if isinstance(found, FeatureMethod):
-        batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
-        term = feature_term(
-            found,
-            read_options(method, options),
-            taps,
-            student,
-            batch,
-            teach(batch),
-            weight=feature_weight,
-            num_samples=len(given.train),
-            seed=generator_seed(seed, "beside"),
-        )
-        terms += (term,)
+    def learner(name: str, model: nn.Module) -> Learner:
+        own = terms
+        if isinstance(found, FeatureMethod):
+            assert looks_inside is not None
+            batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
+            own += (
+                feature_term(
+                    found,
+                    read_options(method, options),
+                    taps,
+                    model,
+                    batch,
+                    teach(batch),
+                    teacher=looks_inside.teacher,
+                    weight=feature_weight,
+                    num_samples=len(given.train),
+                    seed=generator_seed(seed, "beside"),
+                    who=f"the {name}",
+                ),
+            )
+        return Learner(name=name, model=model, objective=own, outputs=outputs, balance=balance)
+
+    learners = [learner("student", student)]
+    learners += [learner(f"peer {place}", peer) for place, peer in enumerate(peers, start=1)]
+    objective_of_each = learners[0].objective
     pool = torch.arange(len(given.train))
-    if only_from_labels(terms) and given.train.labelled is not None:
+    if only_from_labels(objective_of_each) and given.train.labelled is not None:
         pool = pool[given.train.labelled]
+    asked = any(term.from_teacher for term in objective_of_each)
 
     return given.fit(
-        Learner(name="student", model=student, objective=terms, outputs=outputs, balance=balance),
+        learners,
         train,
         Order(pool=pool, length=len(given.train), seed=seed),
-        teach=teach,
+        teach=teach if asked else None,
         views=targets.views,
         checkpoint=checkpoint,
         taught_by=fingerprint(
@@ -199,6 +224,8 @@ class _Features:
 
     ask: Callable[[Batch], Mapping[str, Rows]]
     fingerprint: str
+    teacher: Teacher | None
+    """The live one."""
 
 
 def _features(
@@ -227,11 +254,14 @@ def _features(
         return _Features(
             ask=lambda batch: stored_features(aligned.rows(batch.index, batch.view), paths),
             fingerprint=within.fingerprint,
+            teacher=None,
         )
     assert teacher is not None, "one of the two was given"
     live = as_teacher(teacher, given.heads, "logits")
     return _Features(
-        ask=lambda batch: features_of(live, batch.inputs, paths), fingerprint=live.fingerprint
+        ask=lambda batch: features_of(live, batch.inputs, paths),
+        fingerprint=live.fingerprint,
+        teacher=live,
     )
 
 

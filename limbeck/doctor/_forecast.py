@@ -127,6 +127,7 @@ def _rehearse(
 ) -> tuple[float, list[str]]:
     """Seconds of a step, and a row of the table of memory; warns of steps that lead nowhere."""
     model = lesson.learner.model.train()
+    taught = lesson.taught(taught)  # by other students, too, which take their own time
     learning = [*model.parameters(), *lesson.learner.beside.parameters()]
     optimizer = make_optimizer(learning, lesson.settings)
 

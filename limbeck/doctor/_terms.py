@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import FeatureTerm, Term, mean_terms
+from limbeck.methods import FeatureTerm, Term, is_mutual, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -39,7 +39,8 @@ def look_at_terms(
 ) -> list[list[str]]:
     """Measure every term of a lesson; what is dead, or drowns another, is a fault.
 
-    Of features it is a warning: what is learned between them has not begun to.
+    Of features it is a warning: what is learned between them has not begun to. So it is of other
+    students, who know nothing yet.
 
     Args:
         lesson: Who learns, from what.
@@ -55,8 +56,7 @@ def look_at_terms(
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
     for large, small in permutations(pulls, 2):
         if text := _drowned(lesson.name, large, small):
-            if isinstance(large.term, FeatureTerm) or isinstance(small.term, FeatureTerm):
-                # Before what lies between the features has learned anything: it may be otherwise.
+            if _is_new(large.term) or _is_new(small.term):
                 found.warnings.append(text)
                 continue
             doubtful = small.term.from_teacher and not large.term.from_teacher and not teacher_knows
@@ -72,6 +72,11 @@ def look_at_terms(
         ]
         for pull in pulls
     ]
+
+
+def _is_new(term: Term | FeatureTerm) -> bool:
+    """Whether it may pull otherwise once there was some training."""
+    return isinstance(term, FeatureTerm) or is_mutual(term)
 
 
 def _weight(term: Term | FeatureTerm) -> str:
@@ -96,7 +101,7 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
 def _weight_of(term: Term | FeatureTerm) -> str:
     if isinstance(term, FeatureTerm):
         return "feature_weight"
-    return "soft_weight" if term.name.startswith("soft") else "hard_weight"
+    return f"{term.name.partition(' ')[0]}_weight"
 
 
 def _dead(who: str, pull: Pull) -> str | None:
@@ -122,14 +127,15 @@ def _measure(lesson: Lesson, taught: Mapping[str, Rows] | None) -> list[Pull]:
     model = lesson.learner.model.train()
     parameters = [part for part in model.parameters() if part.requires_grad]
     answers = lesson.answers()
-    means = mean_terms(lesson.learner.objective, answers, taught, lesson.batch)
+    terms = lesson.learner.objective
+    means = mean_terms(terms, answers, lesson.taught(taught), lesson.batch)
     return [
         Pull(
             term=term,
             value=means[term.name].item(),
             gradient=_norm(term.weight * means[term.name], parameters),
         )
-        for term in lesson.learner.objective
+        for term in terms
     ]
 
 

@@ -29,8 +29,11 @@ from limbeck.methods._terms import FeatureTerm as FeatureTerm
 from limbeck.methods._terms import Objective as Objective
 from limbeck.methods._terms import Term as Term
 from limbeck.methods._terms import TermLoss as TermLoss
+from limbeck.methods._terms import alone as alone
+from limbeck.methods._terms import is_mutual as is_mutual
 from limbeck.methods._terms import mean_terms as mean_terms
 from limbeck.methods._terms import only_from_labels as only_from_labels
+from limbeck.methods._terms import said_by_peers as said_by_peers
 from limbeck.methods._terms import supervised as supervised
 
 __all__ = [
@@ -46,17 +49,20 @@ __all__ = [
     "Paper",
     "Term",
     "TermLoss",
+    "alone",
     "check_features",
     "check_rows",
     "every_method",
     "feature_terms",
     "find_method",
     "fitting_methods",
+    "is_mutual",
     "mean_terms",
     "objective",
     "objective_of",
     "only_from_labels",
     "read_options",
+    "said_by_peers",
     "supervised",
     "taps_of",
     "teacher_taps_of",

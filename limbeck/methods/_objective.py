@@ -10,10 +10,12 @@ from torch import nn
 from limbeck._errors import OptionError, TargetsError
 from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
-from limbeck.methods._terms import Objective, Term, supervised, term_name
+from limbeck.methods._soft_targets import soft_targets
+from limbeck.methods._terms import Objective, Term, TermLoss, mutual, supervised, term_name
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
 from limbeck.recipe import Anneal, Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
+from limbeck.teachers import Teacher
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -25,20 +27,23 @@ def objective(
     temperature: float,
     hard_weight: float,
     soft_weight: float,
+    mutual_weight: float = 0.0,
     anneal: Anneal | None = None,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Objective:
     """The named method's terms for these heads, and labels where `hard_weight` is above 0.
 
     Or where it becomes so. Of a feature method these are soft targets, where `soft_weight` is above
-    0; its `feature_term` needs the two models.
+    0; its `feature_term` needs the two models. Where `mutual_weight` is above 0, soft targets of
+    the other students, too; the teacher is then only asked if `soft_weight` is above 0.
 
     Raises:
         OptionError: There is no such method or option, or it is not for one of the heads.
     """
     chosen, read = find_method(method), read_options(method, options)
     last = anneal or Anneal()
-    only_features = isinstance(chosen, FeatureMethod) and not _ever(soft_weight, last.soft_weight)
+    others_teach = isinstance(chosen, FeatureMethod) or mutual_weight > 0
+    without_rows = others_teach and not _ever(soft_weight, last.soft_weight)
     if isinstance(chosen, FeatureMethod):
         chosen, read = chosen.rows, Options()
     for head in heads:
@@ -60,11 +65,18 @@ def objective(
             loss=chosen.loss(head, temperature=temperature, options=read),
         )
         for head in heads
-        if not only_features
+        if not without_rows
     )
-    if not _ever(hard_weight, last.hard_weight):
-        return soft
-    return soft + supervised(heads, weight=hard_weight, last_weight=last.hard_weight)
+    hard: Objective = ()
+    if _ever(hard_weight, last.hard_weight):
+        hard = supervised(heads, weight=hard_weight, last_weight=last.hard_weight)
+    if mutual_weight == 0:
+        return soft + hard
+
+    def towards_peer(head: Head) -> TermLoss:
+        return soft_targets.loss(head, temperature=temperature, options=Options())
+
+    return soft + hard + mutual(heads, towards_peer, weight=mutual_weight)
 
 
 def _ever(first: float, last: float | None) -> bool:
@@ -127,6 +139,7 @@ def feature_terms(
     batch: Batch,
     taught: Mapping[str, Rows],
     *,
+    teacher: Teacher | None,
     num_samples: int,
     seed: int,
     who: str,
@@ -150,6 +163,7 @@ def feature_terms(
         student,
         batch,
         taught,
+        teacher=teacher,
         weight=distil.feature_weight,
         num_samples=num_samples,
         seed=seed,
@@ -159,14 +173,21 @@ def feature_terms(
 
 
 def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
-    """What the students of a recipe learn from.
+    """What the students of a recipe learn from; an assistant learns `alone`.
 
     Raises:
         OptionError: As `objective` and `check_features`.
     """
     distil = recipe.distil
-    ever_soft = _ever(distil.soft_weight, (distil.anneal or Anneal()).soft_weight)
-    if not ever_soft and not isinstance(find_method(distil.method), FeatureMethod):
+    last, chosen = distil.anneal or Anneal(), find_method(distil.method)
+    ever_soft = _ever(distil.soft_weight, last.soft_weight)
+    if not ever_soft and distil.mutual_weight > 0 and chosen is soft_targets:
+        if not _ever(distil.hard_weight, last.hard_weight):
+            raise OptionError(
+                "distil.hard_weight = 0 and distil.soft_weight = 0 leave the students nothing to "
+                "learn but from each other. Set one of them above 0."
+            )
+    elif not ever_soft and not isinstance(chosen, FeatureMethod):
         raise OptionError(
             f"distil.soft_weight = 0 leaves nothing of method {distil.method}. Set it above 0."
         )
@@ -183,6 +204,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         temperature=distil.temperature or recipe.targets.temperature,
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
+        mutual_weight=distil.mutual_weight,
         anneal=distil.anneal,
         options=distil.options,
     )

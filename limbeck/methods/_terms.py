@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,10 @@ TRUE_TO_SIZE = DISTANCE | {"gradient of the right size"}
 """What one promises that is, near equality, as large as soft targets are."""
 
 
+Speaker = Literal["teacher", "peers"]
+"""Whose rows a loss is towards: the teacher's, or those of the other students of a pass."""
+
+
 class TermLoss(Protocol):
     """One value per row from a student's rows, a teacher's and a batch."""
 
@@ -40,7 +44,7 @@ class Term:
     """One weighted loss of an objective."""
 
     name: str
-    """`hard` or `soft`, followed by the head's name where there are several."""
+    """`hard`, `soft` or `mutual`, followed by the head's name where there are several."""
     head: str
     """The head it is about."""
     weight: float
@@ -51,6 +55,8 @@ class Term:
     """Whether it needs labels, and so counts labelled samples only."""
     from_teacher: bool
     """Whether it needs the teacher's rows."""
+    towards: Speaker = "teacher"
+    """Whose rows its loss is given."""
     promises: frozenset[str] = TRUE_TO_SIZE
     """What `limbeck doctor` measures of its loss, where that is towards a teacher."""
     loss: TermLoss
@@ -71,7 +77,8 @@ class Term:
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
     ) -> Tensor:
         """`(batch,)` or `(batch, rows)`, of what each side says by name."""
-        return self.loss(student[self.head], None if teacher is None else teacher[self.head], batch)
+        said = None if teacher is None else teacher.get(said_by(self.towards, self.head))
+        return self.loss(student[self.head], said, batch)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +143,62 @@ def supervised(
     )
 
 
+def mutual(
+    heads: Sequence[Head], towards_teacher: Callable[[Head], TermLoss], *, weight: float
+) -> Objective:
+    """Every other student of a pass as a teacher: the mean of a loss towards each of them.
+
+    Args:
+        heads: What they answer.
+        towards_teacher: The loss of a head towards one of them.
+        weight: Of the mean.
+    """
+    return tuple(
+        Term(
+            name=term_name("mutual", head, heads),
+            head=head.name,
+            weight=weight,
+            with_labels=False,
+            from_teacher=False,
+            towards="peers",
+            loss=_towards_each(towards_teacher(head)),
+        )
+        for head in heads
+    )
+
+
+def alone(terms: Objective) -> Objective:
+    """What of an objective is left to one who learns without other students."""
+    return tuple(term for term in terms if not is_mutual(term))
+
+
+def is_mutual(term: Term | FeatureTerm) -> bool:
+    """Whether it is learned from the other students of a pass."""
+    return isinstance(term, Term) and term.towards == "peers"
+
+
+def said_by(speaker: Speaker, head: str) -> str:
+    """What the rows of a head are called among all that a student is taught."""
+    return head if speaker == "teacher" else f"{speaker}:{head}"
+
+
+def said_by_peers(
+    answers: Sequence[Mapping[str, Tensor]], heads: Sequence[Head]
+) -> dict[str, Dense]:
+    """Other students' rows, one upon the other, `(students, batch, ..., size)`, without gradient.
+
+    Args:
+        answers: What each of them says of a batch, by head.
+        heads: What they answer.
+    """
+    return {
+        said_by("peers", head.name): Dense(
+            values=torch.stack([answer[head.name].detach() for answer in answers])
+        )
+        for head in heads
+    }
+
+
 def only_from_labels(terms: Objective) -> bool:
     """Whether samples without a label teach nothing at all, so that none need be seen."""
     return all(term.with_labels for term in terms)
@@ -155,6 +218,16 @@ def _towards_labels(head: Head) -> TermLoss:
     return towards_labels
 
 
+def _towards_each(loss: TermLoss) -> TermLoss:
+    """The mean of a loss towards each of several, whose rows lie one upon the other."""
+
+    def towards_each(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
+        assert isinstance(teacher, Dense), "students say all that they say"
+        return loss(student.expand_as(teacher.values), teacher, batch).mean(dim=0)
+
+    return towards_each
+
+
 def mean_terms(
     terms: Objective,
     student: Mapping[str, Tensor],
@@ -166,7 +239,8 @@ def mean_terms(
     Args:
         terms: The objective.
         student: The student's rows by head, and its features by `tap_name`.
-        teacher: The teacher's in the same way; None where no term needs them.
+        teacher: The teacher's in the same way, and the other students' by `said_by`; None where
+            no term needs them.
         batch: The batch both answered.
 
     A term without rows that count is 0.

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import recipe as recipes
+from limbeck._agreement import check_agreement
 from limbeck._errors import DataError, ModelError
-from limbeck._mixture import check_weighing
+from limbeck._mixture import WEIGHINGS, check_weighing
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.data import Samples
 from limbeck.methods import (
@@ -20,6 +21,7 @@ from limbeck.methods import (
     feature_terms,
     mean_terms,
     objective_of,
+    said_by_peers,
     supervised,
     teacher_taps_of,
 )
@@ -67,9 +69,15 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     rows: Mapping[str, Rows] = uniform
     if not recipe.distil.live:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
+    if recipe.teachers and WEIGHINGS[recipe.ensemble.how].by_student:
+        check_agreement(rows, stored=f"codec {codec.name}")
     if recipe.distil.mixup:
         check_mixup(soft, batch.inputs)
-    rows = {**rows, **features_of(teacher, batch.inputs, teacher_taps_of(recipe))}
+    rows = {
+        **rows,
+        **features_of(teacher, batch.inputs, teacher_taps_of(recipe)),
+        **said_by_peers([{name: said.values for name, said in uniform.items()}], heads),
+    }
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
     students = {f"student {name}": each for name, each in recipe.students.items()}
@@ -79,7 +87,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         model = build_section(who.replace(" ", "s."), part, interface).eval()
         check_weights(model, who=who)
         of_features = feature_terms(
-            recipe, model, batch, rows, num_samples=len(train), seed=0, who=who
+            recipe, model, batch, rows, teacher=teacher, num_samples=len(train), seed=0, who=who
         )
         learner = Learner(name=who, model=model, objective=soft + of_features)
         check_batch_norm(model, schedule, len(train), who=who, beside=learner.beside)

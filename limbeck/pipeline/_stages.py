@@ -176,6 +176,8 @@ def distil_stage(
     train = context.task.data.train
     terms = objective_of(context.recipe, context.task.data.heads)
     said = distil_words(context.recipe)
+    if weight := context.recipe.distil.mutual_weight:
+        said |= {"mutual_weight": weight}
 
     def of_features(name: str, model: nn.Module) -> Objective:
         if not context.recipe.distil.taps:
@@ -186,6 +188,7 @@ def distil_stage(
             model,
             batch,
             teach(batch),
+            teacher=teacher,
             num_samples=len(train),
             seed=generator_seed(seed, "beside"),
             who=f"student {name}",
@@ -201,7 +204,7 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
     new |= {word for word in ("anneal", "balance") if getattr(distil, word) is None}
-    return distil.model_dump(exclude={"generations", *new})
+    return distil.model_dump(exclude={"generations", "mutual_weight", *new})
 
 
 def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:

@@ -1,10 +1,10 @@
 """Train any number of models on the same batches.
 
 A batch is read, augmented and its targets decoded once for all. What a model becomes depends on
-its seed, the samples and the settings alone, not on who learns beside it or how often the run was
-stopped and went on. Processes that share the work, and micro-batches, change it by rounding only,
-but for what looks at a batch as a whole: each draws its own dropout and mixup, and has its own
-batch statistics and relations between samples.
+its seed, the samples and the settings alone, not on how often the run was stopped and went on, nor
+on who learns beside it, but for students that learn from each other. Processes that share the work,
+and micro-batches, change it by rounding only, but for what looks at a batch as a whole: each draws
+its own dropout and mixup, and has its own batch statistics and relations between samples.
 """
 
 import math
@@ -28,12 +28,13 @@ from limbeck.recipe import Train
 from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
 from limbeck.train._checks import check_batch_norm, check_weights
-from limbeck.train._lane import Lane
+from limbeck.train._lane import Lane, Pace
 from limbeck.train._learner import Fitted, History, Learner, Teach
 from limbeck.train._mixup import check_mixup, mixed_up
 from limbeck.train._order import Order, generator, generator_seed
 from limbeck.train._resume import Resume
 from limbeck.train._schedule import schedule_factor
+from limbeck.train._step import groups_of, step_together
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are finite."""
@@ -119,7 +120,7 @@ def fit(
         progress.start(title, steps)
         progress.advance(shown)
         deferred = deferred_interrupt() if accelerator.num_processes == 1 else nullcontext()
-        going = list(lanes)
+        going, groups = list(lanes), groups_of(lanes)
         with deferred as interrupt:
             for epoch in range(first_epoch, settings.epochs):
                 skip = first_step if epoch == first_epoch else 0
@@ -130,21 +131,18 @@ def fit(
                     if mixup:
                         drawn = generator(seed, "mixup", done, accelerator.process_index)
                         batch = mixed_up(batch, drawn)
-                    factor = schedule_factor(done, steps, settings)
                     noise = generator_seed(seed, "noise", done)
                     parts = parts_of(
                         batch, learners, teach, accelerator, accumulate=settings.accumulate
                     )
-                    for lane in going:
-                        # The same noise for every lane, whoever else learns.
-                        _seed_noise(noise, accelerator.device)
-                        lane.learn(
-                            parts,
-                            factor,
-                            step=done,
-                            steps=steps,
-                            per_epoch=steps_per_epoch,
-                        )
+                    pace = Pace(
+                        factor=schedule_factor(done, steps, settings),
+                        step=done,
+                        steps=steps,
+                        per_epoch=steps_per_epoch,
+                    )
+                    for group in groups:
+                        step_together(group, parts, pace, noise=noise, device=accelerator.device)
                     if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
                         for lane in going:
                             lane.check_finite(epoch, step)
@@ -161,6 +159,7 @@ def fit(
                     going = [lane for lane in going if goes_on(lane.learner, lane.history)]
                     if not going:
                         break
+                    groups = groups_of(going)
                 if interrupt is not None and interrupt.requested:
                     resume.save(epoch + 1, 0)
                     raise Interrupted(resume.farewell(title))
@@ -210,13 +209,6 @@ def _own_noise(device: torch.device) -> Iterator[None]:
     """Leave the caller's random numbers as if nothing had been trained."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
-
-
-def _seed_noise(seed: int, device: torch.device) -> None:
-    """What torch.manual_seed does, for the devices in use: that walks every backend, in 1 ms."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def _fingerprint(

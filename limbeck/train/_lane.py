@@ -37,6 +37,20 @@ class Part:
     (True), and for those that do not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Where training stands at a step."""
+
+    factor: float
+    """What the learning rate is multiplied by."""
+    step: int
+    """Its number, from 0 on."""
+    steps: int
+    """How many there are."""
+    per_epoch: int
+    """How many of them are an epoch."""
+
+
 class Lane:
     """One learner with its optimiser and what was seen of it so far."""
 
@@ -87,23 +101,49 @@ class Lane:
             )
             self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
 
-    def learn(
-        self, parts: Sequence[Part], factor: float, *, step: int, steps: int, per_epoch: int
-    ) -> None:
-        """One optimiser step, at `factor` times the learning rate: number `step` of `steps`."""
-        settings, scaler = self.settings, self.scaler
+    def begin_step(self, pace: Pace) -> None:
+        """Weigh the losses, and set the learning rate, as training stands."""
         for paced in self._paced:
-            paced.epochs = step / per_epoch
-        done = step / max(steps - 1, 1)
+            paced.epochs = pace.step / pace.per_epoch
+        done = pace.step / max(pace.steps - 1, 1)
         self._weights = {one.name: one.weight_at(done) for one in self.learner.objective}
         every = self.learner.balance
-        self._is_measured = every is not None and step % every == 0
+        self._is_measured = every is not None and pace.step % every == 0
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
-        for part in parts[:-1]:
-            with self._accelerator.no_sync(self.model):
-                self._backward(part)
-        self._backward(parts[-1])
+            group["lr"] = self.settings.learning_rate * pace.factor
+
+    def answer(self, part: Part, *, last: bool) -> dict[str, Tensor]:
+        """What the model says of a part of a batch, and is to learn from: `backward` comes next."""
+        with self._within(last=last):
+            return self._answers(part.batch)
+
+    def backward(
+        self,
+        part: Part,
+        answers: Mapping[str, Tensor],
+        peers: Mapping[str, Rows],
+        *,
+        last: bool,
+    ) -> None:
+        """Add the gradient of a part.
+
+        Args:
+            part: What was answered.
+            answers: What the model said of it.
+            peers: The other students' rows; none where nothing is learned from them.
+            last: Whether it is the last part of its batch.
+        """
+        taught = {**(part.taught or {}), **peers} if peers else part.taught
+        with self._within(last=last):
+            self._backward(part, answers, taught)
+
+    def _within(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Processes wait for each other at the last part of a batch."""
+        return nullcontext() if last else self._accelerator.no_sync(self.model)
+
+    def end_step(self) -> None:
+        """Move the weights by the gradient of all parts."""
+        settings, scaler = self.settings, self.scaler
         self._average_beside()
         if scaler is not None:
             scaler.unscale_(self.optimizer)
@@ -121,10 +161,10 @@ class Lane:
             weight.data.renorm_(2, 0, settings.max_norm)
         self.steps += 1
 
-    def _backward(self, part: Part) -> None:
-        means = mean_terms(
-            self.learner.objective, self._answers(part.batch), part.taught, part.batch
-        )
+    def _backward(
+        self, part: Part, answers: Mapping[str, Tensor], taught: Mapping[str, Rows] | None
+    ) -> None:
+        means = mean_terms(self.learner.objective, answers, taught, part.batch)
         if self._is_measured:
             self._balance(means)
         losses = []

@@ -1,5 +1,9 @@
 """A student learns from what is inside a teacher, in Python."""
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +12,7 @@ from limbeck import Teacher, capture, capture_features, distil
 from limbeck._errors import Interrupted, ModelError, OptionError, TargetsError
 from limbeck.data import Views
 from limbeck.losses.features import similarity_preserving
+from limbeck.models import CNN
 from limbeck.signals import Head
 from tests.api.problem import EXACT, IMAGES, Watched, by_hand, softened, split
 from tests.methods.features import problem as features
@@ -198,3 +203,32 @@ def test_precision_of_the_students_own_stays(taught):
     options = {"method": "vid", "taps": TAPS, "teacher": teacher}
     distil(student, (INPUTS, LABELS), targets, settings(precision="bf16"), **options)
     assert all(part.dtype == torch.float32 for part in student.parameters())
+
+
+# ---- SimKD, as docs/teachers.md has it ----------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8")
+STUDENT, CALL = re.findall(r"```python\n(.*?)```", PAGE.split("SimKD")[1], flags=re.DOTALL)[:2]
+
+
+def test_a_student_learns_to_end_in_its_teachers_classifier(tmp_path):
+    torch.manual_seed(0)
+    whole = CNN(1, [4, 8], 10)
+    images = torch.randn(60, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    teacher = Teacher(whole, [Head(space="categorical", size=10)])
+    data = (images, whole(images).argmax(1))
+    heard = []
+
+    def watched(*given, **options):
+        heard.append(distil(*given, settings(epochs=12, learning_rate=0.01), **options))
+
+    limbeck = SimpleNamespace(distil=watched)
+    known = {"CNN": CNN, "limbeck": limbeck, "teacher": whole, "data": data}
+    known["targets"] = capture(teacher, data, tmp_path / "targets", **EXACT)
+    head = {name: part.clone() for name, part in whole.head.state_dict().items()}
+    exec(STUDENT + CALL, known)
+    first, *_, last = heard[0].terms["features"]
+    assert last < 0.7 * first
+    student = known["student"]
+    assert all(torch.equal(student.head.state_dict()[name], part) for name, part in head.items())
+    assert not student.head.weight.requires_grad
