@@ -234,6 +234,14 @@ uncompiled while it is looked into; under activation checkpointing take `use_ree
 """
 
 
+LOSS_COSTS = """
+## What their losses cost
+
+Forward and backward, on a CPU, by `bench/costs.py`: time and peak memory, times those of torch's cross-entropy of the same logits,
+or of its squared error of the same features (MB: where that takes next to none). Of a method of features the pass of a live teacher comes on top.
+"""
+
+
 def recipes_page() -> str:
     parts = [RECIPES]
     for path, title, section in SECTIONS:
@@ -281,7 +289,32 @@ def methods_page() -> str:
         if method.option_rows:
             parts.append("\n| option | default | what it is |\n|---|---|---|")
             parts += [f"| `{key}` | {value} | {text} |" for key, value, text in method.option_rows]
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts) + "\n" + losses_costs()
+
+
+def losses_costs() -> str:
+    """Time and memory of every method's loss, a line each; nothing before they are measured."""
+    path = ROOT / "bench/results/costs.json"
+    if not path.is_file():
+        return ""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    lines = [
+        LOSS_COSTS,
+        "| loss | shape | compared with | time | memory |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['loss']} | {row['shape']} | {row['compared_with']} | {row['time']:.2g} | "
+        f"{_peak(row['peak'], row['peak_bytes'])} |"
+        for row in rows
+        if row["loss"] != row["compared_with"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _peak(ratio: float | None, peak_bytes: int) -> str:
+    """Times what it is compared with, or in megabytes where that takes next to nothing."""
+    return f"{peak_bytes / 2**20:.0f} MB" if ratio is None else f"{ratio:.2g}"
 
 
 def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> str:

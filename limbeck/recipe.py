@@ -57,7 +57,10 @@ class _Section(BaseModel):
 
 
 class Augment(_Section):
-    """How views 1, 2, ... of an image are made; view 0 is the image as it came."""
+    """How views 1, 2, ... of an image are made; view 0 is the image as it came.
+
+    No view comes again before all have: `(2 shift + 1)^2` of them, twice as many with `flip`.
+    """
 
     shift: Annotated[int, Field(ge=0)] = 0
     """Pixels, at most, that a view is moved by in each direction."""
@@ -84,6 +87,9 @@ class Data(_Section):
     """Fraction that is kept for the end, where the source has no test data of its own."""
     limit: Count | None = None
     """Learn from this many training samples only, for a quick try."""
+    resident: bool = False
+    """Whether the training inputs lie on the GPU, where there is one, and their views are made
+    there."""
     augment: Augment = Augment()
     """How views are made."""
     metric: str | None = None
@@ -122,6 +128,14 @@ class Train(_Section):
     stored targets, epoch e sees view e modulo `targets.views`."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of the forward pass; losses are float32 always."""
+    channels_last: bool = False
+    """Whether the weights of convolutions lie in memory with their channels last: faster on a GPU,
+    above all with mixed precision; the same up to rounding, but for the dropout of maps, which is
+    drawn in the order of memory."""
+    cuda_graphs: bool = False
+    """Whether the passes over batches of `batch_size` are recorded on a CUDA device and replayed: a
+    small model no longer waits for the host. Elsewhere it changes nothing. The model must be one
+    that does the same work for every batch."""
     keep: Literal["last", "best"] = "last"
     """Which weights stay: the last ones, or those of the epoch best on the validation data."""
     validate_every: Annotated[int, Field(ge=0)] = 1
@@ -139,6 +153,8 @@ class Train(_Section):
             raise ValueError("the learning rate is set by learning_rate, not optimizer_options.lr")
         if self.batch_size < self.accumulate:
             raise ValueError("accumulate must not be larger than batch_size")
+        if self.cuda_graphs and self.accumulate > 1:
+            raise ValueError("cuda_graphs overwrites the gradients that accumulate adds up")
         return self
 
 
@@ -146,7 +162,8 @@ class Teacher(_Section):
     """Who teaches: trained by the recipe, or loaded."""
 
     model: str
-    """`mlp`, `cnn`, `transformers:CLASS` or the user's own `package.module:function`."""
+    """`mlp`, `cnn`, `cifar_resnet`, `wide_resnet`, `transformers:CLASS` or the user's own
+    `package.module:function`."""
     options: dict[str, Any] = {}
     """The model's own options."""
     outputs: Literal["logits", "probabilities"] = "logits"
@@ -426,6 +443,7 @@ def check_combinations(recipe: Recipe) -> None:
     Raises:
         RecipeError: It names them, and the way out.
     """
+    _check_resident(recipe)
     trained = {f"assistants.{name}": each.train for name, each in recipe.assistants.items()}
     for section, train in {"": recipe.train, **trained}.items():
         if train is not None and train.views and not recipe.distil.live:
@@ -484,6 +502,24 @@ def check_combinations(recipe: Recipe) -> None:
             )
     if recipe.teachers:
         _check_several(recipe)
+
+
+def _check_resident(recipe: Recipe) -> None:
+    """Refuse processes that would read ahead what lies on the device."""
+    passes: dict[str, Any] = {
+        "train": recipe.train,
+        **{
+            f"{who.replace('teacher ', 'teachers.')}.train": each.train
+            for who, each in recipe.all_teachers.items()
+        },
+        **{f"assistants.{name}.train": each.train for name, each in recipe.assistants.items()},
+    }
+    for section, train in passes.items():
+        if recipe.data.resident and train is not None and train.workers:
+            raise RecipeError(
+                f"data.resident = true keeps samples where no other process reads them, and "
+                f"{section}.workers = {train.workers} asks for some. Leave one of them out."
+            )
 
 
 def _check_taps(recipe: Recipe) -> None:

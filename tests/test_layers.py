@@ -38,11 +38,10 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "_lookup",
         "_state",
         "_shapes",
-        "_devices",
         "_progress",
         "_interrupt",
     },
-    {"_validation"},
+    {"_validation", "_devices"},
     {"_errors"},
 ]
 DEPTH = {name: depth for depth, floor in enumerate(FLOORS) for name in floor}

@@ -15,8 +15,10 @@ from torch import nn
 from limbeck._errors import ExtraError, ModelError, did_you_mean
 from limbeck._lookup import call_function, check_options, import_function
 from limbeck.data import DataSet
+from limbeck.models._cifar_resnet import CifarResNet
 from limbeck.models._cnn import CNN
 from limbeck.models._mlp import MLP
+from limbeck.models._wide_resnet import WideResNet
 from limbeck.signals import Head
 
 
@@ -66,16 +68,32 @@ def _cnn(
 ) -> nn.Module:
     """A small convolutional network; see `CNN`."""
     size = _only_head(interface, "cnn").size
-    if len(interface.shape) not in (2, 3):
-        raise ModelError(
-            f"cnn takes images, (height, width) or (channels, height, width), got samples of "
-            f"shape {interface.shape}. Take mlp instead."
-        )
-    inputs = interface.shape[0] if len(interface.shape) == 3 else 1
-    return CNN(inputs, channels, size, dropout=dropout)
+    return CNN(_channels_of_images(interface, "cnn"), channels, size, dropout=dropout)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "cnn": _cnn}
+def _cifar_resnet(
+    interface: Interface, *, depth: int = 20, channels: Sequence[int] = (16, 16, 32, 64)
+) -> nn.Module:
+    """The residual network of distillation papers on CIFAR; see `CifarResNet`."""
+    size = _only_head(interface, "cifar_resnet").size
+    return CifarResNet(_channels_of_images(interface, "cifar_resnet"), depth, channels, size)
+
+
+def _wide_resnet(
+    interface: Interface, *, depth: int = 16, width: int = 2, dropout: float = 0.0
+) -> nn.Module:
+    """The wide residual network of the same; see `WideResNet`."""
+    size = _only_head(interface, "wide_resnet").size
+    inputs = _channels_of_images(interface, "wide_resnet")
+    return WideResNet(inputs, depth, width, size, dropout=dropout)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "cifar_resnet": _cifar_resnet,
+    "wide_resnet": _wide_resnet,
+}
 """Architectures by name. Each is called with the interface and the recipe's options."""
 
 
@@ -159,6 +177,15 @@ def _only_head(interface: Interface, name: str) -> Head:
             'own: model = "package.module:function".'
         )
     return interface.heads[0]
+
+
+def _channels_of_images(interface: Interface, name: str) -> int:
+    if len(interface.shape) not in (2, 3):
+        raise ModelError(
+            f"{name} takes images, (height, width) or (channels, height, width), got samples of "
+            f"shape {interface.shape}. Take mlp instead."
+        )
+    return interface.shape[0] if len(interface.shape) == 3 else 1
 
 
 def _misfit(name: str, error: Exception) -> ModelError:

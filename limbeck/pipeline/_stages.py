@@ -42,7 +42,7 @@ from limbeck.train import Fitted, Learner, Teach, generator_seed
 
 FEATURES_CODEC = "real8"
 """How features are stored: a byte a number."""
-AS_MADE = {"log", "workers"}
+AS_MADE = {"log", "workers", "channels_last", "cuda_graphs"}
 """Of `[train]`, what moves how a model is trained and not what it becomes."""
 
 

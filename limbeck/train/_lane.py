@@ -16,11 +16,12 @@ from limbeck._outputs import as_logits, call, calling, check_outputs, read_outpu
 from limbeck._state import set_state, state_of
 from limbeck.methods import Paced, mean_terms, said_by_average
 from limbeck.recipe import Train
-from limbeck.signals import Batch, Dense, Head, Rows
+from limbeck.signals import Batch, Dense, Head, Inputs, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.train._average import Average
 from limbeck.train._learner import History, Learner
 from limbeck.train._optimizer import make_optimizer
+from limbeck.train._recorded import Recorded, can_be_recorded
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -72,6 +73,8 @@ class Lane:
         self.steps = 0
         self.scales: dict[str, float] = {}
         self.limited = _linear_weights(learner) if settings.max_norm else []
+        if settings.channels_last:
+            _lay_out(learner.model, torch.channels_last)
         self.model: nn.Module = accelerator.prepare_model(learner.model)
         # A mark that would keep the next pass from sharing the model's work between processes.
         vars(learner.model).pop("_is_accelerate_prepared", None)
@@ -87,13 +90,19 @@ class Lane:
         self.optimizer.zero_grad(set_to_none=True)  # what someone else left there
         self._accelerator = accelerator
         self._heard = False
+        self._recorded: Recorded | None = None
         # Not accelerate's, which patch `forward` (a Keras model never calls it) and look for
         # packages on disk at each backward and step: 0.3 ms.
         self._precision: AbstractContextManager[Any] = nullcontext()
         self.scaler: torch.amp.GradScaler | None = None
         if settings.precision != "no":
             device = accelerator.device.type
-            self._precision = torch.autocast(device, dtype=_DTYPES[settings.precision])
+            # What a graph records may not be kept from one call to the next.
+            self._precision = torch.autocast(
+                device,
+                dtype=_DTYPES[settings.precision],
+                cache_enabled=not settings.cuda_graphs,
+            )
             self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
 
     def begin_step(self, pace: Pace) -> None:
@@ -210,15 +219,36 @@ class Lane:
                 parameter.grad = self._accelerator.reduce(own, reduction="mean")
 
     def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model says of a batch: rows by head, features by `tap_name`."""
+        inputs = batch.inputs
+        if self._can_record(batch):
+            assert isinstance(inputs, Tensor), "no other inputs can be recorded"
+            if self._recorded is None:
+                self._recorded = Recorded(self.model, self._said, inputs)
+            if self._recorded.fits(inputs):
+                return self._recorded(inputs)
+        return self._said(inputs)
+
+    def _can_record(self, batch: Batch) -> bool:
+        """Whether to: a whole batch, by a process that is alone, once the model has answered."""
+        return (
+            self.settings.cuda_graphs
+            and self._heard
+            and self._accelerator.num_processes == 1
+            and len(batch) == self.settings.batch_size
+            and can_be_recorded(batch.inputs)
+        )
+
+    def _said(self, inputs: Inputs) -> dict[str, Tensor]:
         learner = self.learner
         with (
             self._precision,
-            calling(learner.name, batch.inputs),
+            calling(learner.name, inputs),
             tapped(self.model, self.taps, who=learner.name) as seen,
         ):
-            output = call(self.model, batch.inputs)
+            output = call(self.model, inputs)
         answers = read_outputs(output, self.heads, who=learner.name)
-        if not self._heard and len(batch):
+        if not self._heard and len(next(iter(answers.values()))):
             for head in self.heads:
                 check_outputs(answers[head.name], head, learner.outputs, who=learner.name)
             self._heard = True
@@ -299,6 +329,8 @@ class Lane:
         """Leave the model with the weights that are to be kept, in eval mode."""
         if self.best is not None:
             set_state(self.learner.model, self.best)
+        if self.settings.channels_last:
+            _lay_out(self.learner.model, torch.contiguous_format)
         self.learner.model.eval()
 
     def state(self) -> dict[str, Any]:
@@ -327,6 +359,11 @@ class Lane:
         if self.average is not None:
             self.average.restore(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        for parameter, kept in self.optimizer.state.items():
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # Laid out in memory as the weights are: fused steps want that.
+                    kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if self.scaler is not None:
             self.scaler.load_state_dict(saved["scaler"])
         self.history = History(
@@ -338,6 +375,13 @@ class Lane:
         self.total = saved["total"].to(device)
         self.scales = saved["scales"]
         self.steps = saved["steps"]
+
+
+def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the weights of two-dimensional convolutions in memory."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
 
 
 def _linear_weights(learner: Learner) -> list[Tensor]:
