@@ -75,7 +75,7 @@ def classifiers_of(
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape:
+    if one.shape != other.shape or not one.is_floating_point():
         return False
     most = max(ROUNDING, 2 * torch.finfo(one.dtype).eps)
     return bool((one - other).abs().max() <= most * other.abs().max())

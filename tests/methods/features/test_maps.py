@@ -55,6 +55,7 @@ def test_ft_compares_the_factors_and_draws_the_teachers_map_again():
     want = direction_gap(translated, factor)
     want = want + direction_gap(convolved(factor, part.decoder), theirs)
     torch.testing.assert_close(part(ours, theirs, images(range(5))), want)
+    assert isinstance(part.decoder[-1], torch.nn.Conv2d)  # what it draws may be below 0
 
 
 def test_ft_pools_factors_of_two_sizes_to_the_smaller():
