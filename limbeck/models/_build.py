@@ -17,6 +17,7 @@ from limbeck._lookup import call_function, check_options, import_function
 from limbeck.data import DataSet
 from limbeck.models._cnn import CNN
 from limbeck.models._mlp import MLP
+from limbeck.models._soft_tree import SoftTree
 from limbeck.signals import Head
 
 
@@ -75,7 +76,29 @@ def _cnn(
     return CNN(inputs, channels, size, dropout=dropout)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "cnn": _cnn}
+def _soft_tree(
+    interface: Interface,
+    *,
+    depth: int = 8,
+    beta: float = 1.0,
+    penalty: float = 0.1,
+    answer: str = "leaf",
+) -> nn.Module:
+    """A soft decision tree, which the report draws; see `SoftTree`."""
+    head = _only_head(interface, "soft_tree")
+    if head.space != "categorical":
+        raise ModelError(
+            f"soft_tree answers classes, and head {head.name} is {head.space}. Take mlp instead."
+        )
+    inputs = math.prod(interface.shape)
+    return SoftTree(inputs, head.size, depth=depth, beta=beta, penalty=penalty, answer=answer)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "soft_tree": _soft_tree,
+}
 """Architectures by name. Each is called with the interface and the recipe's options."""
 
 

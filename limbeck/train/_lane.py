@@ -12,7 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from limbeck._errors import OptionError, TrainingError
-from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
+from limbeck._outputs import (
+    as_logits,
+    auxiliary_loss,
+    call,
+    calling,
+    check_outputs,
+    read_outputs,
+)
 from limbeck._state import set_state, state_of
 from limbeck.methods import Paced, mean_terms
 from limbeck.recipe import Train
@@ -21,6 +28,8 @@ from limbeck.taps import tap_name, tapped
 from limbeck.train._learner import History, Learner
 from limbeck.train._optimizer import make_optimizer
 
+AUXILIARY = "auxiliary"
+"""What the loss that a model adds itself is called in its history."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -113,20 +122,25 @@ class Lane:
         self.steps += 1
 
     def _backward(self, part: Part) -> None:
-        means = mean_terms(
-            self.learner.objective, self._answers(part.batch), part.taught, part.batch
-        )
+        answers, added = self._answers(part.batch)
+        means = mean_terms(self.learner.objective, answers, part.taught, part.batch)
         if self._is_measured:
             self._balance(means)
         losses = []
         for term in self.learner.objective:
             mean = means[term.name] * part.shares[term.with_labels]
             losses.append(self._weights[term.name] * self.scales.get(term.name, 1.0) * mean)
-            seen, now = self.sums.get(term.name), mean.detach()
-            self.sums[term.name] = now if seen is None else seen + now
+            self._remember(term.name, mean)
+        if added is not None:
+            losses.append(added * part.shares[False])
+            self._remember(AUXILIARY, losses[-1])
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         self.total = self.total + loss.detach()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def _remember(self, name: str, loss: Tensor) -> None:
+        seen, now = self.sums.get(name), loss.detach()
+        self.sums[name] = now if seen is None else seen + now
 
     def _balance(self, means: Mapping[str, Tensor]) -> None:
         """Scale losses so that each pulls as its weight says, and all together as hard as before.
@@ -156,7 +170,8 @@ class Lane:
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = self._accelerator.reduce(own, reduction="mean")
 
-    def _answers(self, batch: Batch) -> dict[str, Tensor]:
+    def _answers(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor | None]:
+        """What the model says, and sees inside, by name; and what it adds to its loss itself."""
         learner = self.learner
         with (
             self._precision,
@@ -170,7 +185,8 @@ class Lane:
                 check_outputs(answers[head.name], head, learner.outputs, who=learner.name)
             self._heard = True
         features = {tap_name(path): tensor for path, tensor in seen.items()}
-        return as_logits(answers, self.heads, learner.outputs) | features
+        logits = as_logits(answers, self.heads, learner.outputs)
+        return logits | features, auxiliary_loss(output, who=learner.name)
 
     def mean_loss(self) -> float:
         """The weighted loss so far in this epoch."""
