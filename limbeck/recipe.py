@@ -144,7 +144,8 @@ class Teacher(_Section):
     """Who teaches: trained by the recipe, or loaded."""
 
     model: str
-    """`mlp`, `cnn`, `transformers:CLASS` or the user's own `package.module:function`."""
+    """`mlp`, `cnn`, `soft_tree`, `transformers:CLASS` or the user's own
+    `package.module:function`."""
     options: dict[str, Any] = {}
     """The model's own options."""
     outputs: Literal["logits", "probabilities"] = "logits"

@@ -93,6 +93,10 @@ class SoftTree(nn.Module):
         """Of going right at each inner node: `(batch, ...)` to `(batch, nodes)`."""
         return self.beta * _exact(self.nodes(x.flatten(1)))
 
+    def log_paths(self, x: Tensor) -> list[Tensor]:
+        """Logarithms of the probability to reach each node, row by row: `(batch, 2^d)`, d = 0.."""
+        return log_paths(self.log_odds(x))
+
     def log_leaves(self) -> Tensor:
         """The logarithm of each leaf's distribution: `(leaves, classes)`."""
         return torch.log_softmax(_exact(self.leaves), dim=-1)
