@@ -68,7 +68,8 @@ TRANSFORMERS = """
 `transformers:CLASS` is any model class of transformers, built from its config: the options are those of the config;
 `vocab_size` and `num_labels` come from the data. `package.module:function` is your own: called with the options, it returns a
 torch module that is called with what the data gives (a tensor, or keyword arguments) and returns a tensor, a tuple that begins
-with one, a dict with "logits" or the head's name, or a transformers output.
+with one, a dict with "logits" or the head's name, or a transformers output. A dict with `auxiliary_loss` beside that, a number or
+one for each sample, adds it to the model's loss in training, with weight 1: a penalty of your own needs no loop of your own.
 """
 DATA = """# Data
 
@@ -363,7 +364,7 @@ def measured() -> str:
     for path in sorted((ROOT / "bench/results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
-            if path.stem == "mnist" and "errors" in row:
+            if path.stem in ("mnist", "hinton") and "published" in row:
                 spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
                 lines.append(
                     f"| mnist: test errors of the {row['model']}, n = {row['n']} | "

@@ -137,6 +137,27 @@ def read_outputs(
     return answers
 
 
+def auxiliary_loss(output: Any, *, who: str) -> Tensor | None:
+    """What a model adds to its own loss in training: `auxiliary_loss` in the dict that it returned.
+
+    A number, or one for each sample, whose mean counts: a penalty of how it decides, of which
+    expert it asked, ... None where there is none.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    found = output.get("auxiliary_loss") if isinstance(output, Mapping) else None
+    if found is None:
+        return None
+    if not isinstance(found, Tensor) or not found.is_floating_point() or found.dim() > 1:
+        got = f"a tensor {shape_of(found)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(
+            f"the auxiliary_loss of {who} must be a floating point tensor of shape () or (batch,), "
+            f"got {got}."
+        )
+    return found.mean() if found.numel() else found.sum()
+
+
 def _is_padded_vocabulary(rows: Tensor, head: Head) -> bool:
     """Whether a model answers for more tokens than there are, to round its output layer up.
 

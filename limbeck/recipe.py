@@ -162,8 +162,8 @@ class Teacher(_Section):
     """Who teaches: trained by the recipe, or loaded."""
 
     model: str
-    """`mlp`, `cnn`, `cifar_resnet`, `wide_resnet`, `transformers:CLASS` or the user's own
-    `package.module:function`."""
+    """`mlp`, `cnn`, `cifar_resnet`, `wide_resnet`, `soft_tree`, `transformers:CLASS` or the user's
+    own `package.module:function`."""
     options: dict[str, Any] = {}
     """The model's own options."""
     outputs: Literal["logits", "probabilities"] = "logits"

@@ -8,6 +8,7 @@ from limbeck.models._build import build_section as build_section
 from limbeck.models._cifar_resnet import CifarResNet as CifarResNet
 from limbeck.models._cnn import CNN as CNN
 from limbeck.models._mlp import MLP as MLP
+from limbeck.models._soft_tree import SoftTree as SoftTree
 from limbeck.models._taken import Taken as Taken
 from limbeck.models._warm_start import STARTS as STARTS
 from limbeck.models._warm_start import warm_start as warm_start
@@ -25,6 +26,7 @@ __all__ = [
     "STARTS",
     "CifarResNet",
     "Interface",
+    "SoftTree",
     "Taken",
     "WideResNet",
     "architecture",

@@ -18,6 +18,7 @@ from limbeck.data import DataSet
 from limbeck.models._cifar_resnet import CifarResNet
 from limbeck.models._cnn import CNN
 from limbeck.models._mlp import MLP
+from limbeck.models._soft_tree import SoftTree
 from limbeck.models._wide_resnet import WideResNet
 from limbeck.signals import Head
 
@@ -88,11 +89,30 @@ def _wide_resnet(
     return WideResNet(inputs, depth, width, size, dropout=dropout)
 
 
+def _soft_tree(
+    interface: Interface,
+    *,
+    depth: int = 8,
+    beta: float = 1.0,
+    penalty: float = 0.1,
+    answer: str = "leaf",
+) -> nn.Module:
+    """A soft decision tree, which the report draws; see `SoftTree`."""
+    head = _only_head(interface, "soft_tree")
+    if head.space != "categorical":
+        raise ModelError(
+            f"soft_tree answers classes, and head {head.name} is {head.space}. Take mlp instead."
+        )
+    inputs = math.prod(interface.shape)
+    return SoftTree(inputs, head.size, depth=depth, beta=beta, penalty=penalty, answer=answer)
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": _mlp,
     "cnn": _cnn,
     "cifar_resnet": _cifar_resnet,
     "wide_resnet": _wide_resnet,
+    "soft_tree": _soft_tree,
 }
 """Architectures by name. Each is called with the interface and the recipe's options."""
 

@@ -12,7 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from limbeck._errors import OptionError, TrainingError
-from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
+from limbeck._outputs import (
+    as_logits,
+    auxiliary_loss,
+    call,
+    calling,
+    check_outputs,
+    read_outputs,
+)
 from limbeck._state import set_state, state_of
 from limbeck.methods import Paced, mean_terms, said_by_average
 from limbeck.recipe import Train
@@ -23,6 +30,10 @@ from limbeck.train._learner import History, Learner
 from limbeck.train._optimizer import make_optimizer
 from limbeck.train._recorded import Recorded, can_be_recorded
 
+_ADDED = "auxiliary_loss"
+"""By that name among what a model says: what it adds to its loss itself."""
+AUXILIARY = "auxiliary"
+"""What the loss that a model adds itself is called in its history."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -174,17 +185,24 @@ class Lane:
         self, part: Part, answers: Mapping[str, Tensor], taught: Mapping[str, Rows] | None
     ) -> None:
         means = mean_terms(self.learner.objective, answers, taught, part.batch)
+        added = answers.get(_ADDED)
         if self._is_measured:
             self._balance(means)
         losses = []
         for term in self.learner.objective:
             mean = means[term.name] * part.shares[term.with_labels]
             losses.append(self._weights[term.name] * self.scales.get(term.name, 1.0) * mean)
-            seen, now = self.sums.get(term.name), mean.detach()
-            self.sums[term.name] = now if seen is None else seen + now
+            self._remember(term.name, mean)
+        if added is not None:
+            losses.append(added * part.shares[False])
+            self._remember(AUXILIARY, losses[-1])
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         self.total = self.total + loss.detach()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def _remember(self, name: str, loss: Tensor) -> None:
+        seen, now = self.sums.get(name), loss.detach()
+        self.sums[name] = now if seen is None else seen + now
 
     def _balance(self, means: Mapping[str, Tensor]) -> None:
         """Scale losses so that each pulls as its weight says, and all together as hard as before.
@@ -219,7 +237,7 @@ class Lane:
                 parameter.grad = self._accelerator.reduce(own, reduction="mean")
 
     def _answers(self, batch: Batch) -> dict[str, Tensor]:
-        """What the model says of a batch: rows by head, features by `tap_name`."""
+        """What the model says of a batch: rows by head, features by `tap_name`, and `_ADDED`."""
         inputs = batch.inputs
         if self._can_record(batch):
             assert isinstance(inputs, Tensor), "no other inputs can be recorded"
@@ -253,7 +271,9 @@ class Lane:
                 check_outputs(answers[head.name], head, learner.outputs, who=learner.name)
             self._heard = True
         features = {tap_name(path): tensor for path, tensor in seen.items()}
-        return as_logits(answers, self.heads, learner.outputs) | features
+        added = auxiliary_loss(output, who=learner.name)
+        own = {} if added is None else {_ADDED: added}
+        return as_logits(answers, self.heads, learner.outputs) | features | own
 
     @torch.no_grad()
     def _said_by_average(self, batch: Batch) -> dict[str, Dense]:
