@@ -19,7 +19,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"pipeline", "doctor", "api"},
     {"train", "evaluation", "_chance"},
     {"targets", "tasks", "methods", "report", "verdict", "proofs", "_together"},
-    {"teachers", "models", "_format"},
+    {"teachers", "models", "_format", "_agreement"},
     {
         "losses",
         "metrics",
