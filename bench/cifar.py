@@ -13,17 +13,14 @@ python bench/cifar.py [--epochs N] [--seeds N] [--small] [--out DIR] [METHOD ...
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from _results import bar, write
+from _side_by_side import gained, side_by_side, taps
 
-from limbeck.pipeline import run
-from limbeck.recipe_file import load_recipe
 from limbeck.results import Report
 
 VIEWS = 162
@@ -97,26 +94,16 @@ def overrides(method: str, *, epochs: int, seeds: int) -> list[str]:
         *METHODS[method],
     ]
     if method in TAPS:
-        taps = ", ".join(f'{{student = "{path}", teacher = "{path}"}}' for path in TAPS[method])
-        said.append(f"distil.taps=[{taps}]")
+        said.append(taps(TAPS[method]))
     return said
 
 
 def row(method: str, report: Report, device: str, epochs: int) -> dict[str, Any]:
-    verdict = report.verdict
-    seconds = {stage.name: stage.seconds for stage in report.ledger.stages}
-    return {
-        "method": method,
-        "outcome": verdict.outcome,
-        "n": verdict.seeds,
-        "gain": verdict.gain,
-        "ci95": verdict.ci95,
-        "gap_closed": verdict.gap_closed,
+    return gained(method, report) | {
+        "gap_closed": report.verdict.gap_closed,
         "epochs": epochs,
         "views": None if report.targets is None else report.recipe["targets"]["views"],
-        "seconds_by_stage": seconds,
-        "cost_factor": seconds["distil"] / seconds["control"],
-        "scores": {role: one.score.model_dump() for role, one in report.models.items()},
+        "seconds_by_stage": {stage.name: stage.seconds for stage in report.ledger.stages},
         "parameters": {role: one.parameters for role, one in report.models.items()},
         "agreement": report.fidelity.agreement,
         "device": device,
@@ -139,24 +126,13 @@ def main() -> None:
     on_gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if on_gpu else "CPU"
     begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(chosen.out or name)
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe = folder / "cifar.toml"
-        recipe.write_text(RECIPE.replace("TRAIN", TRAIN), encoding="utf-8")
-        rows = []
-        for method in names:
-            said = overrides(method, epochs=epochs, seeds=seeds)
-            said += [*SMALL, *SMALL_OPTIONS.get(method, [])] if chosen.small else []
-            report = run(load_recipe(str(recipe), said), folder / "run")
-            rows.append(row(method, report, device, epochs))
-            shown = rows[-1]
-            low, high = shown["ci95"] or (float("nan"), float("nan"))
-            print(
-                f"{method:14} {shown['outcome']:10} {100 * shown['gain']:+6.2f} points "
-                f"({100 * low:+.2f} to {100 * high:+.2f}), {shown['cost_factor']:.2f} x",
-                flush=True,
-            )
+    said = {
+        name: overrides(name, epochs=epochs, seeds=seeds)
+        + ([*SMALL, *SMALL_OPTIONS.get(name, [])] if chosen.small else [])
+        for name in names
+    }
+    reports = side_by_side("cifar", RECIPE.replace("TRAIN", TRAIN), said, chosen.out)
+    rows = [row(method, report, device, epochs) for method, report in reports]
     if chosen.small or chosen.methods or not on_gpu:
         print("not all of it, or not on a GPU: no result file is written")
         return

@@ -26,6 +26,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "data",
         "results",
         "recipe_file",
+        "recipe_combinations",
         "_checkpoint",
         "_outputs",
         "_mixture",

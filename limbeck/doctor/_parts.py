@@ -33,7 +33,8 @@ from limbeck.methods import (
 )
 from limbeck.methods.features import features_of
 from limbeck.models import Interface, parameter_count
-from limbeck.recipe import Recipe, check_combinations
+from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import check_combinations
 from limbeck.signals import Batch, Head
 from limbeck.targets import Codec, planned_codec
 from limbeck.teachers import Teacher

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import FeatureTerm, Term, is_averaged, is_mutual, mean_terms
+from limbeck.methods import FeatureTerm, Term, learns_from, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -54,12 +54,13 @@ def look_at_terms(
     """
     pulls = _measure(lesson, taught)
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
-    if any(is_averaged(pull.term) for pull in pulls):
+    if any(learns_from("average", pull.term) for pull in pulls):
         found.notes.append(
             f"The moving average of {lesson.name} is the student itself before it learns: its ema "
             "loss begins near 0."
         )
-    for large, small in permutations([one for one in pulls if not is_averaged(one.term)], 2):
+    lasting = [one for one in pulls if not learns_from("average", one.term)]
+    for large, small in permutations(lasting, 2):
         if text := _drowned(lesson.name, large, small):
             if _is_new(large.term) or _is_new(small.term):
                 found.warnings.append(text)
@@ -81,7 +82,7 @@ def look_at_terms(
 
 def _is_new(term: Term | FeatureTerm) -> bool:
     """Whether it may pull otherwise once there was some training."""
-    return isinstance(term, FeatureTerm) or is_mutual(term)
+    return isinstance(term, FeatureTerm) or learns_from("peers", term)
 
 
 def _weight(term: Term | FeatureTerm) -> str:
@@ -123,7 +124,7 @@ def _dead(who: str, pull: Pull) -> str | None:
             f"the gradient of {loss} is not finite: {pull.gradient}. Look for a logarithm or root "
             "of 0 in the model."
         )
-    if pull.value == 0 and pull.gradient == 0 and not is_averaged(pull.term):
+    if pull.value == 0 and pull.gradient == 0 and not learns_from("average", pull.term):
         return f"{loss} is exactly 0, and so is its gradient: it teaches nothing. Leave it out."
     return None
 

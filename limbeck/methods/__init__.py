@@ -24,18 +24,17 @@ from limbeck.methods._objective import objective_of as objective_of
 from limbeck.methods._objective import taps_of as taps_of
 from limbeck.methods._objective import teacher_taps_of as teacher_taps_of
 from limbeck.methods._paced import Paced as Paced
+from limbeck.methods._students import alone as alone
+from limbeck.methods._students import learns_from as learns_from
+from limbeck.methods._students import said_by_average as said_by_average
+from limbeck.methods._students import said_by_peers as said_by_peers
 from limbeck.methods._terms import SUPERVISED as SUPERVISED
 from limbeck.methods._terms import FeatureTerm as FeatureTerm
 from limbeck.methods._terms import Objective as Objective
 from limbeck.methods._terms import Term as Term
 from limbeck.methods._terms import TermLoss as TermLoss
-from limbeck.methods._terms import alone as alone
-from limbeck.methods._terms import is_averaged as is_averaged
-from limbeck.methods._terms import is_mutual as is_mutual
 from limbeck.methods._terms import mean_terms as mean_terms
 from limbeck.methods._terms import only_from_labels as only_from_labels
-from limbeck.methods._terms import said_by_average as said_by_average
-from limbeck.methods._terms import said_by_peers as said_by_peers
 from limbeck.methods._terms import supervised as supervised
 
 __all__ = [
@@ -58,8 +57,7 @@ __all__ = [
     "feature_terms",
     "find_method",
     "fitting_methods",
-    "is_averaged",
-    "is_mutual",
+    "learns_from",
     "mean_terms",
     "objective",
     "objective_of",

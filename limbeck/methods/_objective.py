@@ -11,12 +11,11 @@ from limbeck._errors import OptionError, TargetsError
 from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
 from limbeck.methods._soft_targets import soft_targets
+from limbeck.methods._students import averaged, mutual
 from limbeck.methods._terms import (
     Objective,
     Term,
     TermLoss,
-    averaged,
-    mutual,
     supervised,
     term_name,
 )

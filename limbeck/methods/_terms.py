@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.losses import binary_cross_entropy, cross_entropy, squared_error
-from limbeck.recipe import Ema
 from limbeck.signals import Batch, Dense, Head, Rows, Space
 from limbeck.taps import tap_name
 
@@ -152,98 +151,9 @@ def supervised(
     )
 
 
-def mutual(
-    heads: Sequence[Head], towards_teacher: Callable[[Head], TermLoss], *, weight: float
-) -> Objective:
-    """Every other student of a pass as a teacher: the mean of a loss towards each of them.
-
-    Args:
-        heads: What they answer.
-        towards_teacher: The loss of a head towards one of them.
-        weight: Of the mean.
-    """
-    return tuple(
-        Term(
-            name=term_name("mutual", head, heads),
-            head=head.name,
-            weight=weight,
-            with_labels=False,
-            from_teacher=False,
-            towards="peers",
-            loss=_towards_each(towards_teacher(head)),
-        )
-        for head in heads
-    )
-
-
-def averaged(
-    heads: Sequence[Head], towards_teacher: Callable[[Head], TermLoss], settings: Ema
-) -> Objective:
-    """The moving average of the student's own weights as a teacher.
-
-    Args:
-        heads: What they answer.
-        towards_teacher: The loss of a head towards it.
-        settings: Its weight, ramp-up and decay.
-    """
-    return tuple(
-        Term(
-            name=term_name("ema", head, heads),
-            head=head.name,
-            weight=settings.weight,
-            ramp_up=settings.ramp_up,
-            with_labels=False,
-            from_teacher=False,
-            towards="average",
-            decay=settings.decay,
-            loss=towards_teacher(head),
-        )
-        for head in heads
-    )
-
-
-def alone(terms: Objective) -> Objective:
-    """What of an objective is left to one who learns without other students."""
-    return tuple(term for term in terms if not is_mutual(term))
-
-
-def is_mutual(term: Term | FeatureTerm) -> bool:
-    """Whether it is learned from the other students of a pass."""
-    return isinstance(term, Term) and term.towards == "peers"
-
-
-def is_averaged(term: Term | FeatureTerm) -> bool:
-    """Whether it is learned from the moving average of the student's weights."""
-    return isinstance(term, Term) and term.towards == "average"
-
-
 def said_by(speaker: Speaker, head: str) -> str:
     """What the rows of a head are called among all that a student is taught."""
     return head if speaker == "teacher" else f"{speaker}:{head}"
-
-
-def said_by_peers(
-    answers: Sequence[Mapping[str, Tensor]], heads: Sequence[Head]
-) -> dict[str, Dense]:
-    """Other students' rows, one upon the other, `(students, batch, ..., size)`, without gradient.
-
-    Args:
-        answers: What each of them says of a batch, by head.
-        heads: What they answer.
-    """
-    return {
-        said_by("peers", head.name): Dense(
-            values=torch.stack([answer[head.name].detach() for answer in answers])
-        )
-        for head in heads
-    }
-
-
-def said_by_average(answers: Mapping[str, Tensor], heads: Sequence[Head]) -> dict[str, Dense]:
-    """The rows of the moving average of a student's weights, `(batch, ..., size)`, by head."""
-    return {
-        said_by("average", head.name): Dense(values=answers[head.name].detach()) for head in heads
-    }
 
 
 def only_from_labels(terms: Objective) -> bool:
@@ -263,16 +173,6 @@ def _towards_labels(head: Head) -> TermLoss:
         return loss(student, batch.labels[head.name])
 
     return towards_labels
-
-
-def _towards_each(loss: TermLoss) -> TermLoss:
-    """The mean of a loss towards each of several, whose rows lie one upon the other."""
-
-    def towards_each(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
-        assert isinstance(teacher, Dense), "students say all that they say"
-        return loss(student.expand_as(teacher.values), teacher, batch).mean(dim=0)
-
-    return towards_each
 
 
 def mean_terms(

@@ -28,7 +28,8 @@ from limbeck.methods import (
 )
 from limbeck.methods.features import features_of
 from limbeck.models import Interface, build_section, load_weights, warm_start
-from limbeck.recipe import Recipe, check_combinations
+from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.targets import Codec, as_stored, compressed, planned_codec

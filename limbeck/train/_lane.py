@@ -226,13 +226,13 @@ class Lane:
 
     def _average_beside(self) -> None:
         """Average over processes the gradients that the model's own wrapper does not know of."""
-        if self._accelerator.num_processes == 1:
-            return
         parameters = list(self.beside.parameters())
-        own = torch.tensor([parameter.grad is not None for parameter in parameters])
-        anyone = self._accelerator.reduce(own.float().to(self.total.device), reduction="sum")
-        for parameter, moved in zip(parameters, (anyone > 0).tolist(), strict=True):
-            if moved:  # what none of them has used yet is left alone, weight decay included
+        if self._accelerator.num_processes == 1 or not parameters:
+            return
+        used = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+        users = self._accelerator.reduce(used.to(self.total.device), reduction="sum")
+        for parameter, count in zip(parameters, users.tolist(), strict=True):
+            if count:  # what none of them has used yet is left alone, weight decay included
                 own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = self._accelerator.reduce(own, reduction="mean")
 

@@ -9,7 +9,7 @@ from torch import nn
 from limbeck._errors import OptionError
 from limbeck._lookup import check_choice
 from limbeck._outputs import OUTPUTS
-from limbeck.methods import FeatureTerm, Objective, Term, is_mutual
+from limbeck.methods import FeatureTerm, Objective, Term, learns_from
 from limbeck.signals import Batch, Rows
 
 Teach = Callable[[Batch], Mapping[str, Rows]]
@@ -54,7 +54,7 @@ class Learner:
     @property
     def has_peers(self) -> bool:
         """Whether it learns from the other students of its pass, and they from it."""
-        return any(is_mutual(term) for term in self.objective)
+        return any(learns_from("peers", term) for term in self.objective)
 
     @property
     def decay(self) -> float | None:

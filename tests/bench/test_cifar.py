@@ -14,7 +14,7 @@ def test_every_method_is_measured_and_nothing_is_written(
 ):
     monkeypatch.setenv("LIMBECK_DATA", str(data_root))
     monkeypatch.syspath_prepend(str(BENCH))
-    for name in ("cifar", "_cifar", "_results"):
+    for name in ("cifar", "_cifar", "_results", "_side_by_side"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     script = import_module("cifar")
     monkeypatch.setattr(sys, "argv", ["cifar.py", "--small", "--out", str(tmp_path)])

@@ -10,7 +10,7 @@ from limbeck._errors import OptionError, RecipeError
 from limbeck.doctor import examine
 from limbeck.methods import objective_of
 from limbeck.pipeline import _stages
-from limbeck.recipe import check_combinations
+from limbeck.recipe_combinations import check_combinations
 from limbeck.results import read_results
 from tests.pipeline.examples import equal, small, weights
 from tests.train.problem import LABEL

@@ -10,7 +10,7 @@ import limbeck
 from limbeck._errors import OptionError, RecipeError
 from limbeck.data import DatasetSamples
 from limbeck.pipeline import _context
-from limbeck.recipe import check_combinations
+from limbeck.recipe_combinations import check_combinations
 from limbeck.tasks import load_task
 from tests.pipeline.examples import equal, small, weights
 

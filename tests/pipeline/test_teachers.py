@@ -12,7 +12,8 @@ from limbeck.pipeline import compare_targets, draw_curve, make_targets
 from limbeck.pipeline._chain import chain_stages
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._teachers import teachers_stage
-from limbeck.recipe import Recipe, check_combinations
+from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import check_combinations
 from limbeck.recipe_file import load_recipe, parse_recipe
 from limbeck.results import read_results
 from limbeck.targets import TransferSet

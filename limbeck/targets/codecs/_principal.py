@@ -144,9 +144,9 @@ class Principal:
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each coefficient to the nearest step."""
         learned = {name: part.to(values.device).double() for name, part in state.items()}
-        if head.size > _MANY:
-            directions, scale = learned["directions"], learned["scale"]
-            learned |= {"basis": directions / scale, "analysis": (directions * scale).T}
+        if "directions" in learned:
+            learned["analysis"] = (learned["directions"] * learned["scale"]).T
+        learned["basis"] = _basis(learned)
         parts = []
         for span in spans(values):
             steps = self._steps(_clear(values[span], head).double(), head, learned)
@@ -181,17 +181,20 @@ class Principal:
         folded |= arrays["high"].astype(np.int32) << 8
         whole = (folded >> 1) ^ -(folded & 1)
         steps = torch.from_numpy(whole.astype(np.float32))
-        if head.size > _MANY:
-            along = steps @ (state["directions"].float() * self.step)
-            values = along.div_(state["scale"]).add_(state["mean"])
-        else:
-            values = torch.addmm(state["mean"], steps, state["basis"] * self.step)
+        values = torch.addmm(state["mean"], steps, _basis(state) * self.step)
         if head.space == "categorical":
             values = values.log_softmax(dim=-1)
         return Dense(values=values, temperature=temperature)
 
 
 _INSTEAD = {"categorical": "threshold", "real": "real8"}
+
+
+def _basis(learned: State) -> Tensor:
+    """What a coefficient of 1 adds to each number, `(count, size)`."""
+    if "directions" in learned:
+        return learned["directions"] / learned["scale"]
+    return learned["basis"]
 
 
 def _groups(count: int) -> list[tuple[str, slice]]:
