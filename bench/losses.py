@@ -103,6 +103,8 @@ def of_logits(rows: int, width: int) -> dict[str, Callable[[], Call]]:
         "sparse_soft_targets, tail shape": lambda: sparse(sparse_soft_targets, shape=True),
         "sparse_reverse_kl": lambda: sparse(sparse_reverse_kl),
         "sparse_jensen_shannon": lambda: sparse(sparse_jensen_shannon),
+        "sparse_reverse_kl, tail shape": lambda: sparse(sparse_reverse_kl, shape=True),
+        "sparse_jensen_shannon, tail shape": lambda: sparse(sparse_jensen_shannon, shape=True),
     }
 
 

@@ -10,17 +10,14 @@ python bench/methods.py [--quick] [--out DIR] [METHOD ...]
 """
 
 import argparse
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from _results import bar, write
+from _side_by_side import gained, side_by_side, taps
 
 from limbeck.methods import METHODS, every_method
 from limbeck.methods.features import FEATURE_METHODS
-from limbeck.pipeline import run
-from limbeck.recipe_file import load_recipe
 from limbeck.results import Report
 
 RECIPE = """
@@ -69,37 +66,39 @@ TAPS = {
     "cka": POOLED,
     "vid": STAGES,
     "ab": BEFORE_RELU,
+    "ft": ["features.11"],
+    "ofd": BEFORE_RELU,
     "crd": POOLED,
     "reviewkd": STAGES,
+    "semckd": STAGES,
+    "srrl": ["features.11"],
+    "catkd": ["features.11"],
     "mgd": ["features.11"],
     "cwd": ["features.11"],
 }
 """Where each method of features for images looks, the same path in both models."""
-HELD_BACK = {"pkd": "is for the tokens of a transformer", "minilm": "is for those of a transformer"}
+OF_TOKENS = "is for the tokens of a transformer"
+HELD_BACK = {
+    "simkd": "needs a student that ends in the teacher's classifier",
+    "pkd": OF_TOKENS,
+    "minilm": OF_TOKENS,
+    "tinybert": OF_TOKENS,
+    "distilbert": OF_TOKENS,
+}
 """Methods that are not for these models."""
 
 
 def overrides(method: str) -> list[str]:
     said = [f"distil.method={method}"]
     if method in TAPS:
-        taps = ", ".join(f'{{student = "{path}", teacher = "{path}"}}' for path in TAPS[method])
-        said.append(f"distil.taps=[{taps}]")
-    if not every_method()[method].needs:  # from labels alone
+        said.append(taps(TAPS[method]))
+    if method == "label_smoothing":  # it is what labels are here
         said.append("distil.hard_weight=0")
     return said
 
 
 def row(method: str, report: Report) -> dict[str, Any]:
-    verdict = report.verdict
-    seconds = {stage.name: stage.seconds for stage in report.ledger.stages}
-    return {
-        "method": method,
-        "outcome": verdict.outcome,
-        "n": verdict.seeds,
-        "gain": verdict.gain,
-        "ci95": verdict.ci95,
-        "cost_factor": seconds["distil"] / seconds["control"],
-        "scores": {role: one.score.model_dump() for role, one in report.models.items()},
+    return gained(method, report) | {
         "kl_to_teacher": report.fidelity.model_dump(),
         "flops": {role: one.flops_per_example for role, one in report.models.items()},
         "taps": TAPS.get(method, []),
@@ -115,22 +114,9 @@ def main() -> None:
     names: Sequence[str] = chosen.methods or [*METHODS, *TAPS]
     missing = FEATURE_METHODS.keys() - TAPS.keys() - HELD_BACK.keys()
     assert not missing, f"say where {missing} look"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(chosen.out or name)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "methods.toml").write_text(RECIPE, encoding="utf-8")
-        rows = []
-        for method in names:
-            said = overrides(method) + (QUICK if chosen.quick else [])
-            report = run(load_recipe(str(folder / "methods.toml"), said), folder / "run")
-            rows.append(row(method, report))
-            shown = rows[-1]
-            low, high = shown["ci95"] or (float("nan"), float("nan"))
-            print(
-                f"{method:18} {shown['outcome']:10} {100 * shown['gain']:+6.2f} points "
-                f"({100 * low:+.2f} to {100 * high:+.2f}), {shown['cost_factor']:.2f} x",
-                flush=True,
-            )
+    said = {name: overrides(name) + (QUICK if chosen.quick else []) for name in names}
+    reports = side_by_side("methods", RECIPE, said, chosen.out)
+    rows = [row(method, report) for method, report in reports]
     if chosen.quick or chosen.methods:
         print("not all of it: no result file is written")
         return

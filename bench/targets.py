@@ -116,7 +116,7 @@ OURS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "digits": [*FEW, *SELECTED, *PRINCIPAL, *SEARCHED],
     "mnist": [*FEW, *SELECTED, *PRINCIPAL, *SEARCHED],
     "words1000": [("dense16", {}), ("sqrt8", {}), *SELECTED, *PRINCIPAL, *SEARCHED, *THRESHOLD],
-    "words": [("dense16", {}), *SELECTED, *THRESHOLD],
+    "words": [("dense16", {}), *SELECTED, *PRINCIPAL, *THRESHOLD],
     "simulated-32k": [*SELECTED[:4], *THRESHOLD],
     "simulated-152k": [*SELECTED[1:3], *THRESHOLD],
 }

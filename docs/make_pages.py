@@ -34,6 +34,7 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("students.NAME", "Who learns", recipe.Student),
     ("students.NAME.start", "How a student begins", recipe.Start),
     ("distil", "By what objective", recipe.Distil),
+    ("distil.ema", "How a student learns from an average of itself", recipe.Ema),
     ("distil.anneal", "How weights change over training", recipe.Anneal),
     ("distil.taps", "What a feature method compares: a list of these", recipe.Tap),
     (
@@ -67,7 +68,8 @@ TRANSFORMERS = """
 `transformers:CLASS` is any model class of transformers, built from its config: the options are those of the config;
 `vocab_size` and `num_labels` come from the data. `package.module:function` is your own: called with the options, it returns a
 torch module that is called with what the data gives (a tensor, or keyword arguments) and returns a tensor, a tuple that begins
-with one, a dict with "logits" or the head's name, or a transformers output.
+with one, a dict with "logits" or the head's name, or a transformers output. A dict with `auxiliary_loss` beside that, a number or
+one for each sample, adds it to the model's loss in training, with weight 1: a penalty of your own needs no loop of your own.
 """
 DATA = """# Data
 
@@ -137,6 +139,48 @@ anneal = { soft_weight = 0.0, hard_weight = 1.0 }
 it: weights are then shares of the pull, whatever the losses' sizes, and need no search
 ([GradNorm](https://arxiv.org/abs/1711.02257) at alpha = 0). A measurement costs a backward pass of each loss.
 
+`distil.mutual_weight` lets the students of a recipe learn **from each other** (DML, [Zhang et al. 2018](https://arxiv.org/abs/1706.00384)):
+each adds the mean over all others of T² KL(softmax(other / T) || softmax(own / T)), beside the teacher or, as in the paper, in its
+place. No gradient goes from one to another; T is that of all soft targets, where the paper has 1.
+
+```toml
+[students.one]
+model = "mlp"
+options = { hidden = [32] }
+
+[students.other]    # a twin, or any other model
+model = "mlp"
+options = { hidden = [32] }
+
+[distil]
+mutual_weight = 1.0
+hard_weight = 1.0
+soft_weight = 0.0    # as in the paper; above 0, the stored teacher teaches too
+```
+
+At each step all answer before any of them moves, as the paper's text has it; its algorithm 1 asks again after each one moved, which
+costs a second forward pass. So mutual learning costs no pass more, but the activations of all students are in memory at once (of one
+micro-batch, with `train.accumulate`). Students of one seed are peers, and each begins with weights of its own, the first one with those
+that it has alone; a control begins as its student, and learns alone, as assistants do. Samples without a label count too. In Python,
+`limbeck.distil(student, data, targets, peers=[other], mutual_weight=1.0)`.
+
+`[distil.ema]` lets a student learn **from an average of itself** (mean teacher, [Tarvainen and Valpola 2017](https://arxiv.org/abs/1703.01780)):
+after each step a copy takes in the new weights, average = decay × average + (1 - decay) × weights, and the student adds soft targets of
+what that copy says. It counts samples without a label, for which it was made, and goes with a teacher or, at `soft_weight = 0`, without.
+
+```toml
+[distil]
+hard_weight = 1.0
+soft_weight = 0.0
+ema = { decay = 0.999, weight = 1.0, ramp_up = 0.25 }
+```
+
+With `ramp_up` the weight rises as in the paper, along exp(-5 (1 - x)²) while x goes from 0 to 1 over that part of training. Otherwise than
+there, the loss is soft targets (the paper compares probabilities by their squared distance); the copy sees the same view, without
+dropout and with the student's own statistics of batch normalisation; and what is saved is the student, not the average, which is
+dropped at the end. It costs one forward pass more, and the weights a second time, in memory and in checkpoints.
+In Python, `limbeck.distil(..., ema=limbeck.recipe.Ema(decay=0.999))`.
+
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch
 visits the labelled ones more often instead, as a control's does; *whole batches*: rows are compared with each other, so
@@ -167,6 +211,10 @@ soft_weight = 0.9
 hard_weight = 0.1
 ```
 
+`distil.progressive = 0.5` lets several taps join one after another, in their order: the first is there at once, the last from the
+middle of training on, so that what lies deeper is compared when what it is made of has settled (layer by layer, as progressive
+blockwise distillation has it, [Wang et al. 2018](https://www.ijcai.org/proceedings/2018/384); here earlier taps go on).
+
 ```console
 $ limbeck layers my-recipe.toml    # modules of both with their shapes, and pairs to begin with
 $ limbeck doctor my-recipe.toml    # the taps' shapes and norms, and how hard each loss pulls
@@ -178,11 +226,20 @@ A tap gives the first tensor of what its module returns; of one that is called s
 `(batch, channels, height, width)`, *tokens* `(batch, tokens, features)` or *vectors* `(batch, features)`; a card says which. Padding
 tokens are left out. Features are asked of the live teacher at every step, beside the stored rows, which costs its answer; or, with
 `targets.features = true`, once, and kept in a transfer set of their own ([targets](targets.md#features)). The teacher must be a torch
-module (not Keras). What a method learns beside the student (projections, memories) is drawn from
+module (not Keras). A method that needs *classifiers* finds the linear layer that reads a tap, as it is or averaged over positions, and
+says so where there is none; stored features do not hold it, so that `limbeck.distil(..., features=)` refuses such a method. What a method learns beside the student (projections, memories) is drawn from
 the run's seed, trained by the student's optimiser, clipped by itself (`train.clip`), averaged over processes, kept in checkpoints,
 and no part of the student that is saved; student and control begin with the same weights as without it. A compiled model is run
 uncompiled while it is looked into; under activation checkpointing take `use_reentrant = False`.
 
+"""
+
+
+LOSS_COSTS = """
+## What their losses cost
+
+Forward and backward, on a CPU, by `bench/costs.py`: time and peak memory, times those of torch's cross-entropy of the same logits,
+or of its squared error of the same features (MB: where that takes next to none). Of a method of features the pass of a live teacher comes on top.
 """
 
 
@@ -233,7 +290,32 @@ def methods_page() -> str:
         if method.option_rows:
             parts.append("\n| option | default | what it is |\n|---|---|---|")
             parts += [f"| `{key}` | {value} | {text} |" for key, value, text in method.option_rows]
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts) + "\n" + losses_costs()
+
+
+def losses_costs() -> str:
+    """Time and memory of every method's loss, a line each; nothing before they are measured."""
+    path = ROOT / "bench/results/costs.json"
+    if not path.is_file():
+        return ""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    lines = [
+        LOSS_COSTS,
+        "| loss | shape | compared with | time | memory |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['loss']} | {row['shape']} | {row['compared_with']} | {row['time']:.2g} | "
+        f"{_peak(row['peak'], row['peak_bytes'])} |"
+        for row in rows
+        if row["loss"] != row["compared_with"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _peak(ratio: float | None, peak_bytes: int) -> str:
+    """Times what it is compared with, or in megabytes where that takes next to nothing."""
+    return f"{peak_bytes / 2**20:.0f} MB" if ratio is None else f"{ratio:.2g}"
 
 
 def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> str:
@@ -282,7 +364,7 @@ def measured() -> str:
     for path in sorted((ROOT / "bench/results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
-            if path.stem == "mnist" and "errors" in row:
+            if path.stem in ("mnist", "hinton") and "published" in row:
                 spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
                 lines.append(
                     f"| mnist: test errors of the {row['model']}, n = {row['n']} | "
@@ -354,12 +436,13 @@ SHOWN = {
         "selected (levels 127, cost 0.0003)",
         "principal (step 0.05)",
         "principal (step 0.12, cost 0.0005)",
+        "principal (step 0.038, cost 5e-05)",
         "threshold (tau 0.01)",
         "FKD top-5",
         "TinyViT top-10",
         "RS-KD 50 draws",
     ),
-    "words, T = 1": WORDS,
+    "words, T = 1": ("principal (step 0.15)", "principal (step 0.05)", *WORDS),
     "simulated-32k, T = 1": WORDS,
     "simulated-152k, T = 1": WORDS,
 }

@@ -48,6 +48,9 @@ class Weighing:
     """Whether it looks at the probabilities of classes."""
     learned: bool = False
     """Whether it looks at the trust that teachers earned on validation data."""
+    by_student: bool = False
+    """Whether a student's loss weighs them anew at every step, as `agreed` says; `weigh` is then
+    for those who look at the teachers alone."""
 
 
 def mean(probabilities: Tensor, trust: Tensor) -> Tensor:
@@ -81,6 +84,7 @@ WEIGHINGS: dict[str, Weighing] = {
     "confidence": Weighing(weigh=confidence),
     "most_confident": Weighing(weigh=most_confident),
     "by_class": Weighing(weigh=by_class, learned=True),
+    "agreement": Weighing(weigh=mean, of_classes=False, by_student=True),
 }
 """How teachers are weighed, by name."""
 

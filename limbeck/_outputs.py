@@ -33,6 +33,27 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
 
+def put_through(model: nn.Module, inputs: Inputs, *, who: str) -> Any:
+    """What `model` returns in eval mode for a batch on any device; its mode is left as it was.
+
+    Raises:
+        ModelError: It cannot be called with these inputs.
+    """
+    device = next((part.device for part in model.parameters()), torch.device("cpu"))
+    given = (
+        {name: part.to(device) for name, part in inputs.items()}
+        if isinstance(inputs, dict)
+        else inputs.to(device)
+    )
+    training = model.training
+    model.eval()
+    try:
+        with calling(who, given):
+            return call(model, given)
+    finally:
+        model.train(training)
+
+
 @contextmanager
 def calling(who: str, inputs: Inputs) -> Iterator[None]:
     """Turn what torch says of a model that cannot be called with these inputs into a ModelError."""
@@ -114,6 +135,27 @@ def read_outputs(
                 "own class list."
             )
     return answers
+
+
+def auxiliary_loss(output: Any, *, who: str) -> Tensor | None:
+    """What a model adds to its own loss in training: `auxiliary_loss` in the dict that it returned.
+
+    A number, or one for each sample, whose mean counts: a penalty of how it decides, of which
+    expert it asked, ... None where there is none.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    found = output.get("auxiliary_loss") if isinstance(output, Mapping) else None
+    if found is None:
+        return None
+    if not isinstance(found, Tensor) or not found.is_floating_point() or found.dim() > 1:
+        got = f"a tensor {shape_of(found)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(
+            f"the auxiliary_loss of {who} must be a floating point tensor of shape () or (batch,), "
+            f"got {got}."
+        )
+    return found.mean() if found.numel() else found.sum()
 
 
 def _is_padded_vocabulary(rows: Tensor, head: Head) -> bool:

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from limbeck._errors import OptionError, RecipeError, did_you_mean
+from limbeck._errors import OptionError
 from limbeck._validation import explain, first_fault
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -29,6 +29,8 @@ Count = Annotated[int, Field(ge=1)]
 GENERATION_SEED = 2_000_000
 """Seeds of earlier generations begin after this one, for none is to begin as who learns from it:
 a run's students have those from 0, a search's those from 1,000,000."""
+PEER_SEED = 3_000_000
+"""How far apart the seeds are that students begin with who teach each other."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -55,7 +57,10 @@ class _Section(BaseModel):
 
 
 class Augment(_Section):
-    """How views 1, 2, ... of an image are made; view 0 is the image as it came."""
+    """How views 1, 2, ... of an image are made; view 0 is the image as it came.
+
+    No view comes again before all have: `(2 shift + 1)^2` of them, twice as many with `flip`.
+    """
 
     shift: Annotated[int, Field(ge=0)] = 0
     """Pixels, at most, that a view is moved by in each direction."""
@@ -82,6 +87,9 @@ class Data(_Section):
     """Fraction that is kept for the end, where the source has no test data of its own."""
     limit: Count | None = None
     """Learn from this many training samples only, for a quick try."""
+    resident: bool = False
+    """Whether the training inputs lie on the GPU, where there is one, and their views are made
+    there."""
     augment: Augment = Augment()
     """How views are made."""
     metric: str | None = None
@@ -120,6 +128,14 @@ class Train(_Section):
     stored targets, epoch e sees view e modulo `targets.views`."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of the forward pass; losses are float32 always."""
+    channels_last: bool = False
+    """Whether the weights of convolutions lie in memory with their channels last: faster on a GPU,
+    above all with mixed precision; the same up to rounding, but for the dropout of maps, which is
+    drawn in the order of memory."""
+    cuda_graphs: bool = False
+    """Whether the passes over batches of `batch_size` are recorded on a CUDA device and replayed: a
+    small model no longer waits for the host. Elsewhere it changes nothing. The model must be one
+    that does the same work for every batch."""
     keep: Literal["last", "best"] = "last"
     """Which weights stay: the last ones, or those of the epoch best on the validation data."""
     validate_every: Annotated[int, Field(ge=0)] = 1
@@ -137,6 +153,8 @@ class Train(_Section):
             raise ValueError("the learning rate is set by learning_rate, not optimizer_options.lr")
         if self.batch_size < self.accumulate:
             raise ValueError("accumulate must not be larger than batch_size")
+        if self.cuda_graphs and self.accumulate > 1:
+            raise ValueError("cuda_graphs overwrites the gradients that accumulate adds up")
         return self
 
 
@@ -144,7 +162,8 @@ class Teacher(_Section):
     """Who teaches: trained by the recipe, or loaded."""
 
     model: str
-    """`mlp`, `cnn`, `transformers:CLASS` or the user's own `package.module:function`."""
+    """`mlp`, `cnn`, `cifar_resnet`, `wide_resnet`, `soft_tree`, `transformers:CLASS` or the user's
+    own `package.module:function`."""
     options: dict[str, Any] = {}
     """The model's own options."""
     outputs: Literal["logits", "probabilities"] = "logits"
@@ -164,7 +183,8 @@ class Ensemble(_Section):
 
     how: str = "mean"
     """`mean`; `confidence`: by the probability of a teacher's first choice; `most_confident`: it
-    answers alone; `by_class`: by what each had right, on validation data, of the classes seen."""
+    answers alone; `by_class`: by what each had right, on validation data, of the classes seen;
+    `agreement`: at every step so that no teacher's loss rises, if that can be."""
     weights: dict[str, Positive] = {}
     """What a teacher's weight is multiplied by, above 0; 1 where it is left out."""
 
@@ -267,6 +287,22 @@ class Anneal(_Section):
     """At the last step."""
 
 
+class Ema(_Section):
+    """The exponential moving average of a student's own weights, from which it learns too.
+
+    It is dropped at the end: the student is what is saved.
+    """
+
+    weight: Positive = 1.0
+    """Weight of soft targets of the average, above 0."""
+    decay: Fraction = 0.999
+    """How much of the average is kept at a step, 0 to below 1; at 0 it is the student as it is. In
+    the first steps less is, so that it begins as the plain mean."""
+    ramp_up: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Part of training over which the weight rises to its full size, 0..1; at 0 it is full from the
+    first step on."""
+
+
 class Distil(_Section):
     """By what objective the students learn: hard_weight x labels + soft_weight x teacher.
 
@@ -284,8 +320,14 @@ class Distil(_Section):
     soft_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the method's loss, as a rule towards the teacher; of a feature method, that of soft
     targets beside it."""
+    mutual_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of soft targets of the other students: several learn from each other at every step
+    (deep mutual learning)."""
+    ema: Ema | None = None
+    """The student learns from a moving average of itself, too (mean teacher); left out, it does
+    not."""
     anneal: Anneal | None = None
-    """What the two weights become over training; left out, they stay as they are."""
+    """What `hard_weight` and `soft_weight` become over training; left out, they stay."""
     balance: Count | None = None
     """Every so many steps each loss is measured by the norm of its gradient, and pulls on the
     student as its weight says from there on, whatever its size; left out, losses count as they
@@ -295,6 +337,9 @@ class Distil(_Section):
     each."""
     feature_weight: Positive | None = None
     """For a feature method: weight of the loss of features; left out, the method's own."""
+    progressive: Fraction = 0.0
+    """For a feature method: share of training, 0 to below 1, over which its taps join, one after
+    another in their order; at 0 all are there from the first step."""
     live: bool = False
     """True: ask the teacher again at every step instead of reading the transfer set."""
     mixup: bool = False
@@ -383,113 +428,10 @@ class Recipe(_Section):
         }
         return self.assistants | earlier
 
+    def first_seed(self, student: str, seed: int) -> int:
+        """What the first weights of a student of this seed, and of its control, are drawn from.
 
-def check_combinations(recipe: Recipe) -> None:
-    """Refuse sections that contradict each other, before anything is made.
-
-    Raises:
-        RecipeError: It names them, and the way out.
-    """
-    trained = {f"assistants.{name}": each.train for name, each in recipe.assistants.items()}
-    for section, train in {"": recipe.train, **trained}.items():
-        if train is not None and train.views and not recipe.distil.live:
-            raise RecipeError(
-                f"{f'{section}.train.views'.removeprefix('.')} makes new views without end, which "
-                "a transfer set cannot hold. Leave it out, for epochs take the targets.views "
-                "stored views in turn; or set distil.live = true."
-            )
-    if recipe.distil.mixup and not recipe.distil.live:
-        raise RecipeError(
-            "distil.mixup shows samples that are mixed anew at every step, which a transfer set "
-            "cannot hold. Set distil.live = true."
-        )
-    if recipe.targets.features and not recipe.distil.taps:
-        raise RecipeError(
-            "targets.features = true stores what distil.taps names, and there is none. Leave it "
-            "out, or name some."
-        )
-    if recipe.targets.features and recipe.distil.live:
-        raise RecipeError(
-            "targets.features = true stores what distil.live = true asks at every step. Leave one "
-            "of them out."
-        )
-    if recipe.distil.taps:
-        _check_taps(recipe)
-    if recipe.distil.generations > 1 and len(recipe.students) > 1:
-        raise RecipeError(
-            f"distil.generations = {recipe.distil.generations} distils one student again and "
-            f"again, and there are {', '.join(recipe.students)}. Leave one."
-        )
-    for name, student in recipe.students.items():
-        if student.start is not None and recipe.distil.generations > 1:
-            raise RecipeError(
-                f"distil.generations = {recipe.distil.generations} begins each generation anew, "
-                f"and students.{name}.start would begin it as a copy of the one before. Leave one "
-                "of the two out."
-            )
-    if len(recipe.chain) < len(recipe.assistants) + recipe.distil.generations - 1:
-        raise RecipeError(
-            "an assistant is called as a generation of the student is, generation-1, ... Give it "
-            "another name."
-        )
-    for who, teacher in recipe.all_teachers.items():
-        section = who.replace("teacher ", "teachers.")
-        if teacher.outputs == "probabilities" and recipe.targets.compress == "softmax":
-            raise RecipeError(
-                f'the {who} gives probabilities: set targets.compress = "normalised", or '
-                f'{section}.outputs = "logits".'
-            )
-        if teacher.outputs == "logits" and recipe.targets.compress == "normalised":
-            raise RecipeError(
-                f'logits cannot be normalised: set targets.compress = "softmax", or '
-                f'{section}.outputs = "probabilities".'
-            )
-    if recipe.teachers:
-        _check_several(recipe)
-
-
-def _check_taps(recipe: Recipe) -> None:
-    """Refuse taps where it is not one teacher that both sides of them are compared with."""
-    others = {
-        "teachers": bool(recipe.teachers),
-        "assistants": bool(recipe.assistants),
-        "distil.generations": recipe.distil.generations > 1,
-        "distil.mixup": recipe.distil.mixup,
-    }
-    for what, there in others.items():
-        if there:
-            raise RecipeError(
-                f"distil.taps compares the students with modules of the one teacher, on samples as "
-                f"they are, and {what} has it otherwise. Leave one of the two out."
-            )
-
-
-def _check_several(recipe: Recipe) -> None:
-    """Refuse several teachers that cannot teach as one."""
-    named = ", ".join(recipe.teachers)
-    if recipe.distil.live:
-        raise RecipeError(
-            f"distil.live asks one teacher at every step, and there are {named}, whose stored rows "
-            "are read as one. Leave it out."
-        )
-    if recipe.targets.folder is not None:
-        raise RecipeError(
-            f"targets.folder holds the rows of one teacher, and there are {named}. Leave it out."
-        )
-    for name in recipe.ensemble.weights:
-        if name not in recipe.teachers:
-            raise RecipeError(
-                f"ensemble.weights: there is no teacher {name}."
-                f"{did_you_mean(name, recipe.teachers)} There are {named}."
-            )
-    for name in recipe.chain:
-        if name in recipe.teachers:
-            raise RecipeError(
-                f"a teacher and an assistant are both called {name}. Give one another name."
-            )
-    for name, student in recipe.students.items():
-        if student.start is not None and not recipe.chain:
-            raise RecipeError(
-                f"students.{name}.start takes the weights of one teacher, and there are {named}. "
-                "Leave it out, or let an assistant stand between."
-            )
+        Students that teach each other begin each with its own: as twins they had nothing to say.
+        """
+        place = list(self.students).index(student)
+        return seed + PEER_SEED * place if self.distil.mutual_weight > 0 else seed

@@ -224,6 +224,65 @@ class Disagreement(_Record):
     """The text, for texts."""
 
 
+class TreeNode(_Record):
+    """A decision of a soft decision tree, and how it falls on the test data."""
+
+    filter: str
+    """Base64 of its weights, row by row, a signed byte each: the largest in size is 127."""
+    reached: float
+    """Share of the test data that comes to it, 0..1."""
+    right: float
+    """Share of that which goes right from there, 0..1."""
+
+
+class TreeLeaf(_Record):
+    """A leaf; or all leaves below a node that is not drawn."""
+
+    reached: float
+    """Share of the test data that comes to it, 0..1."""
+    probabilities: list[float]
+    """Of each class; of several leaves their mean, by `reached`."""
+
+
+class TreeStep(_Record):
+    """A decision about one sample."""
+
+    filter: str
+    """As of a `TreeNode`."""
+    to_right: bool
+    """Which way it goes on to the leaf."""
+    probability: float
+    """Of that side, 0..1."""
+
+
+class TreePath(_Record):
+    """How a test sample comes to the leaf that it most probably reaches."""
+
+    index: int
+    label: str
+    steps: list[TreeStep]
+    """From the root on."""
+    leaf: TreeLeaf
+    """With the probability of the whole way."""
+    image_png: str | None = None
+    """The image as base64 of a PNG file, for images."""
+
+
+class Tree(_Record):
+    """A student that is a soft decision tree: its upper rows, and how some samples are decided."""
+
+    depth: int
+    """Decisions on the way to a leaf."""
+    classes: list[str]
+    filter_shape: tuple[int, int]
+    """Height and width of a filter."""
+    nodes: list[TreeNode]
+    """Row by row from the root."""
+    leaves: list[TreeLeaf]
+    """From left to right, below the last row of `nodes`."""
+    paths: list[TreePath]
+
+
 class Details(_Record):
     """`details.json`: what the page draws beside `report.json`, for the first named student."""
 
@@ -232,6 +291,8 @@ class Details(_Record):
     reliability: dict[Role, Reliability] = Field(default_factory=dict)
     per_class: PerClass | None = None
     disagreements: list[Disagreement] = Field(default_factory=list)
+    tree: Tree | None = None
+    """Of the first seed, if the student is a soft decision tree."""
 
 
 def write_results(folder: Path, report: Report, details: Details) -> None:

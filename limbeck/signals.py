@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from limbeck._devices import sent
 from limbeck._errors import TargetsError
 
 Space = Literal["categorical", "binary", "real"]
@@ -44,6 +45,9 @@ class Dense:
     or plain numbers (real)."""
     temperature: float = 1.0
     """The temperature T > 0 that `values` were taken at."""
+    members: Tensor | None = None
+    """`(teachers, ..., size)`: what each of several teachers said, where a loss is to weigh them;
+    `values` is their mean. None where there is one, or they are weighed already."""
 
     @property
     def logits(self) -> Tensor:
@@ -52,15 +56,24 @@ class Dense:
 
     def of_samples(self, rows: int) -> "Dense":
         """Rows `(samples * rows, size)` as `(samples, rows, size)`."""
-        return replace(self, values=_grouped(self.values, rows))
+        members = self.members
+        return replace(
+            self,
+            values=_grouped(self.values, rows),
+            members=None
+            if members is None
+            else members.reshape(len(members), -1, rows, *members.shape[2:]),
+        )
 
     def select(self, index: Tensor) -> "Dense":
         """The rows of these samples: `index` is `(batch,)` into the first axis."""
-        return Dense(values=self.values[index], temperature=self.temperature)
+        members = None if self.members is None else self.members[:, index]
+        return replace(self, values=self.values[index], members=members)
 
     def to(self, device: torch.device) -> "Dense":
         """The same rows on `device`, in float32."""
-        return Dense(values=self.values.to(device).float(), temperature=self.temperature)
+        members = None if self.members is None else sent(self.members, device).float()
+        return replace(self, values=sent(self.values, device).float(), members=members)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +124,13 @@ class Sparse:
 
     def to(self, device: torch.device) -> "Sparse":
         """The same rows on `device`, ids in int64 and numbers in float32."""
-        moved = self._with_rows(lambda part: part.to(device))
+        moved = self._with_rows(lambda part: sent(part, device))
         return replace(
             moved,
             ids=moved.ids.long(),
             probabilities=moved.probabilities.float(),
             tail=moved.tail.float(),
-            tail_shape=None if self.tail_shape is None else self.tail_shape.to(device),
+            tail_shape=None if self.tail_shape is None else sent(self.tail_shape, device),
         )
 
     def moved(self, temperature: float) -> "Sparse":
@@ -259,13 +272,13 @@ class Batch:
         """The same batch on `device`; `index` stays where it is."""
         inputs = self.inputs
         return Batch(
-            inputs={name: tensor.to(device) for name, tensor in inputs.items()}
+            inputs={name: sent(tensor, device) for name, tensor in inputs.items()}
             if isinstance(inputs, dict)
-            else inputs.to(device),
-            labels={name: tensor.to(device) for name, tensor in self.labels.items()},
+            else sent(inputs, device),
+            labels={name: sent(tensor, device) for name, tensor in self.labels.items()},
             index=self.index,
-            labelled=None if self.labelled is None else self.labelled.to(device),
-            mask=None if self.mask is None else self.mask.to(device),
+            labelled=None if self.labelled is None else sent(self.labelled, device),
+            mask=None if self.mask is None else sent(self.mask, device),
             view=self.view,
         )
 

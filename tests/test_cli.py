@@ -153,6 +153,7 @@ def test_recipes_lists_every_shipped_recipe(ask):
         "digits",
         "digits-hurt",
         "mnist",
+        "mnist-tree",
         "fashion-mnist",
         "trec6",
         "shakespeare",

@@ -19,13 +19,14 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
     {"pipeline", "doctor", "api"},
     {"train", "evaluation", "_chance"},
     {"targets", "tasks", "methods", "report", "verdict", "proofs", "_together"},
-    {"teachers", "models", "_format"},
+    {"teachers", "models", "_format", "_agreement"},
     {
         "losses",
         "metrics",
         "data",
         "results",
         "recipe_file",
+        "recipe_combinations",
         "_checkpoint",
         "_outputs",
         "_mixture",
@@ -38,11 +39,10 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "_lookup",
         "_state",
         "_shapes",
-        "_devices",
         "_progress",
         "_interrupt",
     },
-    {"_validation"},
+    {"_validation", "_devices"},
     {"_errors"},
 ]
 DEPTH = {name: depth for depth, floor in enumerate(FLOORS) for name in floor}

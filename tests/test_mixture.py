@@ -53,6 +53,7 @@ def test_a_teacher_of_weight_0_is_not_heard():
     ("how", "expected"),
     [
         ("mean", [[1, 1], [1, 1], [1, 1]]),
+        ("agreement", [[1, 1], [1, 1], [1, 1]]),  # of the teachers alone
         ("confidence", [[0.9, 0.8], [0.6, 0.7], [0.5, 0.5]]),
         ("most_confident", [[1, 0], [0, 1], [1, 0]]),
         # Together they see classes at .55, .45; at .35, .65; at .5, .5.
@@ -73,7 +74,7 @@ def test_weights_are_as_the_docs_say_and_sum_to_1(how, expected):
 
 
 def test_every_way_is_in_that_test():
-    assert list(WEIGHINGS) == ["mean", "confidence", "most_confident", "by_class"]
+    assert list(WEIGHINGS) == ["mean", "confidence", "most_confident", "by_class", "agreement"]
 
 
 @pytest.mark.parametrize("how", WEIGHINGS)

@@ -20,6 +20,7 @@ SHIPPED = {
     "fashion-mnist",
     "housing",
     "mnist",
+    "mnist-tree",
     "shakespeare",
     "trec6",
 }

@@ -30,9 +30,10 @@ from limbeck.methods.features import (
     features_of,
     stored_features,
 )
-from limbeck.recipe import Anneal, Train
+from limbeck.recipe import Anneal, Ema, Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
+from limbeck.teachers import Teacher
 from limbeck.train import History, Learner, Order, generator_seed
 
 _NUM_SAMPLES = 8
@@ -48,12 +49,16 @@ def distil(
     temperature: float | None = None,
     hard_weight: float = 0.0,
     soft_weight: float = 1.0,
+    mutual_weight: float = 0.0,
+    peers: Sequence[nn.Module] = (),
+    ema: Ema | None = None,
     anneal: Anneal | None = None,
     balance: int | None = None,
     method: str = "soft_targets",
     options: Mapping[str, Any] = NO_OPTIONS,
     taps: Sequence[tuple[str, str]] = (),
     feature_weight: float | None = None,
+    progressive: float = 0.0,
     teacher: TeacherLike | None = None,
     features: TransferSet | str | Path | None = None,
     outputs: Outputs = "logits",
@@ -74,7 +79,13 @@ def distil(
         hard_weight: Weight of the supervised loss on labelled samples, 0 or more.
         soft_weight: Weight of the method's loss, as a rule towards the teacher, 0 or more; of a
             feature method, that of soft targets beside it.
-        anneal: What these two become over training, evenly from step to step.
+        mutual_weight: Weight of soft targets of the other students, 0 or more: each learns from all
+            others at every step (deep mutual learning).
+        peers: The other students, with other first weights; they are changed in place too, and
+            learn as `student` does. With `soft_weight` = 0 the targets are not read.
+        ema: Weight and decay of a moving average of the student's own weights, from which it learns
+            too; it is dropped at the end.
+        anneal: What `hard_weight` and `soft_weight` become over training, evenly from step to step.
         balance: Every so many steps, 1 or more, each loss is measured by the norm of its gradient,
             and pulls as its weight says from there on; left out, losses count as they are.
         method: A name that `limbeck methods` lists. Where it needs labels, and so counts labelled
@@ -83,6 +94,8 @@ def distil(
         taps: For a feature method: the paths of a student's module and of the teacher's, by pairs.
         feature_weight: For a feature method: weight of the loss of features, above 0; the method's
             own if left out.
+        progressive: For a feature method: the share of training, 0 to below 1, over which its taps
+            join, one after another in their order; at 0 all are there from the first step.
         teacher: For a feature method: whose modules are looked at, a torch module; as a rule the
             one that the targets are of. It is left frozen.
         features: In place of `teacher`: what its modules gave, as `capture_features` stored it, or
@@ -110,6 +123,11 @@ def distil(
             "hard_weight and soft_weight must be 0 or more, finite, and one of them above 0, got "
             f"{hard_weight} and {soft_weight}."
         )
+    if not (0 <= mutual_weight < math.inf) or (mutual_weight > 0) != bool(peers):
+        raise OptionError(
+            "mutual_weight must be finite, and above 0 if there are peers to learn from, and only "
+            f"then, got {mutual_weight} and {len(peers)} peers."
+        )
     if isinstance(targets, (str, Path)):
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
@@ -127,6 +145,7 @@ def distil(
         hard_weight=hard_weight,
         soft_weight=soft_weight,
         feature_weight=feature_weight,
+        progressive=progressive,
     )
     temperature = targets.temperature if temperature is None else temperature
     terms = objective(
@@ -135,6 +154,8 @@ def distil(
         temperature=temperature,
         hard_weight=hard_weight,
         soft_weight=soft_weight,
+        mutual_weight=mutual_weight,
+        ema=ema,
         anneal=anneal,
         options=options,
     )
@@ -153,29 +174,42 @@ def distil(
             stored |= {name: part.to(device) for name, part in looks_inside.ask(batch).items()}
         return stored
 
-    if isinstance(found, FeatureMethod):
-        batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
-        term = feature_term(
-            found,
-            read_options(method, options),
-            taps,
-            student,
-            batch,
-            teach(batch),
-            weight=feature_weight,
-            num_samples=len(given.train),
-            seed=generator_seed(seed, "beside"),
-        )
-        terms += (term,)
+    def learner(name: str, model: nn.Module) -> Learner:
+        own = terms
+        if isinstance(found, FeatureMethod):
+            assert looks_inside is not None
+            batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
+            own += (
+                feature_term(
+                    found,
+                    read_options(method, options),
+                    taps,
+                    model,
+                    batch,
+                    teach(batch),
+                    teacher=looks_inside.teacher,
+                    weight=feature_weight,
+                    progressive=progressive,
+                    num_samples=len(given.train),
+                    seed=generator_seed(seed, "beside"),
+                    who=f"the {name}",
+                ),
+            )
+        return Learner(name=name, model=model, objective=own, outputs=outputs, balance=balance)
+
+    learners = [learner("student", student)]
+    learners += [learner(f"peer {place}", peer) for place, peer in enumerate(peers, start=1)]
+    objective_of_each = learners[0].objective
     pool = torch.arange(len(given.train))
-    if only_from_labels(terms) and given.train.labelled is not None:
+    if only_from_labels(objective_of_each) and given.train.labelled is not None:
         pool = pool[given.train.labelled]
+    asked = any(term.from_teacher for term in objective_of_each)
 
     return given.fit(
-        Learner(name="student", model=student, objective=terms, outputs=outputs, balance=balance),
+        learners,
         train,
         Order(pool=pool, length=len(given.train), seed=seed),
-        teach=teach,
+        teach=teach if asked else None,
         views=targets.views,
         checkpoint=checkpoint,
         taught_by=fingerprint(
@@ -185,6 +219,7 @@ def distil(
                 temperature,
                 dict(options),
                 list(taps),
+                progressive,
                 None if looks_inside is None else looks_inside.fingerprint,
             ]
         ),
@@ -199,6 +234,8 @@ class _Features:
 
     ask: Callable[[Batch], Mapping[str, Rows]]
     fingerprint: str
+    teacher: Teacher | None
+    """The live one."""
 
 
 def _features(
@@ -227,11 +264,14 @@ def _features(
         return _Features(
             ask=lambda batch: stored_features(aligned.rows(batch.index, batch.view), paths),
             fingerprint=within.fingerprint,
+            teacher=None,
         )
     assert teacher is not None, "one of the two was given"
     live = as_teacher(teacher, given.heads, "logits")
     return _Features(
-        ask=lambda batch: features_of(live, batch.inputs, paths), fingerprint=live.fingerprint
+        ask=lambda batch: features_of(live, batch.inputs, paths),
+        fingerprint=live.fingerprint,
+        teacher=live,
     )
 
 

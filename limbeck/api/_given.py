@@ -72,7 +72,7 @@ class Given:
 
     def fit(
         self,
-        learner: Learner,
+        learners: Sequence[Learner],
         train: Train,
         order: Order,
         *,
@@ -83,7 +83,7 @@ class Given:
         log_folder: str | Path | None,
         progress: Progress,
     ) -> History:
-        """Train one learner, validated where there are samples for it."""
+        """Train them, validated where there are samples for it; how it went for the first one."""
         metric = metric_for(self.heads[0])
 
         def validate(learner: Learner) -> float:
@@ -93,7 +93,7 @@ class Given:
             return metric.score(answers.rows, answers.labels)
 
         fitted = fit(
-            [learner],
+            learners,
             self.train,
             train,
             heads=self.heads,
@@ -108,7 +108,7 @@ class Given:
             log_folder=None if log_folder is None else Path(log_folder),
             progress=progress,
         )
-        return fitted.histories[learner.name]
+        return fitted.histories[learners[0].name]
 
 
 def as_teacher(teacher: TeacherLike, heads: Sequence[Head], outputs: Outputs) -> Teacher:

@@ -56,7 +56,7 @@ def supervise(
     if given.train.labelled is not None:
         pool = pool[given.train.labelled]
     return given.fit(
-        Learner(name="model", model=model, objective=supervised(given.heads), outputs=outputs),
+        [Learner(name="model", model=model, objective=supervised(given.heads), outputs=outputs)],
         train,
         Order(pool=pool, length=len(given.train), seed=seed),
         checkpoint=checkpoint,

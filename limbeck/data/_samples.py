@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 import xxhash
 from torch import Tensor
 
@@ -156,6 +157,23 @@ class ArraySamples:
     def with_views(self, views: Views) -> "ArraySamples":
         """The same samples, whose views are made so."""
         return self._but(views=views)
+
+    def on(self, device: torch.device) -> "ArraySamples":
+        """The same samples, whose inputs lie on `device`: batches and views are made there."""
+        inputs = self._inputs
+        moved: Inputs = (
+            {name: part.to(device) for name, part in inputs.items()}
+            if isinstance(inputs, dict)
+            else inputs.to(device)
+        )
+        return ArraySamples(
+            moved,
+            self._labels,
+            keys=self.keys,
+            mask=self._mask,
+            labelled=self._labelled,
+            views=self._views,
+        )
 
     def _but(self, **changed: Any) -> "ArraySamples":
         same = {"mask": self._mask, "labelled": self._labelled, "views": self._views}

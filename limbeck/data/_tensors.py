@@ -9,6 +9,7 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limbeck._devices import sent
 from limbeck._errors import DataError
 from limbeck._lookup import first_line
 from limbeck.signals import Inputs
@@ -87,11 +88,13 @@ def parts_of(inputs: Inputs) -> list[tuple[str, Tensor]]:
 
 
 def take(inputs: Inputs, index: Tensor) -> Inputs:
-    """The inputs of these samples, `index` is `(batch,)`."""
+    """The inputs of these samples, `index` is `(batch,)`, on their device."""
     # Not `inputs[index]`, which takes ten times as long for a batch of images.
     if isinstance(inputs, dict):
-        return {name: part.index_select(0, index) for name, part in inputs.items()}
-    return inputs.index_select(0, index)
+        return {
+            name: part.index_select(0, sent(index, part.device)) for name, part in inputs.items()
+        }
+    return inputs.index_select(0, sent(index, inputs.device))
 
 
 def take_each(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:

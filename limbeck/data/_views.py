@@ -3,19 +3,26 @@
 The same (sample, view) gives the same tensor on any machine, in any order and batch: what moves
 is drawn from a hash of the sample's content key and the view's number, never from a stream of
 random numbers. So a view can be stored once and replayed for ever.
+
+There are finitely many shifts and flips: 162 of an image that is moved by up to 4 pixels and
+mirrored, as CIFAR's are. Each sample goes through all of them in an order of its own before one
+comes again, so that views 0 to 161 are every one of them, once.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limbeck._devices import sent
 from limbeck._errors import OptionError, ShapeError
 from limbeck.signals import Inputs
 
-VERSION = 1
+VERSION = 2
 """Changes when the same (sample, view) would come out otherwise."""
 
 
@@ -32,6 +39,11 @@ class Views:
         if self.shift < 0:
             raise OptionError(f"shift must be 0 pixels or more, got {self.shift}.")
 
+    @property
+    def kinds(self) -> int:
+        """How many shifts and flips there are: views 0 to `kinds` - 1 of a sample all differ."""
+        return self._side**2 * self._flips
+
     def __str__(self) -> str:
         """The transform and its version, as a transfer set records it."""
         return f"shift={self.shift} flip={str(self.flip).lower()} version={VERSION}"
@@ -40,7 +52,8 @@ class Views:
         """These samples as view number `view`.
 
         Args:
-            images: `(batch, height, width)` or `(batch, channels, height, width)`, any dtype.
+            images: `(batch, height, width)` or `(batch, channels, height, width)`, any dtype; the
+                view is made on their device.
             keys: `(batch,)`, the samples' content keys.
             view: 0 or more. 0 gives `images` back.
 
@@ -54,15 +67,17 @@ class Views:
                 "views shift and flip images, (batch, height, width) or (batch, channels, "
                 f"height, width), got {tuple(images.shape)}. Leave out `augment` for these inputs."
             )
-        draws = _hash(keys, view)  # (batch,) uint64
+        kinds = sent(self._kinds_of(keys, view), images.device)  # (batch,)
+        moves = kinds // self._flips
         height, width = images.shape[-2:]
-        rows = torch.arange(height) + self._move(draws, 0)[:, None]  # (batch, height)
-        columns = torch.arange(width) + self._move(draws, 16)[:, None]  # (batch, width)
+        device = images.device
+        rows = torch.arange(height, device=device) + self._move(moves // self._side)[:, None]
+        columns = torch.arange(width, device=device) + self._move(moves % self._side)[:, None]
         if self.flip:
-            mirrored = torch.from_numpy(((draws >> np.uint64(32)) & np.uint64(1)).astype(bool))
+            mirrored = kinds % self._flips == 1
             columns = torch.where(mirrored[:, None], columns.flip(1), columns)
         inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
-        which = torch.arange(len(images))[:, None, None]
+        which = torch.arange(len(images), device=device)[:, None, None]
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
         if images.dim() == 4:
             moved = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]
@@ -85,21 +100,54 @@ class Views:
             )
         return inputs
 
-    def _move(self, draws: NDArray[np.uint64], bit: int) -> Tensor:
-        """`(batch,)` whole pixels in -shift..shift, from 16 bits of each draw."""
-        choices = np.uint64(2 * self.shift + 1)
-        drawn = (draws >> np.uint64(bit)) & np.uint64(0xFFFF)
-        return torch.from_numpy((drawn % choices).astype(np.int64) - self.shift)
+    @property
+    def _side(self) -> int:
+        """Moves in one direction."""
+        return 2 * self.shift + 1
+
+    @property
+    def _flips(self) -> int:
+        return 2 if self.flip else 1
+
+    def _kinds_of(self, keys: NDArray[np.uint64], view: int) -> Tensor:
+        """`(batch,)`: which of all shifts and flips this view of each sample is; 0 is neither."""
+        turn, place = divmod(view, self.kinds)
+        if turn == 0:  # view 0 stays the sample as it came
+            kinds = 1 + _shuffled(place - 1, self.kinds - 1, _hash(keys, turn))
+        else:
+            kinds = _shuffled(place, self.kinds, _hash(keys, turn))
+        return torch.from_numpy(kinds)
+
+    def _move(self, choice: Tensor) -> Tensor:
+        """Whole pixels in -shift..shift, of a number in 0..2 shift; 0 does not move."""
+        return (choice + self.shift) % self._side - self.shift
+
+
+def _shuffled(place: int, size: int, draws: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """What stands at a place of 0..size - 1 as each draw shuffles it, `(batch,)`.
+
+    A start and a step without a common factor with the size: each number comes once.
+    """
+    steps = _steps(size)
+    start = (draws % np.uint64(size)).astype(np.int64)
+    step = steps[((draws >> np.uint64(32)) % np.uint64(len(steps))).astype(np.int64)]
+    return np.asarray((start + place * step) % size, dtype=np.int64)
+
+
+@cache
+def _steps(size: int) -> NDArray[np.int64]:
+    """The numbers of 1..size that have no common factor with it."""
+    return np.array([step for step in range(1, size + 1) if math.gcd(step, size) == 1])
 
 
 def _within(positions: Tensor, size: int) -> Tensor:
     return (positions >= 0) & (positions < size)
 
 
-def _hash(keys: NDArray[np.uint64], view: int) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele et al., 2014) of each key moved on by `view` steps, `(batch,)`."""
+def _hash(keys: NDArray[np.uint64], turn: int) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele et al., 2014) of each key moved on by `turn` + 1 steps, `(batch,)`."""
     with np.errstate(over="ignore"):
-        state = keys + np.uint64(view) * np.uint64(0x9E3779B97F4A7C15)
+        state = keys + np.uint64(turn + 1) * np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(state ^ (state >> np.uint64(31)), dtype=np.uint64)

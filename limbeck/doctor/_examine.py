@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import torch
 from accelerate import PartialState
 
+from limbeck._agreement import check_agreement
 from limbeck._devices import only_cpu
+from limbeck._mixture import WEIGHINGS
 from limbeck.data import DataSet
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._forecast import Asking, look_ahead, median_seconds
@@ -56,6 +58,8 @@ def _look_at_learning(
     data = task.data
     taught = _taught(recipe, data, parts, device, found)
     check_rows(recipe.distil.method, taught, stored=f"codec {parts.codec.name}")
+    if recipe.teachers and WEIGHINGS[recipe.ensemble.how].by_student:
+        check_agreement(taught, stored=f"codec {parts.codec.name}")
     inside = features_of(parts.teacher, parts.batch.inputs, teacher_taps_of(recipe))
     if inside:
         taught = {**taught, **inside}

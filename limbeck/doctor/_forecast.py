@@ -127,10 +127,16 @@ def _rehearse(
 ) -> tuple[float, list[str]]:
     """Seconds of a step, and a row of the table of memory; warns of steps that lead nowhere."""
     model = lesson.learner.model.train()
+    taught = lesson.taught(taught)  # by other students, too, which take their own time
     learning = [*model.parameters(), *lesson.learner.beside.parameters()]
     optimizer = make_optimizer(learning, lesson.settings)
 
+    averages = lesson.learner.decay is not None
+
     def step() -> None:
+        if averages:
+            with torch.no_grad():
+                lesson.said()  # as the average does at every step
         _loss(lesson, taught).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -143,7 +149,8 @@ def _rehearse(
             f"{lesson.train}.warmup or {lesson.train}.clip."
         )
     parts = [
-        sum(map(_bytes, chain(learning, lesson.learner.beside.buffers()))),
+        sum(map(_bytes, chain(learning, lesson.learner.beside.buffers())))
+        + (sum(map(_bytes, model.parameters())) if averages else 0),
         sum(_bytes(part) for part in learning if part.requires_grad),
         sum(
             _bytes(part)

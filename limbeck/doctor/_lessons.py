@@ -1,6 +1,6 @@
 """Who is in a recipe: the teacher, and everyone who learns, with one batch for each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from limbeck._mixture import check_weighing
 from limbeck._outputs import as_logits, call, calling, check_fit, check_outputs, read_outputs
 from limbeck._together import together
 from limbeck.data import Samples
-from limbeck.methods import Objective
+from limbeck.methods import Objective, said_by_average, said_by_peers
 from limbeck.models import Interface, build_section, load_weights
 from limbeck.recipe import Recipe, Train
-from limbeck.signals import Batch, Head
+from limbeck.signals import Batch, Head, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.teachers import Teacher
 from limbeck.train import Learner, check_batch_norm, check_weights, generator, make_optimizer
@@ -35,6 +35,8 @@ class Lesson:
     heads: tuple[Head, ...]
     train: str
     """The section of the recipe that `settings` are of."""
+    peers: tuple[Learner, ...] = ()
+    """The other students, where they learn from each other."""
 
     @property
     def name(self) -> str:
@@ -53,6 +55,17 @@ class Lesson:
             said = self.said()
         features = {tap_name(path): tensor for path, tensor in seen.items()}
         return as_logits(dict(said), self.heads, self.learner.outputs) | features
+
+    @torch.no_grad()
+    def taught(self, by_teacher: Mapping[str, Rows] | None) -> Mapping[str, Rows]:
+        """All that it is taught of the batch: by the teacher, other students, and its average.
+
+        The average is the student itself, before it has learned.
+        """
+        others = [replace(self, learner=learner, peers=()).answers() for learner in self.peers]
+        peers = said_by_peers(others, self.heads) if others else {}
+        own = {} if self.learner.decay is None else said_by_average(self.answers(), self.heads)
+        return {**(by_teacher or {}), **peers, **own}
 
 
 def one_batch(samples: Samples, size: int) -> Batch:
@@ -111,6 +124,7 @@ def make_lesson(
     samples: Samples,
     interface: Interface,
     device: torch.device,
+    seed: int = 0,
     batch_size: int | None = None,
     of_features: Callable[[nn.Module, str], Objective] = lambda model, who: (),
 ) -> Lesson:
@@ -126,6 +140,7 @@ def make_lesson(
         samples: What they are trained on.
         interface: What they are given, and must answer.
         device: Where.
+        seed: Of its first weights.
         batch_size: Of the batch that is looked at; that of the settings if left out.
         of_features: What a model of this name learns from features beside that.
 
@@ -134,7 +149,7 @@ def make_lesson(
         ShapeError: It answers something else than was asked.
         OptionError: The optimiser does not exist, or does not fit.
     """
-    model = build_section(section, part, interface).to(device)
+    model = build_section(section, part, interface, seed=seed).to(device)
     name = section.replace("s.", " ", 1)  # "students.NAME": "student NAME"
     lesson = Lesson(
         stage=stage,
@@ -168,3 +183,12 @@ def as_control(lesson: Lesson, terms: Objective) -> Lesson:
     name = lesson.name.replace("student ", "control ", 1)
     learner = replace(lesson.learner, name=name, objective=terms)
     return replace(lesson, stage="control", learner=learner)
+
+
+def as_peers(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """The same students, who learn from each other."""
+    learners = [lesson.learner for lesson in lessons]
+    return [
+        replace(lesson, peers=tuple(learners[:place] + learners[place + 1 :]))
+        for place, lesson in enumerate(lessons)
+    ]

@@ -14,6 +14,7 @@ from limbeck.doctor._lessons import (
     Answers,
     Lesson,
     as_control,
+    as_peers,
     ask,
     make_lesson,
     make_teacher,
@@ -23,6 +24,7 @@ from limbeck.doctor._splits import look_at_splits
 from limbeck.doctor._starts import look_at_starts
 from limbeck.methods import (
     Objective,
+    alone,
     feature_terms,
     find_method,
     objective_of,
@@ -31,7 +33,8 @@ from limbeck.methods import (
 )
 from limbeck.methods.features import features_of
 from limbeck.models import Interface, parameter_count
-from limbeck.recipe import Recipe, check_combinations
+from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import check_combinations
 from limbeck.signals import Batch, Head
 from limbeck.targets import Codec, planned_codec
 from limbeck.teachers import Teacher
@@ -111,7 +114,14 @@ def _lessons(
         batch = one_batch(samples, recipe.train.batch_size)
         taught = features_of(teacher, batch.inputs, teacher_taps_of(recipe))
         return feature_terms(
-            recipe, model, batch, taught, num_samples=len(samples), seed=0, who=who
+            recipe,
+            model,
+            batch,
+            taught,
+            teacher=teacher,
+            num_samples=len(samples),
+            seed=0,
+            who=who,
         )
 
     everyone = samples.with_labels_of(torch.ones(len(samples), dtype=torch.bool))
@@ -137,7 +147,7 @@ def _lessons(
                 f"assistant {name}",
                 f"assistants.{name}",
                 assistant,
-                objective=terms,
+                objective=alone(terms),
                 settings=assistant.train or recipe.train,
                 samples=samples,
                 interface=interface,
@@ -158,6 +168,7 @@ def _lessons(
                 samples=samples,
                 interface=interface,
                 device=device,
+                seed=recipe.first_seed(name, 0),
                 of_features=of_features,
             )
         )
@@ -165,6 +176,8 @@ def _lessons(
     ]
     able = [student for student in students if student is not None]
     controls = [as_control(student, from_labels) for student in able]
+    if recipe.distil.mutual_weight > 0:
+        able = as_peers(able)
     before = [one for one in (*teachers, *assistants) if one is not None]
     return before + controls + able
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import FeatureTerm, Term, mean_terms
+from limbeck.methods import FeatureTerm, Term, learns_from, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -39,7 +39,8 @@ def look_at_terms(
 ) -> list[list[str]]:
     """Measure every term of a lesson; what is dead, or drowns another, is a fault.
 
-    Of features it is a warning: what is learned between them has not begun to.
+    Of features it is a warning: what is learned between them has not begun to. So it is of other
+    students, who know nothing yet.
 
     Args:
         lesson: Who learns, from what.
@@ -53,10 +54,15 @@ def look_at_terms(
     """
     pulls = _measure(lesson, taught)
     found.faults.extend(fault for pull in pulls if (fault := _dead(lesson.name, pull)))
-    for large, small in permutations(pulls, 2):
+    if any(learns_from("average", pull.term) for pull in pulls):
+        found.notes.append(
+            f"The moving average of {lesson.name} is the student itself before it learns: its ema "
+            "loss begins near 0."
+        )
+    lasting = [one for one in pulls if not learns_from("average", one.term)]
+    for large, small in permutations(lasting, 2):
         if text := _drowned(lesson.name, large, small):
-            if isinstance(large.term, FeatureTerm) or isinstance(small.term, FeatureTerm):
-                # Before what lies between the features has learned anything: it may be otherwise.
+            if _is_new(large.term) or _is_new(small.term):
                 found.warnings.append(text)
                 continue
             doubtful = small.term.from_teacher and not large.term.from_teacher and not teacher_knows
@@ -72,6 +78,11 @@ def look_at_terms(
         ]
         for pull in pulls
     ]
+
+
+def _is_new(term: Term | FeatureTerm) -> bool:
+    """Whether it may pull otherwise once there was some training."""
+    return isinstance(term, FeatureTerm) or learns_from("peers", term)
 
 
 def _weight(term: Term | FeatureTerm) -> str:
@@ -96,7 +107,7 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
 def _weight_of(term: Term | FeatureTerm) -> str:
     if isinstance(term, FeatureTerm):
         return "feature_weight"
-    return "soft_weight" if term.name.startswith("soft") else "hard_weight"
+    return f"{term.name.partition(' ')[0]}_weight"
 
 
 def _dead(who: str, pull: Pull) -> str | None:
@@ -113,7 +124,7 @@ def _dead(who: str, pull: Pull) -> str | None:
             f"the gradient of {loss} is not finite: {pull.gradient}. Look for a logarithm or root "
             "of 0 in the model."
         )
-    if pull.value == 0 and pull.gradient == 0:
+    if pull.value == 0 and pull.gradient == 0 and not learns_from("average", pull.term):
         return f"{loss} is exactly 0, and so is its gradient: it teaches nothing. Leave it out."
     return None
 
@@ -122,14 +133,15 @@ def _measure(lesson: Lesson, taught: Mapping[str, Rows] | None) -> list[Pull]:
     model = lesson.learner.model.train()
     parameters = [part for part in model.parameters() if part.requires_grad]
     answers = lesson.answers()
-    means = mean_terms(lesson.learner.objective, answers, taught, lesson.batch)
+    terms = lesson.learner.objective
+    means = mean_terms(terms, answers, lesson.taught(taught), lesson.batch)
     return [
         Pull(
             term=term,
             value=means[term.name].item(),
             gradient=_norm(term.weight * means[term.name], parameters),
         )
-        for term in lesson.learner.objective
+        for term in terms
     ]
 
 

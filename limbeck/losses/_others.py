@@ -58,7 +58,7 @@ class _NamedAndOthers(torch.autograd.Function):
         if weights is not None:
             weights = F.pad(weights.to(dtype), (0, 1))  # (classes + 1,)
         with torch.autocast(logits.device.type, enabled=False):
-            for part in _blocks(logits):
+            for part in blocks(logits):
                 block = _at_temperature(logits[part], temperature, dtype)
                 coarse[part, :-1] = block.gather(-1, ids[part])
                 coarse[part, -1] = block.scatter_(-1, ids[part], -torch.inf).logsumexp(dim=-1)
@@ -76,7 +76,7 @@ class _NamedAndOthers(torch.autograd.Function):
         logits, ids, weights, others = ctx.saved_tensors
         of_coarse, of_weighted = of_coarse / ctx.temperature, of_weighted / ctx.temperature
         gradient = torch.empty_like(logits)
-        for part in _blocks(logits):
+        for part in blocks(logits):
             block = _at_temperature(logits[part], ctx.temperature, of_coarse.dtype)
             block.scatter_(-1, ids[part], -torch.inf)
             # Where the others have no mass at all, the spare column takes it.
@@ -89,7 +89,8 @@ class _NamedAndOthers(torch.autograd.Function):
         return gradient, None, None, None
 
 
-def _blocks(logits: Tensor) -> Iterator[slice]:
+def blocks(logits: Tensor) -> Iterator[slice]:
+    """Which rows of `(rows, classes)` to take at a time."""
     size = max(1, BLOCK.get(logits.device.type, LARGE_BLOCK) // logits.shape[-1])
     return (slice(start, start + size) for start in range(0, len(logits), size))
 

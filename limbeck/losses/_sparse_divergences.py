@@ -7,8 +7,12 @@ differences; `decoupled_soft_targets`, which divides by what is left beside the 
 so may `alpha_beta` where its powers do not sum to 1.
 
 None of them is linear in the teacher's probabilities, so drawn entries are refused: take
-`rows.density`. With a `tail_shape` they hold what the dense losses hold, and `by_chunks` bounds it.
+`rows.density`. With a `tail_shape` they look at every class, some rows at a time: beside the logits
+they hold one tensor of their size, the gradient, and can be differentiated once.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +20,7 @@ from torch import Tensor
 
 from limbeck._shapes import check_leading_shape
 from limbeck.losses._alpha_beta import alpha_beta
+from limbeck.losses._by_blocks import by_blocks
 from limbeck.losses._decoupled import decoupled_soft_targets
 from limbeck.losses._divergences import (
     jensen_shannon,
@@ -25,7 +30,7 @@ from limbeck.losses._divergences import (
     total_variation,
 )
 from limbeck.losses._others import named_and_others
-from limbeck.losses._rows import Reading, Spread, read_density
+from limbeck.losses._rows import Reading, read_density
 from limbeck.losses._soft_targets import at_least_float32
 from limbeck.signals import Sparse
 
@@ -44,8 +49,7 @@ def sparse_reverse_kl(student_logits: Tensor, rows: Sparse) -> Tensor:
         OptionError: Entries were drawn, or the rows' temperature is not above 0.
         ShapeError: The shapes do not fit.
     """
-    student, teacher = _outcomes(student_logits, rows)
-    return rows.temperature**2 * reverse_kl(student, teacher)
+    return _of_density(reverse_kl, student_logits, rows)
 
 
 def sparse_jensen_shannon(
@@ -66,8 +70,8 @@ def sparse_jensen_shannon(
             not above 0.
         ShapeError: The shapes do not fit.
     """
-    student, teacher = _outcomes(student_logits, rows)
-    return rows.temperature**2 * jensen_shannon(student, teacher, teacher_share=teacher_share)
+    loss = partial(jensen_shannon, teacher_share=teacher_share)
+    return _of_density(loss, student_logits, rows)
 
 
 def sparse_skew_kl(student_logits: Tensor, rows: Sparse, *, skew: float = 0.1) -> Tensor:
@@ -86,8 +90,8 @@ def sparse_skew_kl(student_logits: Tensor, rows: Sparse, *, skew: float = 0.1) -
             not above 0.
         ShapeError: The shapes do not fit.
     """
-    student, teacher = _outcomes(student_logits, rows)
-    return rows.temperature**2 * skew_kl(student, teacher, skew=skew)
+    loss = partial(skew_kl, skew=skew)
+    return _of_density(loss, student_logits, rows)
 
 
 def sparse_skew_reverse_kl(student_logits: Tensor, rows: Sparse, *, skew: float = 0.1) -> Tensor:
@@ -106,8 +110,8 @@ def sparse_skew_reverse_kl(student_logits: Tensor, rows: Sparse, *, skew: float 
             not above 0.
         ShapeError: The shapes do not fit.
     """
-    student, teacher = _outcomes(student_logits, rows)
-    return rows.temperature**2 * skew_reverse_kl(student, teacher, skew=skew)
+    loss = partial(skew_reverse_kl, skew=skew)
+    return _of_density(loss, student_logits, rows)
 
 
 def sparse_total_variation(student_logits: Tensor, rows: Sparse) -> Tensor:
@@ -124,8 +128,7 @@ def sparse_total_variation(student_logits: Tensor, rows: Sparse) -> Tensor:
         OptionError: Entries were drawn, or the rows' temperature is not above 0.
         ShapeError: The shapes do not fit.
     """
-    student, teacher = _outcomes(student_logits, rows)
-    return rows.temperature**2 * total_variation(student, teacher)
+    return _of_density(total_variation, student_logits, rows)
 
 
 def sparse_alpha_beta(
@@ -151,10 +154,8 @@ def sparse_alpha_beta(
             not above 0.
         ShapeError: The shapes do not fit.
     """
-    student, teacher = _outcomes(student_logits, rows)
-    return rows.temperature**2 * alpha_beta(
-        student, teacher, teacher_power=teacher_power, student_power=student_power
-    )
+    loss = partial(alpha_beta, teacher_power=teacher_power, student_power=student_power)
+    return _of_density(loss, student_logits, rows)
 
 
 def sparse_decoupled_soft_targets(
@@ -185,40 +186,56 @@ def sparse_decoupled_soft_targets(
         ShapeError: The shapes do not fit.
     """
     check_leading_shape(last="classes", student_logits=student_logits, labels=labels)
-    student, teacher = _outcomes(student_logits, rows)
-    if rows.tail_shape is None:
-        named = (rows.ids == labels[..., None]) & (rows.probabilities > 0)  # (..., kept)
-        # The last outcome, all others, where none is the label's.
-        labels = F.pad(named.int(), (0, 1), value=1).argmax(dim=-1)
-    return rows.temperature**2 * decoupled_soft_targets(
-        student,
-        teacher,
-        labels,
+    loss = partial(
+        decoupled_soft_targets,
         target_weight=target_weight,
         others_weight=others_weight,
         temperature=1.0,
     )
+    if rows.tail_shape is None:
+        named = (rows.ids == labels[..., None]) & (rows.probabilities > 0)  # (..., kept)
+        # The last outcome, all others, where none is the label's.
+        labels = F.pad(named.int(), (0, 1), value=1).argmax(dim=-1)
+    return _of_density(loss, student_logits, rows, labels)
 
 
-def _outcomes(student_logits: Tensor, rows: Sparse) -> tuple[Tensor, Tensor]:
-    """The student's logits at T, and the teacher's log-probabilities, of the same outcomes.
+def _of_density(
+    loss: Callable[..., Tensor], student_logits: Tensor, rows: Sparse, *labels: Tensor
+) -> Tensor:
+    """T² times a dense loss, at T = 1, of what both sides say of the same outcomes.
 
-    Returns:
-        `(..., kept + 1)` each, or `(..., classes)` where the rows have a `tail_shape`.
+    Args:
+        loss: From logits and log-probabilities, `(..., outcomes)`, and labels.
+        student_logits: `(..., classes)`.
+        rows: The teacher's.
+        labels: `(...)` outcomes, for a loss of labels.
     """
     said = read_density(student_logits, rows)
-    if said.spread is not None:
-        return at_least_float32(student_logits) / rows.temperature, _every_class(said, said.spread)
+    spread, temperature = said.spread, rows.temperature
+    if spread is None:
+        student, teacher = _outcomes(student_logits, rows, said)
+        return temperature**2 * loss(student, teacher, *labels)
+
+    def of_every_class(
+        logits: Tensor, ids: Tensor, named: Tensor, of_tail: Tensor, *labels: Tensor
+    ) -> Tensor:
+        every = of_tail[:, None] + spread.log_weights.to(of_tail.dtype)
+        # Padding is named one class after the last.
+        every = F.pad(every, (0, 1)).scatter_(-1, ids, named.log())[:, :-1]
+        return loss(at_least_float32(logits) / temperature, every, *labels)
+
+    of_tail = said.tail.log() - spread.share.log().to(said.tail.dtype)  # (...)
+    values = by_blocks(of_every_class, student_logits, said.ids, said.named, of_tail, *labels)
+    return temperature**2 * values
+
+
+def _outcomes(student_logits: Tensor, rows: Sparse, said: Reading) -> tuple[Tensor, Tensor]:
+    """The student's logits at T, and the teacher's log-probabilities, `(..., kept + 1)` each.
+
+    They are of the named classes, and of all others as one.
+    """
     student, _ = named_and_others(student_logits, said.ids, None, temperature=rows.temperature)
     # A tail that was stored as 0 is none to a student that excludes all other classes as well.
     none = (student.detach()[..., -1] == -torch.inf) & (rows.tail == 0)
     tail = said.tail.masked_fill(none, 0.0)
     return student, torch.cat([said.named, tail[..., None]], dim=-1).log()
-
-
-def _every_class(said: Reading, spread: Spread) -> Tensor:
-    """The teacher's log-probabilities, `(..., classes)`."""
-    of_tail = said.tail.log() - spread.share.log().to(said.tail.dtype)  # (...)
-    every = of_tail[..., None] + spread.log_weights.to(said.tail.dtype)
-    # Padding is named one class after the last.
-    return F.pad(every, (0, 1)).scatter_(-1, said.ids, said.named.log())[..., :-1]

@@ -24,6 +24,10 @@ from limbeck.methods._objective import objective_of as objective_of
 from limbeck.methods._objective import taps_of as taps_of
 from limbeck.methods._objective import teacher_taps_of as teacher_taps_of
 from limbeck.methods._paced import Paced as Paced
+from limbeck.methods._students import alone as alone
+from limbeck.methods._students import learns_from as learns_from
+from limbeck.methods._students import said_by_average as said_by_average
+from limbeck.methods._students import said_by_peers as said_by_peers
 from limbeck.methods._terms import SUPERVISED as SUPERVISED
 from limbeck.methods._terms import FeatureTerm as FeatureTerm
 from limbeck.methods._terms import Objective as Objective
@@ -46,17 +50,21 @@ __all__ = [
     "Paper",
     "Term",
     "TermLoss",
+    "alone",
     "check_features",
     "check_rows",
     "every_method",
     "feature_terms",
     "find_method",
     "fitting_methods",
+    "learns_from",
     "mean_terms",
     "objective",
     "objective_of",
     "only_from_labels",
     "read_options",
+    "said_by_average",
+    "said_by_peers",
     "supervised",
     "taps_of",
     "teacher_taps_of",

@@ -10,9 +10,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from limbeck._agreement import agreed
 from limbeck.methods._paced import Paced, PacedLoss
 from limbeck.methods._terms import DISTANCE, TermLoss
-from limbeck.signals import Batch, Head, Rows, Space, Sparse
+from limbeck.signals import Batch, Dense, Head, Rows, Space, Sparse
 
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -170,6 +171,9 @@ class Method(Described):
             if not self.from_teacher:
                 return dense(student, *labels)
             assert teacher is not None, "a method that needs rows is only asked with them"
+            if isinstance(teacher, Dense) and teacher.members is not None:
+                counts = batch.rows_that_count(with_labels=False)
+                teacher = agreed(teacher, student, head.space, counts)
             if isinstance(teacher, Sparse):
                 assert sparse is not None, "check_rows refuses these rows"
                 return sparse(student, teacher.moved(temperature), *labels)

@@ -10,10 +10,19 @@ from torch import nn
 from limbeck._errors import OptionError, TargetsError
 from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
-from limbeck.methods._terms import Objective, Term, supervised, term_name
+from limbeck.methods._soft_targets import soft_targets
+from limbeck.methods._students import averaged, mutual
+from limbeck.methods._terms import (
+    Objective,
+    Term,
+    TermLoss,
+    supervised,
+    term_name,
+)
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
-from limbeck.recipe import Anneal, Recipe
+from limbeck.recipe import Anneal, Ema, Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
+from limbeck.teachers import Teacher
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -25,20 +34,25 @@ def objective(
     temperature: float,
     hard_weight: float,
     soft_weight: float,
+    mutual_weight: float = 0.0,
+    ema: Ema | None = None,
     anneal: Anneal | None = None,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Objective:
     """The named method's terms for these heads, and labels where `hard_weight` is above 0.
 
     Or where it becomes so. Of a feature method these are soft targets, where `soft_weight` is above
-    0; its `feature_term` needs the two models.
+    0; its `feature_term` needs the two models. Where `mutual_weight` is above 0, soft targets of
+    the other students, too, and with `ema` those of the student's own average; the teacher is then
+    only asked if `soft_weight` is above 0.
 
     Raises:
         OptionError: There is no such method or option, or it is not for one of the heads.
     """
     chosen, read = find_method(method), read_options(method, options)
     last = anneal or Anneal()
-    only_features = isinstance(chosen, FeatureMethod) and not _ever(soft_weight, last.soft_weight)
+    others_teach = isinstance(chosen, FeatureMethod) or mutual_weight > 0 or ema is not None
+    without_rows = others_teach and not _ever(soft_weight, last.soft_weight)
     if isinstance(chosen, FeatureMethod):
         chosen, read = chosen.rows, Options()
     for head in heads:
@@ -60,11 +74,18 @@ def objective(
             loss=chosen.loss(head, temperature=temperature, options=read),
         )
         for head in heads
-        if not only_features
+        if not without_rows
     )
-    if not _ever(hard_weight, last.hard_weight):
-        return soft
-    return soft + supervised(heads, weight=hard_weight, last_weight=last.hard_weight)
+    hard: Objective = ()
+    if _ever(hard_weight, last.hard_weight):
+        hard = supervised(heads, weight=hard_weight, last_weight=last.hard_weight)
+
+    def as_teacher(head: Head) -> TermLoss:
+        return soft_targets.loss(head, temperature=temperature, options=Options())
+
+    peers = mutual(heads, as_teacher, weight=mutual_weight) if mutual_weight > 0 else ()
+    own = averaged(heads, as_teacher, ema) if ema is not None else ()
+    return soft + hard + peers + own
 
 
 def _ever(first: float, last: float | None) -> bool:
@@ -79,6 +100,7 @@ def check_features(
     hard_weight: float,
     soft_weight: float,
     feature_weight: float | None,
+    progressive: float = 0.0,
 ) -> None:
     """Refuse taps without a method for them, and a feature method without what it needs.
 
@@ -103,8 +125,10 @@ def check_features(
                 f"feature_weight must be above 0 and finite, got {feature_weight:g}. Leave it out "
                 "for the method's own."
             )
-    elif taps or feature_weight is not None:
-        what = "taps" if taps else "feature_weight"
+        if not 0 <= progressive < 1:
+            raise OptionError(f"progressive must be from 0 to below 1, got {progressive:g}.")
+    elif taps or feature_weight is not None or progressive:
+        what = "taps" if taps else "progressive" if progressive else "feature_weight"
         raise OptionError(
             f"method {method} learns from rows, and has no {what}. Leave distil.{what} out, or "
             f"take a method of features: {', '.join(FEATURE_METHODS)}."
@@ -127,6 +151,7 @@ def feature_terms(
     batch: Batch,
     taught: Mapping[str, Rows],
     *,
+    teacher: Teacher | None,
     num_samples: int,
     seed: int,
     who: str,
@@ -150,7 +175,9 @@ def feature_terms(
         student,
         batch,
         taught,
+        teacher=teacher,
         weight=distil.feature_weight,
+        progressive=distil.progressive,
         num_samples=num_samples,
         seed=seed,
         who=who,
@@ -159,14 +186,22 @@ def feature_terms(
 
 
 def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
-    """What the students of a recipe learn from.
+    """What the students of a recipe learn from; an assistant learns `alone`.
 
     Raises:
         OptionError: As `objective` and `check_features`.
     """
     distil = recipe.distil
-    ever_soft = _ever(distil.soft_weight, (distil.anneal or Anneal()).soft_weight)
-    if not ever_soft and not isinstance(find_method(distil.method), FeatureMethod):
+    last, chosen = distil.anneal or Anneal(), find_method(distil.method)
+    ever_soft = _ever(distil.soft_weight, last.soft_weight)
+    among_students = distil.mutual_weight > 0 or distil.ema is not None
+    if not ever_soft and among_students and chosen is soft_targets:
+        if not _ever(distil.hard_weight, last.hard_weight):
+            raise OptionError(
+                "distil.hard_weight = 0 and distil.soft_weight = 0 leave the students nothing to "
+                "learn but what they say themselves. Set one of them above 0."
+            )
+    elif not ever_soft and not isinstance(chosen, FeatureMethod):
         raise OptionError(
             f"distil.soft_weight = 0 leaves nothing of method {distil.method}. Set it above 0."
         )
@@ -176,6 +211,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
         feature_weight=distil.feature_weight,
+        progressive=distil.progressive,
     )
     return objective(
         distil.method,
@@ -183,6 +219,8 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         temperature=distil.temperature or recipe.targets.temperature,
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
+        mutual_weight=distil.mutual_weight,
+        ema=distil.ema,
         anneal=distil.anneal,
         options=distil.options,
     )

@@ -1,4 +1,4 @@
-"""A loss that learns something itself, beside the student, and knows how far training is."""
+"""A loss that knows how far training is; one of rows that learns something beside the student."""
 
 from collections.abc import Callable
 
@@ -9,17 +9,19 @@ from limbeck.signals import Batch, Rows
 
 
 class Paced(nn.Module):
-    """A loss of rows with parameters of its own: a subclass has a `forward` of its tensors."""
+    """A loss that changes as training goes on, which says before each step how far it is."""
 
     epochs: float = 0.0
-    """How many epochs are done, as training says before each step."""
+    """How many epochs are done."""
+    done: float = 1.0
+    """How much of training is done, from 0 at the first step to 1 at the last."""
 
 
 class PacedLoss(nn.Module):
     """What a term calls: a `Paced` loss of the rows that count.
 
     Args:
-        learned: The loss.
+        learned: The loss: a subclass that has a `forward` of tensors.
         towards: From a loss of tensors to one of a student's rows, a teacher's and a batch.
     """
 

@@ -1,8 +1,9 @@
 """An objective: the sum of weighted losses that a learner minimises; its terms, and their means."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,11 @@ TRUE_TO_SIZE = DISTANCE | {"gradient of the right size"}
 """What one promises that is, near equality, as large as soft targets are."""
 
 
+Speaker = Literal["teacher", "peers", "average"]
+"""Whose rows a loss is towards: the teacher's, those of the other students of a pass, or those of
+the moving average of the student's own weights."""
+
+
 class TermLoss(Protocol):
     """One value per row from a student's rows, a teacher's and a batch."""
 
@@ -40,17 +46,23 @@ class Term:
     """One weighted loss of an objective."""
 
     name: str
-    """`hard` or `soft`, followed by the head's name where there are several."""
+    """`hard`, `soft`, `mutual` or `ema`, followed by the head's name where there are several."""
     head: str
     """The head it is about."""
     weight: float
     """What its mean is multiplied by; where that changes, at the first step."""
     last_weight: float | None = None
     """At the last step, where it changes: evenly from step to step."""
+    ramp_up: float = 0.0
+    """Part of training over which it rises to `weight` along exp(-5 (1 - x)^2), x from 0 to 1."""
     with_labels: bool
     """Whether it needs labels, and so counts labelled samples only."""
     from_teacher: bool
     """Whether it needs the teacher's rows."""
+    towards: Speaker = "teacher"
+    """Whose rows its loss is given."""
+    decay: float | None = None
+    """Of the moving average of the student's weights, where its loss is towards that."""
     promises: frozenset[str] = TRUE_TO_SIZE
     """What `limbeck doctor` measures of its loss, where that is towards a teacher."""
     loss: TermLoss
@@ -63,6 +75,8 @@ class Term:
 
     def weight_at(self, done: float) -> float:
         """Its weight when so much of training is done, 0..1."""
+        if done < self.ramp_up:
+            return self.weight * math.exp(-5 * (1 - done / self.ramp_up) ** 2)
         if self.last_weight is None:
             return self.weight
         return (1 - done) * self.weight + done * self.last_weight
@@ -71,7 +85,8 @@ class Term:
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
     ) -> Tensor:
         """`(batch,)` or `(batch, rows)`, of what each side says by name."""
-        return self.loss(student[self.head], None if teacher is None else teacher[self.head], batch)
+        said = None if teacher is None else teacher.get(said_by(self.towards, self.head))
+        return self.loss(student[self.head], said, batch)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +151,11 @@ def supervised(
     )
 
 
+def said_by(speaker: Speaker, head: str) -> str:
+    """What the rows of a head are called among all that a student is taught."""
+    return head if speaker == "teacher" else f"{speaker}:{head}"
+
+
 def only_from_labels(terms: Objective) -> bool:
     """Whether samples without a label teach nothing at all, so that none need be seen."""
     return all(term.with_labels for term in terms)
@@ -166,7 +186,8 @@ def mean_terms(
     Args:
         terms: The objective.
         student: The student's rows by head, and its features by `tap_name`.
-        teacher: The teacher's in the same way; None where no term needs them.
+        teacher: The teacher's in the same way, and the other students' and the average's by
+            `said_by`; None where no term needs any.
         batch: The batch both answered.
 
     A term without rows that count is 0.

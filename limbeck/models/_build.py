@@ -15,8 +15,11 @@ from torch import nn
 from limbeck._errors import ExtraError, ModelError, did_you_mean
 from limbeck._lookup import call_function, check_options, import_function
 from limbeck.data import DataSet
+from limbeck.models._cifar_resnet import CifarResNet
 from limbeck.models._cnn import CNN
 from limbeck.models._mlp import MLP
+from limbeck.models._soft_tree import SoftTree
+from limbeck.models._wide_resnet import WideResNet
 from limbeck.signals import Head
 
 
@@ -66,16 +69,51 @@ def _cnn(
 ) -> nn.Module:
     """A small convolutional network; see `CNN`."""
     size = _only_head(interface, "cnn").size
-    if len(interface.shape) not in (2, 3):
+    return CNN(_channels_of_images(interface, "cnn"), channels, size, dropout=dropout)
+
+
+def _cifar_resnet(
+    interface: Interface, *, depth: int = 20, channels: Sequence[int] = (16, 16, 32, 64)
+) -> nn.Module:
+    """The residual network of distillation papers on CIFAR; see `CifarResNet`."""
+    size = _only_head(interface, "cifar_resnet").size
+    return CifarResNet(_channels_of_images(interface, "cifar_resnet"), depth, channels, size)
+
+
+def _wide_resnet(
+    interface: Interface, *, depth: int = 16, width: int = 2, dropout: float = 0.0
+) -> nn.Module:
+    """The wide residual network of the same; see `WideResNet`."""
+    size = _only_head(interface, "wide_resnet").size
+    inputs = _channels_of_images(interface, "wide_resnet")
+    return WideResNet(inputs, depth, width, size, dropout=dropout)
+
+
+def _soft_tree(
+    interface: Interface,
+    *,
+    depth: int = 8,
+    beta: float = 1.0,
+    penalty: float = 0.1,
+    answer: str = "leaf",
+) -> nn.Module:
+    """A soft decision tree, which the report draws; see `SoftTree`."""
+    head = _only_head(interface, "soft_tree")
+    if head.space != "categorical":
         raise ModelError(
-            f"cnn takes images, (height, width) or (channels, height, width), got samples of "
-            f"shape {interface.shape}. Take mlp instead."
+            f"soft_tree answers classes, and head {head.name} is {head.space}. Take mlp instead."
         )
-    inputs = interface.shape[0] if len(interface.shape) == 3 else 1
-    return CNN(inputs, channels, size, dropout=dropout)
+    inputs = math.prod(interface.shape)
+    return SoftTree(inputs, head.size, depth=depth, beta=beta, penalty=penalty, answer=answer)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": _mlp, "cnn": _cnn}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "cifar_resnet": _cifar_resnet,
+    "wide_resnet": _wide_resnet,
+    "soft_tree": _soft_tree,
+}
 """Architectures by name. Each is called with the interface and the recipe's options."""
 
 
@@ -159,6 +197,15 @@ def _only_head(interface: Interface, name: str) -> Head:
             'own: model = "package.module:function".'
         )
     return interface.heads[0]
+
+
+def _channels_of_images(interface: Interface, name: str) -> int:
+    if len(interface.shape) not in (2, 3):
+        raise ModelError(
+            f"{name} takes images, (height, width) or (channels, height, width), got samples of "
+            f"shape {interface.shape}. Take mlp instead."
+        )
+    return interface.shape[0] if len(interface.shape) == 3 else 1
 
 
 def _misfit(name: str, error: Exception) -> ModelError:

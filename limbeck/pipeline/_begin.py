@@ -23,7 +23,8 @@ def beginner(
 ) -> tuple[nn.Module, str]:
     """The named student, or its control, before it learns; and how it begins, in words."""
     student = context.recipe.students[key]
-    model = build(student.model, student.options, context.interface, seed=seed)
+    first = context.recipe.first_seed(key, seed)
+    model = build(student.model, student.options, context.interface, seed=first)
     if student.start is None or not _is_warm(student, role):
         return model, ""
     assert isinstance(teacher.model, nn.Module), "a recipe builds torch modules"
@@ -33,12 +34,15 @@ def beginner(
 
 def begins_with(context: Context, role: Role, teacher: Teacher) -> list[Any]:
     """What the first weights of a role depend on beside the seed: nothing where they are random."""
+    recipe = context.recipe
     warm = {
         key: student.start.how
-        for key, student in context.recipe.students.items()
+        for key, student in recipe.students.items()
         if student.start is not None and _is_warm(student, role)
     }
-    return [warm, teacher.fingerprint] if warm else []
+    first = {key: recipe.first_seed(key, 0) for key in recipe.students}
+    depends: list[Any] = [first] if any(first.values()) else []
+    return [*depends, warm, teacher.fingerprint] if warm else depends
 
 
 def _is_warm(student: Student, role: Role) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from limbeck._files import fingerprint
-from limbeck.methods import objective_of, only_from_labels
+from limbeck.methods import alone, objective_of, only_from_labels
 from limbeck.models import architecture, build, load_weights, save_weights
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._records import Record
@@ -154,7 +154,7 @@ def _assistant_stage(
     if record is not None:
         load_weights(model, made)
     else:
-        terms = objective_of(recipe, context.task.data.heads)
+        terms = alone(objective_of(recipe, context.task.data.heads))
         asks = any(term.from_teacher for term in terms)
         learner = Learner(
             name=key,
@@ -179,7 +179,7 @@ def _assistant_stage(
             stage,
             name,
             seconds=fitted.seconds,
-            flops=context.training_flops([model], fitted)
+            flops=context.training_flops([learner], fitted)
             + (flops_of_asking(context, lecture.teacher, fitted) if asks else 0),
             files=[made],
             facts={

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,10 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from limbeck._devices import only_cpu
-from limbeck._errors import RecipeError, StorageError
+from limbeck._errors import OptionError, RecipeError, StorageError
 from limbeck._files import fingerprint, only_writer, storage_errors, write_text
 from limbeck._progress import Progress, Silence
-from limbeck.data import Samples, content_fingerprint
+from limbeck.data import ArraySamples, Samples, content_fingerprint
 from limbeck.evaluation import answer_all, as_answerer, flops
 from limbeck.models import Interface
 from limbeck.pipeline._records import Record, Records
@@ -45,11 +46,11 @@ class Context:
     def __init__(self, recipe: Recipe, out: Path, task: Task, progress: Progress) -> None:
         self.recipe = recipe
         self.out = out
-        self.task = task
         # One process asks the teacher while the others wait, which may take days.
         self._state = PartialState(cpu=only_cpu(), timeout=timedelta(days=30))
         self.writes = self._state.is_main_process
         self.device = self._state.device
+        self.task = _on(self.device, task) if recipe.data.resident else task
         self.progress = progress if self.writes else Silence()
         self.records = Records(out)
         self.interface = Interface.of(task.data)
@@ -200,9 +201,16 @@ class Context:
         one = self.task.data.train.fetch(torch.zeros(1, dtype=torch.long)).to(self.device)
         return flops(model.eval(), one.inputs) * samples
 
-    def training_flops(self, models: Sequence[nn.Module], fitted: Fitted) -> int:
-        """Three forward passes for each sample seen: a backward pass costs two of them."""
-        return sum(3 * (self.flops(model, fitted.samples_seen) or 0) for model in models)
+    def training_flops(self, learners: Sequence[Learner], fitted: Fitted) -> int:
+        """Three forward passes for each sample seen: a backward pass costs two of them.
+
+        And one more where an average of the weights answers too.
+        """
+        return sum(
+            (3 if learner.decay is None else 4)
+            * (self.flops(learner.model, fitted.samples_seen) or 0)
+            for learner in learners
+        )
 
     # ---- what is kept --------------------------------------------------------------------------
 
@@ -253,6 +261,17 @@ class Context:
                     if other != path:
                         other.unlink()
         return path
+
+
+def _on(device: torch.device, task: Task) -> Task:
+    """The task, whose training inputs lie on the device."""
+    train = task.data.train
+    if not isinstance(train, ArraySamples):
+        raise OptionError(
+            "data.resident = true is for samples that lie in memory, and those of this source are "
+            "read one by one. Leave it out."
+        )
+    return replace(task, data=replace(task.data, train=train.on(device)))
 
 
 def _heads(task: Task) -> list[str]:

@@ -130,7 +130,7 @@ def _disagreements(
     for place in order[:SHOWN].tolist():
         if chosen[place] == teacher_chosen[place]:
             break
-        image, text = _shown(data, place)
+        image, text = shown(data, place)
         found.append(
             results.Disagreement(
                 index=place,
@@ -146,7 +146,7 @@ def _disagreements(
     return found
 
 
-def _shown(data: DataSet, place: int) -> tuple[str | None, str | None]:
+def shown(data: DataSet, place: int) -> tuple[str | None, str | None]:
     """A test sample as the base64 of a PNG, or as text; neither for plain numbers."""
     inputs = data.test.fetch(torch.tensor([place])).inputs
     if isinstance(inputs, dict):

@@ -81,7 +81,9 @@ def find_layers(
 def _without_taps(recipe: Recipe) -> Recipe:
     """The recipe with the method of rows that is the default, for the taps are only being found."""
     plain: dict[str, Any] = {"method": "soft_targets", "options": {}}
-    distil = recipe.distil.model_copy(update=plain | {"taps": [], "feature_weight": None})
+    distil = recipe.distil.model_copy(
+        update=plain | {"taps": [], "feature_weight": None, "progressive": 0.0}
+    )
     targets = recipe.targets.model_copy(update={"features": False})
     return recipe.model_copy(update={"distil": distil, "targets": targets})
 

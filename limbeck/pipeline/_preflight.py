@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import recipe as recipes
+from limbeck._agreement import check_agreement
 from limbeck._errors import DataError, ModelError
-from limbeck._mixture import check_weighing
+from limbeck._mixture import WEIGHINGS, check_weighing
 from limbeck._outputs import answers_of, as_logits, calling, check_fit, check_outputs
 from limbeck.data import Samples
 from limbeck.methods import (
@@ -20,12 +21,15 @@ from limbeck.methods import (
     feature_terms,
     mean_terms,
     objective_of,
+    said_by_average,
+    said_by_peers,
     supervised,
     teacher_taps_of,
 )
 from limbeck.methods.features import features_of
 from limbeck.models import Interface, build_section, load_weights, warm_start
-from limbeck.recipe import Recipe, check_combinations
+from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import check_combinations
 from limbeck.signals import Batch, Dense, Head, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.targets import Codec, as_stored, compressed, planned_codec
@@ -67,9 +71,16 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
     rows: Mapping[str, Rows] = uniform
     if not recipe.distil.live:
         rows = _stored(uniform, heads, codec, recipe.targets.temperature)
+    if recipe.teachers and WEIGHINGS[recipe.ensemble.how].by_student:
+        check_agreement(rows, stored=f"codec {codec.name}")
     if recipe.distil.mixup:
         check_mixup(soft, batch.inputs)
-    rows = {**rows, **features_of(teacher, batch.inputs, teacher_taps_of(recipe))}
+    rows = {
+        **rows,
+        **features_of(teacher, batch.inputs, teacher_taps_of(recipe)),
+        **said_by_peers([{name: said.values for name, said in uniform.items()}], heads),
+        **said_by_average({name: said.values for name, said in uniform.items()}, heads),
+    }
     check_rows(recipe.distil.method, rows, stored=f"codec {codec.name}")
     assistants = {f"assistant {name}": each for name, each in recipe.assistants.items()}
     students = {f"student {name}": each for name, each in recipe.students.items()}
@@ -79,7 +90,7 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         model = build_section(who.replace(" ", "s."), part, interface).eval()
         check_weights(model, who=who)
         of_features = feature_terms(
-            recipe, model, batch, rows, num_samples=len(train), seed=0, who=who
+            recipe, model, batch, rows, teacher=teacher, num_samples=len(train), seed=0, who=who
         )
         learner = Learner(name=who, model=model, objective=soft + of_features)
         check_batch_norm(model, schedule, len(train), who=who, beside=learner.beside)

@@ -42,7 +42,7 @@ from limbeck.train import Fitted, Learner, Teach, generator_seed
 
 FEATURES_CODEC = "real8"
 """How features are stored: a byte a number."""
-AS_MADE = {"log", "workers"}
+AS_MADE = {"log", "workers", "channels_last", "cuda_graphs"}
 """Of `[train]`, what moves how a model is trained and not what it becomes."""
 
 
@@ -90,7 +90,7 @@ def teacher_stage(context: Context, settings: recipes.Teacher, who: str) -> tupl
             title=f"training {who}",
         )
         seconds, history = fitted.seconds, vars(fitted.histories[who])
-        computed = context.training_flops([model], fitted)
+        computed = context.training_flops([learner], fitted)
         if context.writes:
             save_weights(model, made)
     teacher = Teacher(model, heads, outputs=settings.outputs, device=context.device)
@@ -176,6 +176,8 @@ def distil_stage(
     train = context.task.data.train
     terms = objective_of(context.recipe, context.task.data.heads)
     said = distil_words(context.recipe)
+    if weight := context.recipe.distil.mutual_weight:
+        said |= {"mutual_weight": weight}
 
     def of_features(name: str, model: nn.Module) -> Objective:
         if not context.recipe.distil.taps:
@@ -186,6 +188,7 @@ def distil_stage(
             model,
             batch,
             teach(batch),
+            teacher=teacher,
             num_samples=len(train),
             seed=generator_seed(seed, "beside"),
             who=f"student {name}",
@@ -200,8 +203,9 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     distil = recipe.distil
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
-    new |= {word for word in ("anneal", "balance") if getattr(distil, word) is None}
-    return distil.model_dump(exclude={"generations", *new})
+    new |= set() if distil.progressive else {"progressive"}
+    new |= {word for word in ("anneal", "balance", "ema") if getattr(distil, word) is None}
+    return distil.model_dump(exclude={"generations", "mutual_weight", *new})
 
 
 def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:
@@ -356,7 +360,7 @@ def _students(
         stage,
         name,
         seconds=fitted.seconds,
-        flops=context.training_flops(list(models.values()), fitted)
+        flops=context.training_flops(learners, fitted)
         + (0 if asked is None else flops_of_asking(context, teacher, fitted)),
         files=list(made.values()),
         facts={

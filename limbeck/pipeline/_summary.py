@@ -21,6 +21,7 @@ from limbeck.evaluation import (
 )
 from limbeck.pipeline._details import details_of
 from limbeck.pipeline._records import Record
+from limbeck.pipeline._tree import tree_of
 from limbeck.recipe import Recipe
 from limbeck.signals import Head
 from limbeck.targets import TransferSet
@@ -110,9 +111,11 @@ def summarise(
         warnings=list(warnings),
     )
     answers = examined[first]
-    return report, details_of(
+    details = details_of(
         task, said, answers.controls, answers.students, stages=stages, student=first
     )
+    tree = tree_of(trained[first].students[0], task.data)
+    return report, details.model_copy(update={"tree": tree})
 
 
 def _score_of(teacher: Teacher, task: Task) -> results.Measured:

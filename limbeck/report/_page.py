@@ -9,6 +9,7 @@ from limbeck import _format as form
 from limbeck._files import write_text
 from limbeck.report._tables import ROLES, facts, gain_strip, model_rows
 from limbeck.report._template import render
+from limbeck.report._tree import tree_picture
 from limbeck.results import Details, Report, read_results
 
 _MAX_CARDS = 24
@@ -51,6 +52,7 @@ def _render(report: Report, details: Details) -> str:
         figures={name: json.loads(plot.to_json()) for name, plot in plots.items()},
         legends={name: _roles_in(plot) for name, plot in plots.items()},
         class_note=class_note(details),
+        tree=tree_picture(details.tree),
         max_cards=_MAX_CARDS,
         recipe=_as_toml(report.recipe),
         versions={"limbeck": report.limbeck} | report.versions,

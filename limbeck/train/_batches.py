@@ -87,6 +87,7 @@ def parts_of(
     mean over the whole batch, over all processes, whose gradients are averaged.
     """
     kinds = {term.with_labels for learner in learners for term in learner.objective}
+    kinds |= {False}  # of what a model adds to its loss itself
     totals = _totals(batch, kinds, accelerator)
     parts = []
     for micro in _cut(batch, accumulate):

@@ -1,10 +1,10 @@
 """Train any number of models on the same batches.
 
 A batch is read, augmented and its targets decoded once for all. What a model becomes depends on
-its seed, the samples and the settings alone, not on who learns beside it or how often the run was
-stopped and went on. Processes that share the work, and micro-batches, change it by rounding only,
-but for what looks at a batch as a whole: each draws its own dropout and mixup, and has its own
-batch statistics and relations between samples.
+its seed, the samples and the settings alone, not on how often the run was stopped and went on, nor
+on who learns beside it, but for students that learn from each other. Processes that share the work,
+and micro-batches, change it by rounding only, but for what looks at a batch as a whole: each draws
+its own dropout and mixup, and has its own batch statistics and relations between samples.
 """
 
 import math
@@ -24,16 +24,18 @@ from limbeck._interrupt import deferred_interrupt
 from limbeck._progress import Progress, Silence
 from limbeck._state import state_of
 from limbeck.data import Samples, content_fingerprint
+from limbeck.methods import FeatureTerm, Term
 from limbeck.recipe import Train
 from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
 from limbeck.train._checks import check_batch_norm, check_weights
-from limbeck.train._lane import Lane
+from limbeck.train._lane import Lane, Pace
 from limbeck.train._learner import Fitted, History, Learner, Teach
 from limbeck.train._mixup import check_mixup, mixed_up
 from limbeck.train._order import Order, generator, generator_seed
 from limbeck.train._resume import Resume
 from limbeck.train._schedule import schedule_factor
+from limbeck.train._step import groups_of, step_together
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are finite."""
@@ -119,7 +121,7 @@ def fit(
         progress.start(title, steps)
         progress.advance(shown)
         deferred = deferred_interrupt() if accelerator.num_processes == 1 else nullcontext()
-        going = list(lanes)
+        going, groups = list(lanes), groups_of(lanes)
         with deferred as interrupt:
             for epoch in range(first_epoch, settings.epochs):
                 skip = first_step if epoch == first_epoch else 0
@@ -130,21 +132,18 @@ def fit(
                     if mixup:
                         drawn = generator(seed, "mixup", done, accelerator.process_index)
                         batch = mixed_up(batch, drawn)
-                    factor = schedule_factor(done, steps, settings)
                     noise = generator_seed(seed, "noise", done)
                     parts = parts_of(
                         batch, learners, teach, accelerator, accumulate=settings.accumulate
                     )
-                    for lane in going:
-                        # The same noise for every lane, whoever else learns.
-                        _seed_noise(noise, accelerator.device)
-                        lane.learn(
-                            parts,
-                            factor,
-                            step=done,
-                            steps=steps,
-                            per_epoch=steps_per_epoch,
-                        )
+                    pace = Pace(
+                        factor=schedule_factor(done, steps, settings),
+                        step=done,
+                        steps=steps,
+                        per_epoch=steps_per_epoch,
+                    )
+                    for group in groups:
+                        step_together(group, parts, pace, noise=noise, device=accelerator.device)
                     if done % CHECK_EVERY == CHECK_EVERY - 1 or step == steps_per_epoch - 1:
                         for lane in going:
                             lane.check_finite(epoch, step)
@@ -161,6 +160,7 @@ def fit(
                     going = [lane for lane in going if goes_on(lane.learner, lane.history)]
                     if not going:
                         break
+                    groups = groups_of(going)
                 if interrupt is not None and interrupt.requested:
                     resume.save(epoch + 1, 0)
                     raise Interrupted(resume.farewell(title))
@@ -212,11 +212,8 @@ def _own_noise(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _seed_noise(seed: int, device: torch.device) -> None:
-    """What torch.manual_seed does, for the devices in use: that walks every backend, in 1 ms."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+def _weights_on_the_way(term: Term | FeatureTerm) -> list[float]:
+    return [term.weight_at(tenths / 10) for tenths in range(11)]
 
 
 def _fingerprint(
@@ -234,7 +231,8 @@ def _fingerprint(
             learner.name,
             learner.outputs,
             learner.balance,
-            [(term.name, term.weight, term.weight_at(1.0)) for term in learner.objective],
+            learner.decay,
+            [(term.name, *_weights_on_the_way(term)) for term in learner.objective],
             [(name, tuple(part.shape)) for name, part in state_of(learner.model).items()],
             learner.taps,
             [(name, tuple(part.shape)) for name, part in learner.beside.state_dict().items()],

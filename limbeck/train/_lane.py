@@ -12,15 +12,28 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from limbeck._errors import OptionError, TrainingError
-from limbeck._outputs import as_logits, call, calling, check_outputs, read_outputs
+from limbeck._outputs import (
+    as_logits,
+    auxiliary_loss,
+    call,
+    calling,
+    check_outputs,
+    read_outputs,
+)
 from limbeck._state import set_state, state_of
-from limbeck.methods import Paced, mean_terms
+from limbeck.methods import Paced, mean_terms, said_by_average
 from limbeck.recipe import Train
-from limbeck.signals import Batch, Head, Rows
+from limbeck.signals import Batch, Dense, Head, Inputs, Rows
 from limbeck.taps import tap_name, tapped
+from limbeck.train._average import Average
 from limbeck.train._learner import History, Learner
 from limbeck.train._optimizer import make_optimizer
+from limbeck.train._recorded import Recorded, can_be_recorded
 
+_ADDED = "auxiliary_loss"
+"""By that name among what a model says: what it adds to its loss itself."""
+AUXILIARY = "auxiliary"
+"""What the loss that a model adds itself is called in its history."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -34,6 +47,20 @@ class Part:
     shares: Mapping[bool, float]
     """How much of what counts in the whole batch is in this part: for losses that need labels
     (True), and for those that do not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Where training stands at a step."""
+
+    factor: float
+    """What the learning rate is multiplied by."""
+    step: int
+    """Its number, from 0 on."""
+    steps: int
+    """How many there are."""
+    per_epoch: int
+    """How many of them are an epoch."""
 
 
 class Lane:
@@ -57,44 +84,84 @@ class Lane:
         self.steps = 0
         self.scales: dict[str, float] = {}
         self.limited = _linear_weights(learner) if settings.max_norm else []
+        if settings.channels_last:
+            _lay_out(learner.model, torch.channels_last)
         self.model: nn.Module = accelerator.prepare_model(learner.model)
         # A mark that would keep the next pass from sharing the model's work between processes.
         vars(learner.model).pop("_is_accelerate_prepared", None)
         self.model.train()
         self.taps = learner.taps
         self.beside = learner.beside.to(accelerator.device).train()
+        self.average: Average | None = None
+        if learner.decay is not None:
+            self.average = Average(learner.model, learner.decay, who=learner.name)
         self._paced = [part for part in self.beside.modules() if isinstance(part, Paced)]
         learning = chain(learner.model.parameters(), self.beside.parameters())
         self.optimizer = make_optimizer(learning, settings)
         self.optimizer.zero_grad(set_to_none=True)  # what someone else left there
         self._accelerator = accelerator
         self._heard = False
+        self._recorded: Recorded | None = None
         # Not accelerate's, which patch `forward` (a Keras model never calls it) and look for
         # packages on disk at each backward and step: 0.3 ms.
         self._precision: AbstractContextManager[Any] = nullcontext()
         self.scaler: torch.amp.GradScaler | None = None
         if settings.precision != "no":
             device = accelerator.device.type
-            self._precision = torch.autocast(device, dtype=_DTYPES[settings.precision])
+            # What a graph records may not be kept from one call to the next.
+            self._precision = torch.autocast(
+                device,
+                dtype=_DTYPES[settings.precision],
+                cache_enabled=not settings.cuda_graphs,
+            )
             self.scaler = torch.amp.GradScaler(device) if settings.precision == "fp16" else None
 
-    def learn(
-        self, parts: Sequence[Part], factor: float, *, step: int, steps: int, per_epoch: int
-    ) -> None:
-        """One optimiser step, at `factor` times the learning rate: number `step` of `steps`."""
-        settings, scaler = self.settings, self.scaler
+    def begin_step(self, pace: Pace) -> None:
+        """Weigh the losses, and set the learning rate, as training stands."""
+        self._step = pace.step
+        done = pace.step / max(pace.steps - 1, 1)
         for paced in self._paced:
-            paced.epochs = step / per_epoch
-        done = step / max(steps - 1, 1)
+            paced.epochs, paced.done = pace.step / pace.per_epoch, done
         self._weights = {one.name: one.weight_at(done) for one in self.learner.objective}
         every = self.learner.balance
-        self._is_measured = every is not None and step % every == 0
+        self._is_measured = every is not None and pace.step % every == 0
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
-        for part in parts[:-1]:
-            with self._accelerator.no_sync(self.model):
-                self._backward(part)
-        self._backward(parts[-1])
+            group["lr"] = self.settings.learning_rate * pace.factor
+
+    def answer(self, part: Part, *, last: bool) -> dict[str, Tensor]:
+        """What the model says of a part of a batch, and is to learn from: `backward` comes next."""
+        with self._within(last=last):
+            return self._answers(part.batch)
+
+    def backward(
+        self,
+        part: Part,
+        answers: Mapping[str, Tensor],
+        peers: Mapping[str, Rows],
+        *,
+        last: bool,
+    ) -> None:
+        """Add the gradient of a part.
+
+        Args:
+            part: What was answered.
+            answers: What the model said of it.
+            peers: The other students' rows; none where nothing is learned from them.
+            last: Whether it is the last part of its batch.
+        """
+        taught = part.taught
+        if peers or self.average is not None:
+            taught = {**(taught or {}), **peers, **self._said_by_average(part.batch)}
+        with self._within(last=last):
+            self._backward(part, answers, taught)
+
+    def _within(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Processes wait for each other at the last part of a batch."""
+        return nullcontext() if last else self._accelerator.no_sync(self.model)
+
+    def end_step(self) -> None:
+        """Move the weights by the gradient of all parts."""
+        settings, scaler = self.settings, self.scaler
         self._average_beside()
         if scaler is not None:
             scaler.unscale_(self.optimizer)
@@ -110,23 +177,32 @@ class Lane:
         self.optimizer.zero_grad(set_to_none=True)
         for weight in self.limited:
             weight.data.renorm_(2, 0, settings.max_norm)
+        if self.average is not None:
+            self.average.follow(self.learner.model, self._step)
         self.steps += 1
 
-    def _backward(self, part: Part) -> None:
-        means = mean_terms(
-            self.learner.objective, self._answers(part.batch), part.taught, part.batch
-        )
+    def _backward(
+        self, part: Part, answers: Mapping[str, Tensor], taught: Mapping[str, Rows] | None
+    ) -> None:
+        means = mean_terms(self.learner.objective, answers, taught, part.batch)
+        added = answers.get(_ADDED)
         if self._is_measured:
             self._balance(means)
         losses = []
         for term in self.learner.objective:
             mean = means[term.name] * part.shares[term.with_labels]
             losses.append(self._weights[term.name] * self.scales.get(term.name, 1.0) * mean)
-            seen, now = self.sums.get(term.name), mean.detach()
-            self.sums[term.name] = now if seen is None else seen + now
+            self._remember(term.name, mean)
+        if added is not None:
+            losses.append(added * part.shares[False])
+            self._remember(AUXILIARY, losses[-1])
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         self.total = self.total + loss.detach()
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def _remember(self, name: str, loss: Tensor) -> None:
+        seen, now = self.sums.get(name), loss.detach()
+        self.sums[name] = now if seen is None else seen + now
 
     def _balance(self, means: Mapping[str, Tensor]) -> None:
         """Scale losses so that each pulls as its weight says, and all together as hard as before.
@@ -150,27 +226,65 @@ class Lane:
 
     def _average_beside(self) -> None:
         """Average over processes the gradients that the model's own wrapper does not know of."""
-        if self._accelerator.num_processes == 1:
+        parameters = list(self.beside.parameters())
+        if self._accelerator.num_processes == 1 or not parameters:
             return
-        for parameter in self.beside.parameters():
-            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = self._accelerator.reduce(own, reduction="mean")
+        used = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+        users = self._accelerator.reduce(used.to(self.total.device), reduction="sum")
+        for parameter, count in zip(parameters, users.tolist(), strict=True):
+            if count:  # what none of them has used yet is left alone, weight decay included
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self._accelerator.reduce(own, reduction="mean")
 
     def _answers(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model says of a batch: rows by head, features by `tap_name`, and `_ADDED`."""
+        inputs = batch.inputs
+        if self._can_record(batch):
+            assert isinstance(inputs, Tensor), "no other inputs can be recorded"
+            if self._recorded is None:
+                self._recorded = Recorded(self.model, self._said, inputs)
+            if self._recorded.fits(inputs):
+                return self._recorded(inputs)
+        return self._said(inputs)
+
+    def _can_record(self, batch: Batch) -> bool:
+        """Whether to: a whole batch, by a process that is alone, once the model has answered."""
+        return (
+            self.settings.cuda_graphs
+            and self._heard
+            and self._accelerator.num_processes == 1
+            and len(batch) == self.settings.batch_size
+            and can_be_recorded(batch.inputs)
+        )
+
+    def _said(self, inputs: Inputs) -> dict[str, Tensor]:
         learner = self.learner
         with (
             self._precision,
-            calling(learner.name, batch.inputs),
+            calling(learner.name, inputs),
             tapped(self.model, self.taps, who=learner.name) as seen,
         ):
-            output = call(self.model, batch.inputs)
+            output = call(self.model, inputs)
         answers = read_outputs(output, self.heads, who=learner.name)
-        if not self._heard and len(batch):
+        if not self._heard and len(next(iter(answers.values()))):
             for head in self.heads:
                 check_outputs(answers[head.name], head, learner.outputs, who=learner.name)
             self._heard = True
         features = {tap_name(path): tensor for path, tensor in seen.items()}
-        return as_logits(answers, self.heads, learner.outputs) | features
+        added = auxiliary_loss(output, who=learner.name)
+        own = {} if added is None else {_ADDED: added}
+        return as_logits(answers, self.heads, learner.outputs) | features | own
+
+    @torch.no_grad()
+    def _said_by_average(self, batch: Batch) -> dict[str, Dense]:
+        """What the average of the weights says; nothing where there is none."""
+        if self.average is None:
+            return {}
+        learner = self.learner
+        with self._precision:
+            output = call(self.average.model, batch.inputs)
+        answers = read_outputs(output, self.heads, who=learner.name)
+        return said_by_average(as_logits(answers, self.heads, learner.outputs), self.heads)
 
     def mean_loss(self) -> float:
         """The weighted loss so far in this epoch."""
@@ -235,6 +349,8 @@ class Lane:
         """Leave the model with the weights that are to be kept, in eval mode."""
         if self.best is not None:
             set_state(self.learner.model, self.best)
+        if self.settings.channels_last:
+            _lay_out(self.learner.model, torch.contiguous_format)
         self.learner.model.eval()
 
     def state(self) -> dict[str, Any]:
@@ -242,6 +358,7 @@ class Lane:
         return {
             "model": state_of(self.learner.model),
             "beside": self.beside.state_dict(),
+            "average": {} if self.average is None else self.average.state(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self.scaler is None else self.scaler.state_dict(),
             "loss": self.history.loss,
@@ -259,7 +376,14 @@ class Lane:
         """Go back to a `state`."""
         set_state(self.learner.model, saved["model"])
         self.beside.load_state_dict(saved["beside"])
+        if self.average is not None:
+            self.average.restore(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        for parameter, kept in self.optimizer.state.items():
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # Laid out in memory as the weights are: fused steps want that.
+                    kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         if self.scaler is not None:
             self.scaler.load_state_dict(saved["scaler"])
         self.history = History(
@@ -271,6 +395,13 @@ class Lane:
         self.total = saved["total"].to(device)
         self.scales = saved["scales"]
         self.steps = saved["steps"]
+
+
+def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the weights of two-dimensional convolutions in memory."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
 
 
 def _linear_weights(learner: Learner) -> list[Tensor]:

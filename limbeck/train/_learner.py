@@ -9,7 +9,7 @@ from torch import nn
 from limbeck._errors import OptionError
 from limbeck._lookup import check_choice
 from limbeck._outputs import OUTPUTS
-from limbeck.methods import FeatureTerm, Objective, Term
+from limbeck.methods import FeatureTerm, Objective, Term, learns_from
 from limbeck.signals import Batch, Rows
 
 Teach = Callable[[Batch], Mapping[str, Rows]]
@@ -50,6 +50,17 @@ class Learner:
         """The modules inside the model that its objective looks at, by path."""
         of_features = [term for term in self.objective if isinstance(term, FeatureTerm)]
         return sorted({path for term in of_features for path in term.student_taps})
+
+    @property
+    def has_peers(self) -> bool:
+        """Whether it learns from the other students of its pass, and they from it."""
+        return any(learns_from("peers", term) for term in self.objective)
+
+    @property
+    def decay(self) -> float | None:
+        """Of the moving average of its weights, where it learns from that."""
+        decays = [term.decay for term in self.objective if isinstance(term, Term)]
+        return next((decay for decay in decays if decay is not None), None)
 
     @property
     def beside(self) -> nn.ModuleList:

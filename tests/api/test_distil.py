@@ -74,6 +74,21 @@ def test_weights_may_rise_from_0_and_losses_be_balanced(targets):
     assert furthest(balanced, plain) > 1e-3
 
 
+def test_peers_learn_from_each_other_and_are_changed_too(targets):
+    student, peer, alone = model(), model(1), model()
+    weights = {"hard_weight": 0.5, "soft_weight": 0.0}
+    history = distil(
+        student, (INPUTS, LABELS), targets, settings(), mutual_weight=1.0, peers=[peer], **weights
+    )
+    assert set(history.terms) == {"hard", "mutual"}
+    assert furthest(peer, model(1)) > 0.1
+    distil(alone, (INPUTS, LABELS), targets, settings(), **weights)
+    assert furthest(student, alone) > 1e-3
+    for wrong in ({"mutual_weight": 1.0}, {"peers": [peer]}, {"mutual_weight": -1.0}):
+        with pytest.raises(OptionError, match="mutual_weight must be finite, and above 0 if"):
+            distil(student, (INPUTS, LABELS), targets, settings(), **wrong)
+
+
 def test_labels_that_lie_do_not_matter_to_soft_targets_nor_does_their_lack(targets):
     trained = [model() for _ in range(3)]
     for student, data in zip(

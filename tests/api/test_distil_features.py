@@ -1,5 +1,10 @@
 """A student learns from what is inside a teacher, in Python."""
 
+import re
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +13,9 @@ from limbeck import Teacher, capture, capture_features, distil
 from limbeck._errors import Interrupted, ModelError, OptionError, TargetsError
 from limbeck.data import Views
 from limbeck.losses.features import similarity_preserving
+from limbeck.models import CNN
 from limbeck.signals import Head
+from limbeck.train._lane import Lane
 from tests.api.problem import EXACT, IMAGES, Watched, by_hand, softened, split
 from tests.methods.features import problem as features
 from tests.train import problem
@@ -42,6 +49,52 @@ def test_a_student_becomes_what_a_loop_by_hand_makes(taught):
     plain = model()
     distil(plain, samples, targets, settings())
     assert furthest(ours, plain) > 1e-3
+
+
+def test_taps_join_one_after_another(taught):
+    """Of three taps the first is there at once, the next from .3 on, the last from .6 on."""
+    teacher, targets = taught
+    samples, ours = Watched(INPUTS, {"label": LABELS}), model()
+    options = {"method": "sp", "teacher": teacher, "feature_weight": 5.0, "progressive": 0.6}
+    taps = [("0", "0"), ("1", "1"), ("3", "3")]
+    history = distil(ours, samples, targets, settings(), taps=taps, **options)
+    steps = count()
+
+    def loss(student, index, view):
+        done = next(steps) / 20  # three epochs of seven batches
+        layers = [1, 2, 4][: 1 + (done >= 0.3) + (done >= 0.6)]
+        said, theirs = student(INPUTS[index]), teacher.model(INPUTS[index])
+        features = sum(
+            similarity_preserving(*(one[:end](INPUTS[index]) for one in (student, teacher.model)))
+            for end in layers
+        )
+        return softened(said, theirs, 2.0).mean() + 5.0 * features.mean()
+
+    assert furthest(ours, by_hand(model(), samples.asked[1:], loss)) < 1e-5
+    at_once = model()
+    distil(at_once, samples, targets, settings(), taps=taps, **options | {"progressive": 0.0})
+    assert furthest(ours, at_once) > 1e-3
+    assert history.terms["features"][0] < history.terms["features"][2]
+
+
+def test_what_has_not_joined_does_not_move(taught, monkeypatch):
+    """Not by weight decay either: the last tap's projection begins where it was made."""
+    teacher, targets = taught
+    seen = []
+    kept = Lane.end_step
+
+    def end_step(lane):
+        (each,) = lane.beside
+        seen.append([part.clone() for part in each.parts[1].parameters()])
+        kept(lane)
+
+    monkeypatch.setattr(Lane, "end_step", end_step)
+    options = {"method": "fitnets", "teacher": teacher, "progressive": 0.5, "feature_weight": 1.0}
+    train = settings(optimizer="AdamW", optimizer_options={"weight_decay": 0.5})
+    taps = [("0", "0"), ("1", "1")]
+    distil(model(), (INPUTS, LABELS), targets, train, taps=taps, **options)
+    begins = [all(map(torch.equal, now, seen[0])) for now in seen]
+    assert begins == [True] * 11 + [False] * 10  # what is seen at step 10 is not moved by it yet
 
 
 def test_a_torch_module_may_be_the_teacher(taught):
@@ -80,6 +133,7 @@ def test_it_goes_on_after_a_kill_unless_other_modules_are_looked_at(taught, tmp_
         ({"teacher": lambda x: x[:, :3]}, ModelError, "the teacher is no torch module"),
         ({"taps": []}, OptionError, "method fitnets takes one or more taps, got 0"),
         ({"feature_weight": 0.0}, OptionError, "feature_weight must be above 0"),
+        ({"taps": TAPS, "progressive": 1.0}, OptionError, "progressive must be from 0 to below 1"),
         ({"taps": [("9", "1")]}, ModelError, "the student has no module '9' to tap"),
     ],
 )
@@ -91,6 +145,14 @@ def test_what_is_missing_is_said(taught, options, error, said):
     with pytest.raises(error) as raised:
         distil(model(), (INPUTS, LABELS), targets, settings(), method="fitnets", **given)
     assert said in str(raised.value)
+
+
+def test_taps_that_are_compared_together_cannot_join_one_after_another(taught):
+    _, targets = taught
+    with pytest.raises(OptionError, match="this method compares all of its taps together"):
+        features.term_of("semckd", features.student(), features.teacher(), progressive=0.5)
+    with pytest.raises(OptionError, match=r"has no progressive\. Leave distil\.progressive out"):
+        distil(model(), (INPUTS, LABELS), targets, settings(), progressive=0.5)
 
 
 def test_stored_features_teach_what_the_teacher_itself_does(taught, tmp_path, monkeypatch):
@@ -198,3 +260,36 @@ def test_precision_of_the_students_own_stays(taught):
     options = {"method": "vid", "taps": TAPS, "teacher": teacher}
     distil(student, (INPUTS, LABELS), targets, settings(precision="bf16"), **options)
     assert all(part.dtype == torch.float32 for part in student.parameters())
+
+
+# ---- SimKD, as docs/teachers.md has it ----------------------------------------------------------
+
+
+def page():
+    """What docs/teachers.md has of SimKD: its student, and the call."""
+    text = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text.split("SimKD")[1], flags=re.DOTALL)[:2]
+
+
+def test_a_student_learns_to_end_in_its_teachers_classifier(tmp_path):
+    student_of_page, call_of_page = page()
+    torch.manual_seed(0)
+    whole = CNN(1, [4, 8], 10)
+    images = torch.randn(60, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    teacher = Teacher(whole, [Head(space="categorical", size=10)])
+    data = (images, whole(images).argmax(1))
+    heard = []
+
+    def watched(*given, **options):
+        heard.append(distil(*given, settings(epochs=12, learning_rate=0.01), **options))
+
+    limbeck = SimpleNamespace(distil=watched)
+    known = {"CNN": CNN, "limbeck": limbeck, "teacher": whole, "data": data}
+    known["targets"] = capture(teacher, data, tmp_path / "targets", **EXACT)
+    head = {name: part.clone() for name, part in whole.head.state_dict().items()}
+    exec(student_of_page + call_of_page, known)
+    first, *_, last = heard[0].terms["features"]
+    assert last < 0.7 * first
+    student = known["student"]
+    assert all(torch.equal(student.head.state_dict()[name], part) for name, part in head.items())
+    assert not student.head.weight.requires_grad

@@ -67,7 +67,7 @@ def test_grey_images_move_as_colour_images_do():
 
 
 def test_a_flip_mirrors_left_to_right_about_half_of_the_samples():
-    count, views = 0, range(1, 26)
+    count, views = 0, range(2, 27)  # view 1 is the one that view 0 is not
     for view in views:
         for image, seen in zip(IMAGES, Views(flip=True)(IMAGES, KEYS, view), strict=True):
             if torch.equal(seen, mirrored(image)):
@@ -83,25 +83,59 @@ def test_flipping_twice_gives_the_sample_back():
     assert torch.equal(Views(flip=True)(once, KEYS, 1), IMAGES)
 
 
-def test_two_views_of_one_sample_differ():
-    transform = Views(shift=2, flip=True)
-    first, second = transform(IMAGES, KEYS, 1), transform(IMAGES, KEYS, 2)
-    same = (first == second).flatten(1).all(1)
-    assert int(same.sum()) < 10  # of 40; 1 in 50 is expected to be alike
+def every_kind(image: torch.Tensor, shift: int) -> set[bytes]:
+    """All of an image's shifts and flips, in plain Python."""
+    steps = range(-shift, shift + 1)
+    moved = [shifted(image, down, right) for down in steps for right in steps]
+    return {bytes(each.flatten().tolist()) for one in moved for each in (one, mirrored(one))}
+
+
+@pytest.mark.parametrize(("shift", "kinds"), [(1, 18), (2, 50), (4, 162)])
+def test_a_sample_goes_through_every_shift_and_flip_before_one_comes_again(shift, kinds):
+    transform = Views(shift=shift, flip=True)
+    assert transform.kinds == kinds
+    images, keys = torch.randint(1, 256, (2, 1, 9, 9), dtype=torch.uint8), KEYS[:2]
+    for begin in (0, kinds):  # the second turn is of all of them, too
+        seen = [transform(images, keys, view) for view in range(begin, begin + kinds)]
+        for place, image in enumerate(images):
+            found = {bytes(view[place].flatten().tolist()) for view in seen}
+            assert found == every_kind(image, shift)
+
+
+def test_each_sample_and_each_turn_has_an_order_of_its_own():
+    kinds = [Views(shift=1, flip=True)._kinds_of(KEYS, view) for view in range(54)]
+    first, second, third = (torch.stack(kinds[at : at + 18]) for at in (0, 18, 36))
+    for turn in (first[1:], second, third):  # (views, samples)
+        orders = {tuple(order) for order in turn.T.tolist()}
+        assert len(orders) > 30  # of 40; 17 starts and 16 steps make 272
+    assert (second != third).any(dim=0).sum() > 35
+
+
+@pytest.mark.parametrize("view", [1, 5, 49, 50, 51, 120])
+def test_every_shift_and_flip_is_as_common_as_another_in_a_view_of_many_samples(view):
+    keys = np.random.default_rng(0).integers(0, 2**63, 100_000, dtype=np.uint64)
+    counts = torch.bincount(Views(shift=2, flip=True)._kinds_of(keys, view), minlength=50)
+    if view < 50:
+        assert counts[0] == 0  # that was view 0
+        counts = counts[1:]
+    mean = 100_000 / len(counts)
+    assert float(((counts - mean) ** 2 / mean).sum()) < 85  # chi-squared of 49: 3.5 deviations
 
 
 def test_a_view_of_a_key_is_the_same_for_ever():
     # SplitMix64 of state 0 moved on by one step is published: 0xE220A8397B1DCDAF.
     draw = 0xE220A8397B1DCDAF
-    down, right = -((draw & 0xFFFF) % 3 - 1), -((draw >> 16 & 0xFFFF) % 3 - 1)
-    image = IMAGES[:1]
-    assert draw >> 32 & 1  # so it is mirrored too
-    seen = Views(shift=1, flip=True)(image, np.zeros(1, dtype=np.uint64), 1)[0]
-    assert torch.equal(seen, mirrored(shifted(image[0], down, right)))
+    start, step = draw % 17, 1 + (draw >> 32) % 16  # 17 other views than view 0, a prime number
+    for view in (1, 2, 17):
+        kind = 1 + (start + step * (view - 1)) % 17
+        down, right = ((kind // 2 // 3 + 1) % 3 - 1, (kind // 2 % 3 + 1) % 3 - 1)
+        wanted = shifted(IMAGES[0], -down, -right)
+        seen = Views(shift=1, flip=True)(IMAGES[:1], np.zeros(1, dtype=np.uint64), view)[0]
+        assert torch.equal(seen, mirrored(wanted) if kind % 2 else wanted)
 
 
 def test_its_text_names_transform_and_version():
-    assert str(Views(shift=2, flip=True)) == "shift=2 flip=true version=1"
+    assert str(Views(shift=2, flip=True)) == "shift=2 flip=true version=2"
 
 
 def test_a_negative_shift_is_refused():

@@ -1,4 +1,5 @@
 import math
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from limbeck import losses
 from limbeck._errors import OptionError, ShapeError
+from limbeck.losses._others import BLOCK
 from limbeck.signals import Sparse
 
 KIN = {
@@ -34,6 +36,13 @@ KIN = {
 
 NOT_LINEAR = sorted(set(KIN) - {"soft_targets", "soft_cross_entropy"})
 CLASSES = 9
+
+
+class Packed:
+    """What a graph holds in the place of a tensor."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
 
 
 def distribution(rows, classes=CLASSES):
@@ -75,6 +84,34 @@ def value_and_gradient(loss, student, *teacher, **options):
     value = loss(student, *teacher, **options)
     value.sum().backward()
     return value.detach(), student.grad
+
+
+@pytest.mark.parametrize("name", NOT_LINEAR)
+def test_some_rows_at_a_time_change_nothing_and_of_all_steps_the_gradient_alone_is_kept(
+    name, monkeypatch
+):
+    sparse, _ = KIN[name]
+    rows, student = rows_with_a_shape(2.0), torch.randn(6, CLASSES, dtype=torch.float64)
+    whole = value_and_gradient(sparse, student, rows)
+    monkeypatch.setitem(BLOCK, "cpu", 2 * CLASSES)
+    held = []
+
+    def pack(tensor):
+        packed = Packed(tensor)
+        held.append(weakref.ref(packed))
+        return packed
+
+    leaf = student.clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda packed: packed.tensor):
+        values = sparse(leaf, rows)
+    kept = [packed.tensor for packed in (one() for one in held) if packed is not None]
+    assert [tensor.shape for tensor in kept] == [student.shape]
+    weights = torch.arange(6.0, dtype=torch.float64)
+    (values * weights).sum().backward()
+    torch.testing.assert_close(values.detach(), whole[0])
+    torch.testing.assert_close(leaf.grad, whole[1] * weights[:, None])
+    with torch.no_grad():
+        torch.testing.assert_close(sparse(student, rows), whole[0])
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

@@ -84,7 +84,8 @@ def test_ours_fit_the_data_by_themselves():
         (
             "mlpp",
             {},
-            "no model is called 'mlpp'. Did you mean mlp? There are cnn, mlp, "
+            "no model is called 'mlpp'. Did you mean mlp? There are "
+            "cifar_resnet, cnn, mlp, soft_tree, wide_resnet, "
             '"transformers:CLASS" and "package.module:function".',
         ),
         (
@@ -261,7 +262,7 @@ def test_a_transformers_image_model_needs_no_vocabulary():
             BERT,
             IMAGES,
             "transformers:BertForSequenceClassification reads texts, the data has none. Take "
-            "another model: cnn, mlp, ...",
+            "another model: cifar_resnet, cnn, mlp, soft_tree, wide_resnet, ...",
         ),
     ],
 )

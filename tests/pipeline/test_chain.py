@@ -9,7 +9,7 @@ from limbeck.evaluation import answer_all, as_answerer
 from limbeck.models import MLP, load_weights
 from limbeck.pipeline import compare_targets, tune
 from limbeck.pipeline._tune import FIRST_SEED
-from limbeck.recipe import check_combinations
+from limbeck.recipe_combinations import check_combinations
 from limbeck.results import read_results
 from limbeck.targets import TransferSet
 from limbeck.tasks import load_task

@@ -161,6 +161,19 @@ def test_stored_features_teach_as_the_teacher_does_and_are_not_asked_twice(tmp_p
     assert (out / "report.json").is_file()
 
 
+def test_beside_stored_features_the_classifier_is_the_teachers_own(tmp_path):
+    out = tmp_path / "out"
+    last = TAPS.replace("features.3", "features.7")
+    by = (*CNN, "distil.method=srrl", "distil.feature_weight=1")
+    limbeck.run(small(tmp_path, *by, last), out)
+    live = weights(out)["distil/seed-0/small.safetensors"]
+    limbeck.run(small(tmp_path, *by, last, "targets.features=true"), out)
+    stored = weights(out)["distil/seed-0/small.safetensors"]
+    assert max(float((tensor - live[name]).abs().max()) for name, tensor in stored.items()) < 2e-2
+    with pytest.raises(LimbeckError, match="no linear layer answers from what its module 'feat"):
+        limbeck.run(small(tmp_path, *by, TAPS), out)
+
+
 STORED = ("distil.method=fitnets", TAPS, "targets.features=true", "teacher.train.epochs=1")
 """What is learned from stored features of a hasty teacher."""
 

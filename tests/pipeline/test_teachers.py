@@ -6,12 +6,14 @@ import torch
 import limbeck
 from limbeck._errors import Interrupted, OptionError, RecipeError
 from limbeck._progress import Silence
+from limbeck.doctor import examine
 from limbeck.models import MLP, load_weights
 from limbeck.pipeline import compare_targets, draw_curve, make_targets
 from limbeck.pipeline._chain import chain_stages
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._teachers import teachers_stage
-from limbeck.recipe import Recipe, check_combinations
+from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import check_combinations
 from limbeck.recipe_file import load_recipe, parse_recipe
 from limbeck.results import read_results
 from limbeck.targets import TransferSet
@@ -125,6 +127,7 @@ def test_other_weights_ask_nobody_again(tmp_path, written):
     students = {"teacher", "distil-0", "evaluate"}
     assert again("ensemble.how=by_class") == students
     assert again("ensemble.weights.wide=2") == students
+    assert again("ensemble.how=agreement") == students
     assert again("teachers.deep.seed=5") == {"teacher-deep", "targets-deep"} | students
 
 
@@ -178,6 +181,10 @@ def test_assistants_and_sparse_rows_go_with_several(tmp_path):
     [
         (["distil.live=true"], "distil.live asks one teacher at every step, and there are wide, d"),
         (["targets.folder=there"], "targets.folder holds the rows of one teacher"),
+        (
+            ["ensemble.weights.deep=2", "ensemble.how=agreement"],
+            "have no part in ensemble.how = .agreement",
+        ),
         (["ensemble.weights.dep=1"], "there is no teacher dep. Did you mean deep"),
         (["assistants.deep={model = 'mlp'}"], "a teacher and an assistant are both called deep"),
         (
@@ -201,6 +208,15 @@ def test_there_is_one_teacher_or_there_are_several(tmp_path):
     raw = several(tmp_path).model_dump(exclude={"teachers"}, exclude_none=True)
     with pytest.raises(RecipeError, match="recipe: teacher is missing"):
         parse_recipe(raw)
+
+
+def test_teachers_that_agree_need_rows_of_every_class_before_anything_is_made(tmp_path):
+    topk = "targets.codec=topk", "targets.codec_options={k = 3}"
+    recipe = several(tmp_path, "ensemble.how=agreement", *topk)
+    with pytest.raises(OptionError, match="codec topk names only some of head label"):
+        limbeck.run(recipe, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("teacher/*"))
+    assert "codec topk names only some of head label" in str(examine(recipe).faults)
 
 
 def test_a_way_that_there_is_not_is_refused_before_anything_is_made(tmp_path):

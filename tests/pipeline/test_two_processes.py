@@ -20,16 +20,27 @@ KERAS = [
 FEATURES = [
     *TRAINED,
     "distil.method=vid",
-    "distil.taps=[{student = 'layers.2', teacher = 'layers.2'}]",
+    "distil.taps=[{student = 'layers.2', teacher = 'layers.2'},"
+    " {student = 'layers.3', teacher = 'layers.3'}]",
     "distil.feature_weight=100",
+    "distil.progressive=0.5",
     "train.optimizer=SGD",  # to which the size of a gradient is something
+    "train.optimizer_options={weight_decay = 0.1}",  # but of what has not joined yet
     "train.learning_rate=0.1",
+]
+MUTUAL = [
+    *TRAINED,
+    "students.twin={model = 'mlp', options = {hidden = [8]}}",
+    "distil.mutual_weight=1.0",
+    "distil.ema={decay = 0.9}",
+    "train.accumulate=2",
 ]
 COMMANDS = {
     "many": ("targets", "make", ["targets.views=4"]),  # 2400 (sample, view), in eight batches
     "chosen": ("targets", "make", ["targets.codec=auto", "targets.max_kl=0.01"]),
     "keras": ("run", KERAS),
     "features": ("run", FEATURES),
+    "mutual": ("run", MUTUAL),
 }
 # To start two processes takes longer than what they do here, so they do all of it.
 _EVERYTHING = """
@@ -90,7 +101,7 @@ def test_two_processes_train_the_weights_of_one(tmp_path):
     _as_one_process_trains(TRAINED, tmp_path / "two")
 
 
-@pytest.mark.parametrize("name", ["keras", "features"])
+@pytest.mark.parametrize("name", ["keras", "features", "mutual"])
 def test_two_processes_train_other_students_too_as_one_does(by_two, name):
     folder, printed = by_two
     assert printed[name].count("report: ") == 1

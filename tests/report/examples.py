@@ -24,6 +24,11 @@ from limbeck.results import (
     Stage,
     StudentResult,
     Targets,
+    Tree,
+    TreeLeaf,
+    TreeNode,
+    TreePath,
+    TreeStep,
 )
 from limbeck.verdict import judge
 
@@ -109,6 +114,52 @@ def all_equal() -> tuple[Report, Details]:
         for curve in curves(ACCURACY, student="small")
     ]
     return report, Details(curves=guesses)
+
+
+def soft_tree(classes: list[str] | None = None) -> tuple[Report, Details]:
+    """Digits, learned by a tree of five decisions, of which four rows are drawn."""
+    report, details = helped_images()
+    return report, details.model_copy(update={"tree": tree(classes)})
+
+
+def tree(classes: list[str] | None = None) -> Tree:
+    """A tree with smooth filters; a way along its right-hand side, and one along its left."""
+    draw = np.random.default_rng(1)
+    classes = classes or [str(digit) for digit in range(10)]
+
+    def filter_of_waves() -> str:
+        x, y = np.meshgrid(np.linspace(-1, 1, 28), np.linspace(-1, 1, 28))
+        a, b, shift = draw.normal(size=3) * 3
+        wave = np.sin(a * x + b * y + shift) * np.exp(-1.5 * (x**2 + y**2))
+        pixels = np.round(127 * wave / abs(wave).max()).astype(np.int8)
+        return base64.b64encode(pixels.tobytes()).decode()
+
+    nodes, reached = [], [1.0]
+    for number in range(15):
+        right = float(draw.uniform(0.2, 0.8))
+        nodes.append(TreeNode(filter=filter_of_waves(), reached=reached[number], right=right))
+        reached += [reached[number] * (1 - right), reached[number] * right]
+    leaves = [
+        TreeLeaf(reached=share, probabilities=draw.dirichlet([0.25] * len(classes)).tolist())
+        for share in reached[15:]
+    ]
+    images = [case.image_png for case in _digit_disagreements()]
+    paths = [
+        TreePath(
+            index=index,
+            label=classes[index],
+            steps=[
+                TreeStep(filter=filter_of_waves(), to_right=to_right, probability=sure)
+                for sure in (0.99, 0.9, 0.62, 0.48, 0.97)
+            ],
+            leaf=leaves[index],
+            image_png=images[index],
+        )
+        for index, to_right in ((0, True), (1, False))
+    ]
+    return Tree(
+        depth=5, classes=classes, filter_shape=(28, 28), nodes=nodes, leaves=leaves, paths=paths
+    )
 
 
 def regression() -> tuple[Report, Details]:

@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from limbeck._errors import ShapeError
+from limbeck._errors import ModelError, ShapeError
 from limbeck.methods._method import Described, Method
+from limbeck.methods._paced import Paced
 from limbeck.methods._soft_targets import soft_targets
+from limbeck.methods.features._classifiers import Classifier
 from limbeck.signals import Batch
 
+Side = Literal["student", "teacher"]
 Kind = Literal["maps", "tokens", "vectors"]
 """`(batch, channels, height, width)`, `(batch, tokens, features)` and `(batch, features)`."""
 KINDS: dict[int, Kind] = {3: "maps", 2: "tokens", 1: "vectors"}
@@ -27,6 +30,11 @@ class Pair:
     """Of what the teacher's gives."""
     num_samples: int
     """How many samples there are to learn from."""
+    student_classifier: Classifier | None = None
+    """What the student answers by from these features, if the method asks for it: it learns, and is
+    the student's own."""
+    teacher_classifier: Classifier | None = None
+    """What the teacher does."""
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -56,6 +64,8 @@ class FeatureMethod(Described):
     """How many taps it needs."""
     most_taps: int | None = None
     """How many it takes; None for any number."""
+    classifiers: tuple[Side, ...] = ()
+    """Whose classifiers it needs: each tap of that side must be what one answers from."""
     whole_batch: bool = False
     """True for a loss that compares the samples of a batch with each other."""
 
@@ -71,8 +81,9 @@ class FeatureMethod(Described):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What must be there: "rows", "features", and "whole batches" for some."""
-        return ("rows", "features", *(["whole batches"] if self.whole_batch else []))
+        """What must be there: "rows", "features"; "classifiers" and "whole batches" for some."""
+        others = {"classifiers": bool(self.classifiers), "whole batches": self.whole_batch}
+        return ("rows", "features", *(name for name, needed in others.items() if needed))
 
     @property
     def how_many_taps(self) -> str:
@@ -94,6 +105,7 @@ class FeatureMethod(Described):
 
         Raises:
             ShapeError: It names the tap.
+            ModelError: A classifier that the method needs is not there; it names the tap.
         """
         for pair, (student, teacher) in zip(pairs, taps, strict=True):
             kinds = [KINDS.get(len(shape)) for shape in (pair.student, pair.teacher)]
@@ -105,25 +117,42 @@ class FeatureMethod(Described):
                     f"sample student {student!r} gives {pair.student}, teacher {teacher!r} "
                     f"{pair.teacher}. `limbeck layers RECIPE` lists modules with their shapes."
                 )
+            found = {"student": pair.student_classifier, "teacher": pair.teacher_classifier}
+            paths = {"student": student, "teacher": teacher}
+            for side in self.classifiers:
+                if found[side] is None:
+                    raise ModelError(
+                        f"this method needs the layer by which the {side} answers, and no linear "
+                        f"layer answers from what its module {paths[side]!r} gives, as it is or "
+                        "averaged over positions. Tap what the last layer reads."
+                    )
 
 
-class EachTap(nn.Module):
+class EachTap(Paced):
     """The sum of a loss over all taps.
 
     Args:
         parts: One module for each, called with the student's features, the teacher's and the batch.
     """
 
+    progressive: float = 0.0
+    """The share of training over which taps join, one after another: the first is there at once,
+    the last from then on. At 0 all are there at once."""
+
     def __init__(self, parts: Sequence[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
+    @property
+    def joined(self) -> int:
+        """How many taps are there already."""
+        last = max(len(self.parts) - 1, 1)
+        return sum(self.done >= self.progressive * place / last for place in range(len(self.parts)))
+
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         """One value per sample, `(batch,)`."""
-        values = [
-            part(ours, theirs, batch)
-            for part, ours, theirs in zip(self.parts, student, teacher, strict=True)
-        ]
+        taps = list(zip(self.parts, student, teacher, strict=True))[: self.joined]
+        values = [part(ours, theirs, batch) for part, ours, theirs in taps]
         total: Tensor = sum(values[1:], values[0])
         return total
 

@@ -6,11 +6,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from limbeck._errors import OptionError
 from limbeck.losses.features import attention_relations, value_relations
 from limbeck.methods._method import Card, Options, Paper
 from limbeck.methods.features._method import FeatureMethod, Pair
-from limbeck.methods.features._shapes import mean_of_tokens, token_mask
+from limbeck.methods.features._shapes import check_heads, in_heads, mean_of_tokens, token_mask
 from limbeck.signals import Batch
 
 
@@ -25,20 +24,13 @@ class SelfAttentionOptions(Options):
 class _SelfAttention(nn.Module):
     def __init__(self, pairs: Sequence[Pair], *, relation_heads: int) -> None:
         super().__init__()
-        for pair in pairs:
-            for width in pair.channels:
-                if width % relation_heads:
-                    raise OptionError(
-                        f"distil.options.relation_heads = {relation_heads} must divide the width "
-                        f"of every tap, and one has {width}. Take a divisor of both."
-                    )
+        check_heads(pairs, relation_heads=relation_heads)
         self._heads = relation_heads
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         mask = token_mask(student[0], batch)
         (queries, keys, values), theirs = (
-            [part.reshape(*part.shape[:2], self._heads, -1).transpose(1, 2) for part in side]
-            for side in (student, teacher)
+            [in_heads(part, self._heads) for part in side] for side in (student, teacher)
         )
         per_token = attention_relations(queries, keys, theirs[0], theirs[1], mask=mask)
         per_token = per_token + value_relations(values, theirs[2], mask=mask)  # (batch, tokens)

@@ -1,11 +1,11 @@
 """Features in the form that a loss takes: vectors, maps of one size, tokens that count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck._errors import ShapeError
+from limbeck._errors import OptionError, ShapeError
 from limbeck.methods.features._method import Pair
 from limbeck.signals import Batch
 
@@ -80,6 +80,27 @@ def by_position(
         )
     values = loss(student.flatten(0, 1), teacher.flatten(0, 1))
     return mean_of_tokens(values.reshape(student.shape[:2]), batch)
+
+
+def check_heads(pairs: Sequence[Pair], **option: int) -> None:
+    """Refuse widths that a number of heads does not divide.
+
+    Args:
+        pairs: Of tokens that are to be cut.
+        option: The one option that says the number, by its name.
+    """
+    ((name, heads),) = option.items()
+    for width in (width for pair in pairs for width in pair.channels):
+        if width % heads:
+            raise OptionError(
+                f"distil.options.{name} = {heads} must divide the width of every tap that is cut "
+                f"into heads, and one has {width}. Take a divisor of both."
+            )
+
+
+def in_heads(features: Tensor, heads: int) -> Tensor:
+    """`(batch, tokens, features)` cut into `(batch, heads, tokens, width)`."""
+    return features.reshape(*features.shape[:2], heads, -1).transpose(1, 2)
 
 
 class Projection(nn.Module):

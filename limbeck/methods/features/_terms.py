@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from limbeck._errors import ModelError
-from limbeck._outputs import call, calling
+from limbeck._errors import ModelError, OptionError
+from limbeck._outputs import put_through
 from limbeck.methods._method import Options
 from limbeck.methods._terms import FeatureTerm
-from limbeck.methods.features._method import FeatureMethod, Pair
+from limbeck.methods.features._classifiers import Classifier, classifiers_of
+from limbeck.methods.features._method import EachTap, FeatureMethod, Pair
 from limbeck.signals import Batch, Dense, Inputs, Rows
 from limbeck.taps import tap_name, tapped
 from limbeck.teachers import Teacher
@@ -26,7 +27,9 @@ def feature_term(
     batch: Batch,
     taught: Mapping[str, Rows],
     *,
+    teacher: Teacher | None,
     weight: float | None,
+    progressive: float = 0.0,
     num_samples: int,
     seed: int,
     who: str = "the student",
@@ -42,22 +45,34 @@ def feature_term(
         student: Who learns.
         batch: Some samples, on any device.
         taught: What the teacher says of them; its features by `tap_name`.
+        teacher: Who said it, for methods that need its classifier; None if that is not at hand.
         weight: Of the term; the method's own if None.
+        progressive: The share of training over which taps join, one after another, 0 to below 1.
         num_samples: Training samples in all.
         seed: Of the first weights of what is learned beside the student.
         who: The student, for the message.
 
     Raises:
-        ModelError: There is no such module, or it gets no gradient.
+        OptionError: `progressive` is not for this method.
+        ModelError: There is no such module, or it gets no gradient; or the method needs a
+            classifier, and there is none.
         ShapeError: What they give is not what the method is for.
     """
     student_taps, teacher_taps = (tuple(side) for side in zip(*taps, strict=True))
     ours = _features(student, student_taps, batch.inputs, who=who)
+    answering: dict[str, dict[str, Classifier]] = {"student": {}, "teacher": {}}
+    if "student" in method.classifiers:
+        answering["student"] = classifiers_of(student, student_taps, batch.inputs, who=who)
+    if "teacher" in method.classifiers:
+        whole = _torch_module(teacher)
+        answering["teacher"] = classifiers_of(whole, teacher_taps, batch.inputs, who="the teacher")
     pairs = [
         Pair(
             student=tuple(ours[mine].shape[1:]),
             teacher=_shape(taught[tap_name(other)]),
             num_samples=num_samples,
+            student_classifier=answering["student"].get(mine),
+            teacher_classifier=answering["teacher"].get(other),
         )
         for mine, other in taps
     ]
@@ -65,12 +80,29 @@ def feature_term(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # of the CPU alone, as what is kept of it
         module = method.make(pairs, **options.model_dump())
+    if progressive:
+        if not isinstance(module, EachTap):
+            raise OptionError(
+                "progressive lets taps join one after another, and this method compares all of "
+                "its taps together. Set it to 0."
+            )
+        module.progressive = progressive
     return FeatureTerm(
         weight=method.weight if weight is None else weight,
         student_taps=student_taps,
         teacher_taps=teacher_taps,
         module=module.to(torch.promote_types(ours[student_taps[0]].dtype, torch.float32)),
     )
+
+
+def _torch_module(teacher: Teacher | None) -> nn.Module:
+    if teacher is None:
+        raise ModelError(
+            "this method needs the layer by which the teacher answers from its features, and "
+            "stored features do not hold it. Give the teacher itself."
+        )
+    assert isinstance(teacher.model, nn.Module), "something inside it was tapped"
+    return teacher.model
 
 
 def _shape(features: Rows) -> tuple[int, ...]:
@@ -121,19 +153,8 @@ def _features(
     Raises:
         ModelError: A module's tensor has no gradient: nothing would be learned from it.
     """
-    device = next((part.device for part in model.parameters()), torch.device("cpu"))
-    given = (
-        {name: part.to(device) for name, part in inputs.items()}
-        if isinstance(inputs, dict)
-        else inputs.to(device)
-    )
-    training = model.training
-    model.eval()
-    try:
-        with torch.enable_grad(), calling(who, given), tapped(model, paths, who=who) as seen:
-            call(model, given)
-    finally:
-        model.train(training)
+    with torch.enable_grad(), tapped(model, paths, who=who) as seen:
+        put_through(model, inputs, who=who)
     for path, tensor in seen.items():
         if not tensor.requires_grad:
             raise ModelError(

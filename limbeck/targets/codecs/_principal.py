@@ -3,9 +3,10 @@
 For features and numbers, and for categorical heads whose rows are broad, where no few classes hold
 the mass: a teacher that ends in a linear layer says nothing outside as many directions as that
 layer has inputs. Log-probabilities are compared in the metric of their mean Fisher matrix F, in
-which KL(p || t) is about |e|^2 / 2 for a small error e. All coefficients take one step: that is
-reverse water-filling (Cover and Thomas, 2006, theorem 10.3.3), for those that vary by less than it
-are 0, and take no bits once compressed.
+which KL(p || t) is about |e|^2 / 2 for a small error e; of many classes in that of the mean
+probabilities alone, which is F but for what the classes of one row have in common. All coefficients
+take one step: that is reverse water-filling (Cover and Thomas, 2006, theorem 10.3.3), for those
+that vary by less than it are 0, and take no bits once compressed.
 """
 
 import math
@@ -20,13 +21,16 @@ from torch import Tensor
 from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Dense, Head
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
-from limbeck.targets.codecs._learned import misfit, not_finite
+from limbeck.targets.codecs._learned import Wanted, misfit, not_finite
 from limbeck.targets.codecs._pieces import joined, smaller, spans
-from limbeck.targets.codecs._principal_basis import Moments, basis
+from limbeck.targets.codecs._principal_basis import Moments, Sample, basis
 from limbeck.targets.codecs._principal_search import cheapest_steps
 
-_MOST_NUMBERS = 2048
-"""The directions are found among as many at most: that takes the cube of their time, once."""
+_MOST_NUMBERS = 1 << 16
+"""A row is read dense, and each direction is as long."""
+_MANY = 2048
+"""Beyond, directions are found among as many rows, not numbers: that takes the cube of them, once.
+"""
 _LEAST = -20.0
 """A log-probability below is taken as this one: what is impossible would outweigh all else."""
 _TOGETHER = 8
@@ -92,7 +96,12 @@ class Principal:
         return min(self.components, head.size)
 
     def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
-        """`mean`, `basis` (the directions), `analysis` (what finds them), `spread` along each."""
+        """`mean`, `basis` (the directions), `analysis` (what finds them), `spread` along each.
+
+        Of many numbers `directions` and `scale` instead of the two in the middle.
+        """
+        if head.size > _MANY:
+            return self._fit_many(pieces, head)
         moments = Moments(head.size)
         for piece in smaller(pieces):
             moments.add(_clear(piece, head), probabilities=head.space == "categorical")
@@ -104,17 +113,41 @@ class Principal:
             "spread": spread.float(),
         }
 
+    def _fit_many(self, pieces: Iterable[Tensor], head: Head) -> State:
+        """`mean`, `directions` and `scale` by which they are found, `spread` along each."""
+        sample = Sample(head.size, _MANY)
+        for piece in smaller(pieces):
+            sample.add(_clear(piece, head))
+        mean, directions, scale, spread = sample.basis(
+            self._count(head), probabilities=head.space == "categorical"
+        )
+        return {
+            "mean": mean,
+            "directions": directions.half(),  # of length 1: half as many bytes lose nothing
+            "scale": scale,
+            "spread": spread,
+        }
+
     def state_fault(self, state: State, head: Head) -> str | None:
         """Directions that are none."""
         size, count = head.size, self._count(head)
-        shapes = {"mean": (size,), "basis": (count, size), "analysis": (size, count)}
-        shapes["spread"] = (count,)
-        wanted = {name: (torch.float32, shape) for name, shape in shapes.items()}
-        return misfit(state, wanted) or not_finite(state)
+        exact, half = torch.float32, torch.float16
+        wanted: dict[str, Wanted] = {"mean": (exact, (size,)), "spread": (exact, (count,))}
+        if size > _MANY:
+            wanted |= {"directions": (half, (count, size)), "scale": (exact, (size,))}
+        else:
+            wanted |= {"basis": (exact, (count, size)), "analysis": (exact, (size, count))}
+        fault = misfit(state, wanted) or not_finite(state)
+        if fault is None and size > _MANY and not bool((state["scale"] > 0).all()):
+            return "scale holds a number that is not above 0"
+        return fault
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each coefficient to the nearest step."""
         learned = {name: part.to(values.device).double() for name, part in state.items()}
+        if "directions" in learned:
+            learned["analysis"] = (learned["directions"] * learned["scale"]).T
+        learned["basis"] = _basis(learned)
         parts = []
         for span in spans(values):
             steps = self._steps(_clear(values[span], head).double(), head, learned)
@@ -149,13 +182,20 @@ class Principal:
         folded |= arrays["high"].astype(np.int32) << 8
         whole = (folded >> 1) ^ -(folded & 1)
         steps = torch.from_numpy(whole.astype(np.float32))
-        values = torch.addmm(state["mean"], steps, state["basis"] * self.step)
+        values = torch.addmm(state["mean"], steps, _basis(state) * self.step)
         if head.space == "categorical":
             values = values.log_softmax(dim=-1)
         return Dense(values=values, temperature=temperature)
 
 
 _INSTEAD = {"categorical": "threshold", "real": "real8"}
+
+
+def _basis(learned: State) -> Tensor:
+    """What a coefficient of 1 adds to each number, `(count, size)`."""
+    if "directions" in learned:
+        return learned["directions"] / learned["scale"]
+    return learned["basis"]
 
 
 def _groups(count: int) -> list[tuple[str, slice]]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 _SWEEPS = 3
-_ROWS = 64
-"""Looked at together; each takes a matrix of directions by directions."""
+_ROWS, _NUMBERS = 64, 1 << 24
+"""Looked at together, of long directions fewer: each takes all directions, weighed by its own."""
 
 
 def cheapest_steps(
@@ -32,8 +32,9 @@ def cheapest_steps(
     # Directions that hardly reach a step stay at 0 whatever else is chosen.
     active = int((spread > step / 8).sum())
     steps = torch.zeros_like(exact)
-    for start in range(0, len(exact), _ROWS):
-        rows = slice(start, start + _ROWS)
+    together = max(1, min(_ROWS, _NUMBERS // basis.numel()))
+    for start in range(0, len(exact), together):
+        rows = slice(start, start + together)
         steps[rows, :active] = _searched(
             exact[rows, :active], p[rows], basis[:active], spread[:active], step, cost
         )

@@ -67,6 +67,8 @@ def distances(
                 stored[ids[row, at]] = named[row, at]
                 log_stored[ids[row, at]] = math.log(named[row, at])
                 sum_of_stored += named[row, at]
+        for each in range(classes):  # where every class is named, nothing takes the tail
+            stored[each] /= sum_of_stored
 
         nats = squares = squares_alone = 0.0
         for each in range(classes):

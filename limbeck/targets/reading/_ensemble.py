@@ -1,6 +1,7 @@
 """Several transfer sets of the same samples, read as one: what their teachers say together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -8,10 +9,11 @@ import torch
 import xxhash
 from torch import Tensor
 
+from limbeck._agreement import check_agreement
 from limbeck._errors import OptionError, ShapeError, TargetsError
 from limbeck._files import fingerprint
 from limbeck.data import Samples
-from limbeck.signals import Head, Rows, Sparse
+from limbeck.signals import Dense, Head, Rows, Sparse
 from limbeck.targets.format._index import Keys, data_fingerprint
 from limbeck.targets.reading._aligned import AlignedTargets
 from limbeck.targets.reading._mix import mix, mixed_tail_shape
@@ -32,10 +34,13 @@ class Ensemble:
             0 leaves a teacher out, so that a row of one 1 chooses who answers. None: all alike.
         samples: Whom weights of each sample are for: all samples of the transfer sets, in the
             order of the weights.
+        agreement: Whether a student's loss weighs the teachers anew at every step, so that no
+            teacher's own loss rises, if that can be (AE-KD, Du et al., NeurIPS 2020). For dense
+            rows, and without `weights`; what is read is the mean, with each teacher's rows beside.
 
     Raises:
         TargetsError: The members are not of the same samples, heads or temperature.
-        OptionError: Weights are negative, or sum to 0.
+        OptionError: Weights are negative, or sum to 0; or `agreement` is not for these.
         ShapeError: There are not as many weights as teachers or samples.
 
     Example:
@@ -49,6 +54,7 @@ class Ensemble:
         weights: Any = None,
         *,
         samples: Samples | None = None,
+        agreement: bool = False,
     ) -> None:
         if not members:
             raise OptionError("an ensemble needs one transfer set or more, got none.")
@@ -58,6 +64,11 @@ class Ensemble:
             _check_alike(first, other)
         self._at = [_same_rows(first, other, self.views) for other in self.members]
         self._weights = self._weights_of(weights, samples)
+        self._agreement = agreement
+        if agreement and weights is not None:
+            raise OptionError("agreement finds its own weights at every step. Leave weights out.")
+        for member in self.members if agreement else ():
+            check_agreement(member.like, stored=str(member.folder))
         self._tail_shapes = {head.name: self._tail_shape(head) for head in self.heads}
 
     @property
@@ -79,7 +90,8 @@ class Ensemble:
     def fingerprint(self) -> str:
         """16 hex digits of the members and their weights."""
         weights = xxhash.xxh3_64_hexdigest(self._weights.numpy().tobytes())
-        return fingerprint([[one.fingerprint for one in self.members], weights])
+        how = ["agreement"] if self._agreement else []
+        return fingerprint([[one.fingerprint for one in self.members], weights, *how])
 
     @cached_property
     def like(self) -> Mapping[str, Rows]:
@@ -115,11 +127,16 @@ class Ensemble:
         ]
         weights = self._weights
         weights = weights[positions] if weights.dim() == 2 else weights.expand(len(positions), -1)
-        return {
+        mixed = {
             head.name: mix(
                 [rows[head.name] for rows in said], weights, head, self._tail_shapes[head.name]
             )
             for head in self.heads
+        }
+        if not self._agreement:
+            return mixed
+        return {
+            name: _with_members(mean, [rows[name] for rows in said]) for name, mean in mixed.items()
         }
 
     def aligned(self, samples: Samples) -> AlignedTargets:
@@ -199,6 +216,13 @@ def _best(rows: Rows) -> Tensor:
     if isinstance(named, Sparse):
         return named.probabilities.amax(dim=-1)
     return torch.softmax(named.values, dim=-1).amax(dim=-1)
+
+
+def _with_members(mixed: Rows, said: Sequence[Rows]) -> Rows:
+    """The mean of dense rows, with each teacher's own beside."""
+    assert isinstance(mixed, Dense), "the constructor refuses others"
+    each = [row.to(torch.device("cpu")).values for row in said if isinstance(row, Dense)]
+    return replace(mixed, members=torch.stack(each))
 
 
 def _check_alike(first: TransferSet, other: TransferSet) -> None:

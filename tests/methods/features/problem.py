@@ -23,18 +23,19 @@ LABEL = Head(space="categorical", size=3)
 
 
 class Maps(nn.Module):
-    """Two convolutions of images, 6 x 6 and then 3 x 3; `pooled` is a vector."""
+    """Two convolutions of images, 6 x 6 and then 3 x 3; `last` is averaged, `pooled` a vector."""
 
     def __init__(self, first, second):
         super().__init__()
         self.first = nn.Conv2d(1, first, 3, padding=1)
         self.second = nn.Conv2d(first, second, 3, padding=1)
+        self.last = nn.Tanh()
         self.pooled = nn.Identity()
         self.head = nn.Linear(second, 3)
 
     def forward(self, x):
         x = F.avg_pool2d(self.first(x).tanh(), 2)
-        return self.head(self.pooled(self.second(x).tanh().mean((2, 3))))
+        return self.head(self.pooled(self.last(self.second(x)).mean((2, 3))))
 
 
 class Tokens(nn.Module):
@@ -66,17 +67,27 @@ TEXTS = ArraySamples({"input_ids": IDS, "attention_mask": KEPT.long()}, {"label"
 MAPS = [("first", "first"), ("second", "second")]
 """Two taps; of maps or tokens."""
 VECTORS = [("pooled", "pooled")]
-TAKES = {"minilm": [("first", "first"), ("first", "first"), ("second", "second")]}
+LAST = [("last", "last")]
+"""What the last layer reads, averaged."""
+TAKES = {
+    "catkd": LAST,
+    "srrl": LAST,
+    "simkd": [("second", "second")],
+    "minilm": [("first", "first"), ("first", "first"), ("second", "second")],
+    "tinybert": [("first", "first"), ("first", "first"), ("second", "second")],
+}
 """Methods that take these taps and no others."""
-WEIGHTS = {"ab": 3e-3, "mgd": 3e-3}
+WEIGHTS = {"ab": 3e-3, "ofd": 3e-3, "mgd": 3e-3}
 """Of losses that are sums over all numbers of a map."""
-OPTIONS = {"minilm": {"relation_heads": 1}}
+WIDTHS = {"simkd": (5, 6)}
+"""Of students for methods that need the teacher's."""
+OPTIONS = {"minilm": {"relation_heads": 1}, "tinybert": {"heads": 1}}
 """Options without which a method does not fit these models."""
 
 
 def kind_for(name):
     """The model that has what a method is for."""
-    return Tokens if FEATURE_METHODS[name].kinds == ("tokens",) else Maps
+    return Maps if "maps" in FEATURE_METHODS[name].kinds else Tokens
 
 
 def taps_for(name):
@@ -84,9 +95,10 @@ def taps_for(name):
     return TAKES.get(name, MAPS)
 
 
-def pair_for(name, seed=0):
+def pair_for(name, seed=0, kind=None):
     """A student, and a teacher, that a method fits."""
-    return student(kind_for(name), seed=seed), teacher(kind_for(name))
+    kind = kind or kind_for(name)
+    return made(kind, *WIDTHS.get(name, (3, 4)), seed=seed), teacher(kind)
 
 
 def made(kind, *widths, seed=0):
@@ -119,7 +131,17 @@ def batch_for(model, index, **options):
 
 
 def term_of(
-    name, who, whose, *, taps=None, seed=7, num_samples=40, weight=None, batch=None, **options
+    name,
+    who,
+    whose,
+    *,
+    taps=None,
+    seed=7,
+    num_samples=40,
+    weight=None,
+    batch=None,
+    progressive=0.0,
+    **options,
 ):
     """The term of a method for one student, as a pass makes it."""
     taps = taps or taps_for(name)
@@ -132,7 +154,9 @@ def term_of(
         who,
         batch,
         features_of(whose, batch.inputs, [path for _, path in taps]),
+        teacher=whose,
         weight=weight,
+        progressive=progressive,
         num_samples=num_samples,
         seed=seed,
     )
@@ -161,7 +185,7 @@ def learner(name, who, whose, *, called="student", taps=None, hard_weight=0.5, *
     return Learner(name=called, model=who, objective=(*rows, term))
 
 
-def teach(whose, paths=("first", "pooled", "second")):
+def teach(whose, paths=("first", "last", "pooled", "second")):
     def said(batch):
         there = [path for path in paths if hasattr(whose.model, path)]
         return rows_and_features_of(whose, batch.inputs, there)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from limbeck._errors import Interrupted, ModelError, ShapeError
 from limbeck.methods import mean_terms, only_from_labels
@@ -24,7 +25,6 @@ from tests.methods.features.problem import (
     sides,
     student,
     taps_for,
-    teacher,
     term_of,
     texts,
     train,
@@ -148,7 +148,7 @@ def test_it_trains_in_mixed_precision(name, precision):
 
 @EVERY_CASE
 def test_a_gradient_reaches_the_student_and_all_beside_it_and_no_teacher(name, kind, taps):
-    who, whose = student(kind), teacher(kind)
+    who, whose = pair_for(name, kind=kind)
     whose.model.requires_grad_(True)
     term = term_of(name, who, whose, taps=taps)
     found = values(term, who, whose, batch_for(who, range(6)))
@@ -162,7 +162,7 @@ def test_a_gradient_reaches_the_student_and_all_beside_it_and_no_teacher(name, k
 
 @EVERY_CASE
 def test_the_order_of_a_batch_is_nothing_to_it(name, kind, taps):
-    who, whose = student(kind), teacher(kind)
+    who, whose = pair_for(name, kind=kind)
     found = []
     for order in ([0, 1, 2, 3, 4], [3, 0, 4, 1, 2]):
         term = term_of(name, who, whose, taps=taps, **DRAWS.get(name, {}))
@@ -173,7 +173,7 @@ def test_the_order_of_a_batch_is_nothing_to_it(name, kind, taps):
 
 @EVERY_CASE
 def test_labels_are_not_looked_at(name, kind, taps):
-    who, whose = student(kind), teacher(kind)
+    who, whose = pair_for(name, kind=kind)
     shown = torch.tensor([True, False, False, True])
     found = []
     for batch in (batch_for(who, range(4)), batch_for(who, range(4), labelled=shown)):
@@ -187,7 +187,7 @@ def test_labels_are_not_looked_at(name, kind, taps):
 
 @pytest.mark.parametrize("name", [name for name, kind, _ in CASES if kind is Tokens])
 def test_tokens_that_do_not_count_add_exactly_nothing(name):
-    who, whose = student(Tokens), teacher(Tokens)
+    who, whose = pair_for(name, kind=Tokens)
     found = []
     for ids in (IDS, torch.where(KEPT, IDS, 0)):
         term = term_of(name, who, whose)
@@ -198,7 +198,7 @@ def test_tokens_that_do_not_count_add_exactly_nothing(name):
 
 @EVERY_CASE
 def test_a_process_without_samples_adds_0_and_a_gradient(name, kind, taps):
-    who, whose = student(kind), teacher(kind)
+    who, whose = pair_for(name, kind=kind)
     term = term_of(name, who, whose, taps=taps)
     batch = batch_for(who, [0]).slice(0, 0)
     (mean,) = mean_terms([term], *sides(term, who, whose, batch), batch).values()
@@ -261,15 +261,16 @@ def test_its_first_weights_are_those_of_the_seed(name):
 def test_features_that_it_is_not_for_are_refused_by_name(name):
     method = FEATURE_METHODS[name]
     shapes = {"maps": (3, 4, 4), "tokens": (5, 3), "vectors": (3,)}
+    answering = {"student_classifier": nn.Identity(), "teacher_classifier": nn.Identity()}
     for kind, shape in shapes.items():
-        pair = Pair(student=shape, teacher=shape, num_samples=9)
+        pair = Pair(student=shape, teacher=shape, num_samples=9, **answering)
         if kind in method.kinds:
             method.check([pair], [("a", "b")])
             continue
         with pytest.raises(ShapeError) as error:
             method.check([pair], [("a", "b")])
         assert f"student 'a' gives {shape}, teacher 'b' {shape}" in str(error.value)
-    mixed = Pair(student=(3, 4, 4), teacher=(3,), num_samples=9)
+    mixed = Pair(student=(3, 4, 4), teacher=(3,), num_samples=9, **answering)
     if method.same_kind:
         with pytest.raises(ShapeError, match="this method's taps must give"):
             method.check([mixed], [("a", "b")])
@@ -280,8 +281,9 @@ def test_features_that_it_is_not_for_are_refused_by_name(name):
 @EVERY
 def test_a_module_without_a_gradient_is_refused(name):
     who, whose = pair_for(name)
-    who.first.requires_grad_(False)
-    with pytest.raises(ModelError, match="'first' of the student gives has no gradient"):
+    who.requires_grad_(False)
+    path = taps_for(name)[0][0]
+    with pytest.raises(ModelError, match=f"'{path}' of the student gives has no gradient"):
         term_of(name, who, whose)
 
 

@@ -20,6 +20,7 @@ from tests.methods.features.problem import (
     KEPT,
     LABEL,
     MAPS,
+    TAKES,
     Tokens,
     batch_for,
     draw,
@@ -197,6 +198,75 @@ def test_minilm_is_refused_other_taps_than_queries_keys_and_values():
             check_features("minilm", [("a", "b")] * count, **weights)
 
 
+def test_tinybert_compares_scores_and_states_of_tokens_that_count_layer_by_layer():
+    ours = [draw(3, 5, 4, seed=seed) for seed in range(6)]
+    theirs = [draw(3, 5, 6, seed=seed) for seed in range(6, 12)]
+    pairs = [Pair(student=(5, 4), teacher=(5, 6), num_samples=9)] * 6
+    module = FEATURE_METHODS["tinybert"].make(pairs, heads=2, attention_weight=0.7)
+    got = module(ours, theirs, texts(range(3)))
+
+    def score(queries, keys, width, row, head, one, other):
+        part = slice(head * width, head * width + width)
+        return float(queries[row, one, part] @ keys[row, other, part]) / math.sqrt(width)
+
+    want = torch.zeros(3)
+    for row, kept in enumerate(KEPT[:3]):
+        counting = [place for place in range(5) if kept[place]]
+        for layer in (0, 3):
+            guess = module.projections[layer // 3](ours[layer + 2][row])
+            gaps = [(guess[one] - theirs[layer + 2][row, one]).square().mean() for one in counting]
+            want[row] += sum(gaps) / len(counting)
+            for head in range(2):
+                for one in counting:
+                    for other in counting:
+                        at = (row, head, one, other)
+                        gap = score(*ours[layer : layer + 2], 2, *at)
+                        gap -= score(*theirs[layer : layer + 2], 3, *at)
+                        want[row] += 0.7 * gap**2 / len(counting) ** 2 / 2
+    torch.testing.assert_close(got, want)
+    one = FEATURE_METHODS["tinybert"].make(pairs, heads=1, attention_weight=0.7)
+    one.load_state_dict(module.state_dict())
+    assert (one(ours, theirs, texts(range(3))) - got).abs().max() > 1e-4
+
+
+def test_tinybert_scores_all_tokens_where_nothing_is_padding():
+    ours, theirs = ([draw(3, 5, 4, seed=seed + at) for seed in range(3)] for at in (0, 3))
+    pairs = [Pair(student=(5, 4), teacher=(5, 4), num_samples=9)] * 3
+    module = FEATURE_METHODS["tinybert"].make(pairs, heads=1, attention_weight=1.0)
+    batch = Batch(inputs=torch.arange(3), labels={}, index=torch.arange(3))
+    mine, its = (side[0] @ side[1].mT / 2 for side in (ours, theirs))
+    want = (mine - its).square().mean((1, 2))
+    want = want + (module.projections[0](ours[2]) - theirs[2]).square().mean((1, 2))
+    torch.testing.assert_close(module(ours, theirs, batch), want)
+
+
+def test_tinybert_is_refused_other_taps_than_three_for_each_layer():
+    pairs = [Pair(student=(5, 4), teacher=(5, 6), num_samples=9)] * 3
+    with pytest.raises(OptionError, match="heads = 4 must divide the width of every tap"):
+        FEATURE_METHODS["tinybert"].make(pairs, heads=4, attention_weight=1.0)
+    states = [*pairs[:2], Pair(student=(5, 3), teacher=(5, 7), num_samples=9)]
+    FEATURE_METHODS["tinybert"].make(states, heads=2, attention_weight=1.0)
+    with pytest.raises(OptionError, match=r"its queries, its keys and its states. Got 4\."):
+        FEATURE_METHODS["tinybert"].make([*pairs, pairs[0]], heads=2, attention_weight=1.0)
+
+
+def test_distilbert_compares_the_directions_of_tokens_that_count():
+    who, whose = student(Tokens), teacher(Tokens)
+    term = term_of("distilbert", who, whose, taps=[("second", "second")])
+    (part,) = term.module.parts
+    ours, theirs = part.align(states(who)[1]), states(whose)[1]
+    want = [
+        sum(
+            1 - F.cosine_similarity(a, b, dim=0) for a, b in zip(mine[kept], its[kept], strict=True)
+        )
+        / kept.sum()
+        for mine, its, kept in zip(ours, theirs, KEPT, strict=False)
+    ]
+    torch.testing.assert_close(values(term, who, whose, texts(range(6))), torch.stack(want))
+    alike = Pair(student=(5, 4), teacher=(5, 4), num_samples=9)
+    assert not list(FEATURE_METHODS["distilbert"].make([alike]).parameters())
+
+
 # ---- several taps -------------------------------------------------------------------------------
 
 
@@ -354,6 +424,9 @@ OTHERWISE = {
     "cwd": {"map_temperature": 0.5},
     "crd": {"negatives": 3, "embedding": 8, "contrast_temperature": 0.5, "momentum": 0.9},
     "reviewkd": {"channels": 2},
+    "ft": {"rate": 1.0},
+    "srrl": {"features_weight": 3.0, "logits_weight": 3.0},
+    "catkd": {"resolution": 3},
 }
 """Options that are not the default."""
 
@@ -363,7 +436,7 @@ OTHERWISE = {
 )
 def test_each_option_moves_the_loss(name, option):
     who, whose = student(), teacher()
-    taps = MAPS if name == "reviewkd" else FIRST
+    taps = MAPS if name == "reviewkd" else TAKES.get(name, FIRST)
     got = []
     for options in ({}, {option: OTHERWISE[name][option]}):
         term = term_of(name, who, whose, taps=taps, **options)
@@ -375,7 +448,7 @@ def test_each_option_moves_the_loss(name, option):
 
 def test_every_option_of_every_method_is_tried():
     with_options = {n for n, m in FEATURE_METHODS.items() if m.options.model_fields}
-    assert OTHERWISE.keys() == with_options - {"minilm"}  # which has its own test
+    assert OTHERWISE.keys() == with_options - {"minilm", "tinybert"}  # which have their own tests
     for name, options in OTHERWISE.items():
         assert options.keys() == FEATURE_METHODS[name].options.model_fields.keys()
 
@@ -389,6 +462,10 @@ def test_every_option_of_every_method_is_tried():
         ("crd", "negatives", 0),
         ("mgd", "mask_ratio", 1.0),
         ("minilm", "relation_heads", 0),
+        ("tinybert", "heads", 0),
+        ("tinybert", "attention_weight", -0.1),
+        ("ft", "rate", 0.0),
+        ("catkd", "resolution", 0),
     ],
 )
 def test_an_option_out_of_its_range_is_refused(name, option, wrong):

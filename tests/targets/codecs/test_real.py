@@ -5,6 +5,8 @@ import torch
 from limbeck._errors import OptionError
 from limbeck.signals import Head
 from limbeck.targets import make_codec
+from limbeck.targets.codecs import _principal
+from limbeck.targets.codecs._principal_basis import Sample
 
 
 def coded(codec, values, head, state=None):
@@ -63,7 +65,15 @@ def test_real8_is_for_numbers():
         make_codec("real8", {}).columns(head_of(3, "binary"))
 
 
-def test_principal_needs_as_many_directions_as_rows_differ_in():
+@pytest.fixture(params=[2048, 2], ids=["few numbers", "many numbers"])
+def many(request, monkeypatch):
+    """From how many numbers on directions are found among rows."""
+    monkeypatch.setattr(_principal, "_MANY", request.param)
+    if request.param == 2:
+        monkeypatch.setattr(_principal, "Sample", lambda size, most: Sample(size, 400))
+
+
+def test_principal_needs_as_many_directions_as_rows_differ_in(many):
     values, others = low_rank(400, 40, 6), low_rank(50, 40, 6, seed=1)
     spread = values.std()
     for components, exact in ((6, True), (5, False)):
@@ -73,7 +83,7 @@ def test_principal_needs_as_many_directions_as_rows_differ_in():
         assert (float(error / spread) < 1e-3) == exact
 
 
-def test_principal_spends_its_error_evenly():
+def test_principal_spends_its_error_evenly(many):
     values = low_rank(2000, 20, 8)
     codec, head = make_codec("principal", {"components": 8, "step": 0.2}), head_of(20)
     state = codec.fit([values], head)
@@ -84,7 +94,7 @@ def test_principal_spends_its_error_evenly():
     assert float(error.square().sum(-1).mean()) == pytest.approx(expected, rel=0.1)
 
 
-def test_principal_of_log_probabilities_errs_by_the_stated_divergence():
+def test_principal_of_log_probabilities_errs_by_the_stated_divergence(many):
     logits = low_rank(3000, 30, 4) * 0.5
     log_p, head = logits.log_softmax(-1), head_of(30, "categorical")
     for step in (0.05, 0.2):
@@ -95,7 +105,7 @@ def test_principal_of_log_probabilities_errs_by_the_stated_divergence():
         torch.testing.assert_close(back.exp().sum(-1), torch.ones(3000), rtol=0, atol=1e-5)
 
 
-def test_searched_steps_are_cheaper_in_divergence_and_bits_together():
+def test_searched_steps_are_cheaper_in_divergence_and_bits_together(many):
     logits = low_rank(1000, 30, 6)
     log_p, head = logits.log_softmax(-1), head_of(30, "categorical")
     state = make_codec("principal", {}).fit([log_p], head)
@@ -144,14 +154,56 @@ def test_what_is_learned_is_the_same_in_any_pieces():
     torch.testing.assert_close(whole["spread"][:4], projected[:4], rtol=1e-3, atol=1e-4)
 
 
-def test_principal_clips_far_rows_and_stays_finite():
+def test_of_many_numbers_the_directions_are_those_of_a_decomposition_of_scaled_rows():
+    logits = low_rank(500, 3000, 5) + torch.linspace(0, 3, 3000)
+    log_p, head = logits.log_softmax(-1), head_of(3000, "categorical")
+    codec = make_codec("principal", {"components": 4})
+    state = codec.fit([log_p], head)
+    assert codec.state_fault(state, head) is None
+    scale = log_p.double().exp().mean(0).sqrt()
+    torch.testing.assert_close(state["scale"].double(), scale, rtol=1e-4, atol=0)
+    cut = log_p.double().clamp_min(-20)  # what is less likely is taken as that
+    scaled = (cut - cut.mean(0)) * scale
+    _, strength, directions = torch.linalg.svd(scaled, full_matrices=False)
+    torch.testing.assert_close(
+        state["spread"].double(), strength[:4] / 500**0.5, rtol=1e-3, atol=1e-6
+    )
+    overlap = (state["directions"].double() @ directions[:4].T).abs()
+    torch.testing.assert_close(overlap, torch.eye(4).double(), rtol=0, atol=3e-3)
+
+    arrays = codec.encode(log_p, head, state, np.zeros(500))
+    steps = ((scaled @ directions[:4].T) / 0.07).abs()
+    low = np.stack([arrays["low_0"][:, k] for k in range(4)], axis=1).astype(int)
+    found = (low + 1) // 2 + 128 * arrays["high"].astype(int)
+    assert np.abs(found - steps.numpy()).max() < 0.6
+    spoiled = state | {"scale": torch.zeros(3000)}
+    assert codec.state_fault(spoiled, head) == "scale holds a number that is not above 0"
+    assert "expected analysis, basis" in str(
+        make_codec("principal", {}).state_fault(state, head_of(9))
+    )
+
+
+def test_of_more_rows_than_are_kept_each_is_as_likely_and_pieces_do_not_matter():
+    rows = torch.arange(2000.0)[:, None].expand(-1, 3)
+    whole, pieces = Sample(3, 400), Sample(3, 400)
+    whole.add(rows)
+    for piece in rows.split(7):
+        pieces.add(piece)
+    assert whole._kept.equal(pieces._kept)
+    kept = whole._kept[:, 0]
+    assert len(kept.unique()) == 400
+    by_quarter = torch.histc(kept, 4, 0, 2000)  # 100 of each, and 8.7 the standard deviation
+    assert (by_quarter - 100).abs().max() < 4 * 8.7
+
+
+def test_principal_clips_far_rows_and_stays_finite(many):
     codec, head = make_codec("principal", {"step": 1e-3, "components": 2}), head_of(3)
     state = codec.fit([low_rank(100, 3, 2)], head)
     back = coded(codec, torch.full((1, 3), 1e30), head, state)
     assert torch.isfinite(back).all()
 
 
-def test_principal_of_rows_that_never_differ_is_their_mean():
+def test_principal_of_rows_that_never_differ_is_their_mean(many):
     values = torch.tensor([[1.0, 2.0, 3.0]]).expand(5, -1)
     torch.testing.assert_close(coded(make_codec("principal", {}), values, head_of(3)), values)
 
@@ -175,7 +227,7 @@ def test_principal_is_not_for_yes_or_no_nor_for_too_many():
     codec = make_codec("principal", {})
     with pytest.raises(OptionError, match=r"which is binary\. Use codec sqrt8"):
         codec.columns(head_of(3, "binary"))
-    with pytest.raises(OptionError, match=r"at most 2048 numbers, got the 2049 .* codec real8"):
-        codec.columns(head_of(2049))
-    with pytest.raises(OptionError, match=r"at most 2048 .* codec threshold"):
-        codec.columns(head_of(2049, "categorical"))
+    with pytest.raises(OptionError, match=r"at most 65536 numbers, got the 65537 .* codec real8"):
+        codec.columns(head_of(65537))
+    with pytest.raises(OptionError, match=r"at most 65536 .* codec threshold"):
+        codec.columns(head_of(65537, "categorical"))

@@ -1,0 +1,66 @@
+"""Methods one after the other in one folder: the same teacher, controls, samples and steps."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.pipeline import run
+from limbeck.recipe_file import load_recipe
+from limbeck.results import Report
+
+
+def taps(paths: Sequence[str]) -> str:
+    """The override that lets a method of features look at the same paths in both models."""
+    said = ", ".join(f'{{student = "{path}", teacher = "{path}"}}' for path in paths)
+    return f"distil.taps=[{said}]"
+
+
+def side_by_side(
+    name: str, recipe: str, methods: Mapping[str, Sequence[str]], out: str | None
+) -> list[tuple[str, Report]]:
+    """Run a recipe with the overrides of each method, and print what came of it.
+
+    Args:
+        name: Of the recipe's file.
+        recipe: Its text.
+        methods: By method, what is set.
+        out: The folder, to go on from; a temporary one if None.
+    """
+    reports = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(out or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{name}.toml"
+        file.write_text(recipe, encoding="utf-8")
+        for method, said in methods.items():
+            report = run(load_recipe(str(file), list(said)), folder / "run")
+            reports.append((method, report))
+            verdict = report.verdict
+            low, high = verdict.ci95 or (float("nan"), float("nan"))
+            print(
+                f"{method:18} {verdict.outcome:10} {100 * verdict.gain:+6.2f} points "
+                f"({100 * low:+.2f} to {100 * high:+.2f}), {cost_factor(report):.2f} x",
+                flush=True,
+            )
+    return reports
+
+
+def cost_factor(report: Report) -> float:
+    """A student's seconds by its control's."""
+    seconds = {stage.name: stage.seconds for stage in report.ledger.stages}
+    return seconds["distil"] / seconds["control"]
+
+
+def gained(method: str, report: Report) -> dict[str, Any]:
+    """What a row of any such table has."""
+    verdict = report.verdict
+    return {
+        "method": method,
+        "outcome": verdict.outcome,
+        "n": verdict.seeds,
+        "gain": verdict.gain,
+        "ci95": verdict.ci95,
+        "cost_factor": cost_factor(report),
+        "scores": {role: one.score.model_dump() for role, one in report.models.items()},
+    }

@@ -1,0 +1,162 @@
+"""The CIFAR students of the papers on cifar10-jpeg: six methods against the control, on a GPU.
+
+ResNet-56 teaches ResNet-20, the pair of CRD's table. What the teacher says of all 162 views of an
+image (moved by up to 4 pixels, mirrored) is stored once; each epoch shows every image in another
+view, whose own rows are read. Images lie on the GPU as bytes; bf16, channels last, CUDA graphs.
+
+One run for each method, all in one folder: the same teacher, rows, controls, initial weights,
+batches and steps. Weights, temperatures and options are the methods' papers', and nothing was tuned
+on the test data. Papers train with batches of 64 and three falls of the learning rate; here are
+batches of 250 and a cosine. The images are JPEGs: scores are not those of published tables.
+
+python bench/cifar.py [--epochs N] [--seeds N] [--small] [--out DIR] [METHOD ...]
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from _results import bar, write
+from _side_by_side import gained, side_by_side, taps
+
+from limbeck.results import Report
+
+VIEWS = 162
+"""9 x 9 places of a 32 x 32 crop in an image padded by 4, each of them mirrored too."""
+RECIPE = """
+name = "cifar"
+
+[data]
+source = "_cifar:cifar10"
+path = "cifar10-jpeg"
+validation = 0.02
+resident = true
+augment = { shift = 4, flip = true }
+
+[teacher]
+model = "cifar_resnet"
+options = { depth = 56 }
+
+[teacher.train]
+views = true
+TRAIN
+[students.small]
+model = "cifar_resnet"
+options = { depth = 20 }
+
+[train]
+TRAIN"""
+TRAIN = """batch_size = 250
+optimizer = "SGD"
+optimizer_options = { momentum = 0.9, weight_decay = 5e-4 }
+learning_rate = 0.1
+warmup = 0.02
+precision = "bf16"
+channels_last = true
+cuda_graphs = true
+validate_every = 0
+"""
+SMALL = [
+    "data.options.each=20",
+    "data.validation=0.1",
+    "train.batch_size=60",
+    "teacher.train.batch_size=60",
+    "teacher.options.depth=8",
+    "teacher.options.channels=[4, 4, 8, 16]",
+    "students.small.options.depth=8",
+    "students.small.options.channels=[2, 2, 4, 8]",
+]
+"""180 images, and two thin ResNet-8."""
+SMALL_OPTIONS = {"crd": ["distil.options.negatives=64"], "reviewkd": ["distil.options.channels=16"]}
+STAGES = ["stages.0", "stages.1", "stages.2"]
+METHODS: dict[str, list[str]] = {
+    "soft_targets": ["distil.soft_weight=0.9", "distil.hard_weight=0.1"],
+    "dkd": ["distil.soft_weight=1", "distil.hard_weight=1"],
+    "dist": ["distil.soft_weight=2", "distil.hard_weight=1"],
+    "lskd": ["distil.temperature=2", "distil.soft_weight=9", "distil.hard_weight=0.1"],
+    "crd": ["distil.soft_weight=1", "distil.hard_weight=1"],
+    "reviewkd": ["distil.soft_weight=0", "distil.hard_weight=1"],
+}
+"""What each method's paper, or its code, sets on CIFAR; soft targets are at T = 4."""
+TAPS = {"crd": ["pool"], "reviewkd": STAGES}
+"""Where a method of features looks, the same path in both models."""
+
+
+def overrides(method: str, *, epochs: int, seeds: int) -> list[str]:
+    said = [
+        f"distil.method={method}",
+        f"seeds={seeds}",
+        f"train.epochs={epochs}",
+        f"teacher.train.epochs={epochs}",
+        f"targets.views={min(epochs, VIEWS)}",
+        *METHODS[method],
+    ]
+    if method in TAPS:
+        said.append(taps(TAPS[method]))
+    return said
+
+
+def row(method: str, report: Report, device: str, epochs: int) -> dict[str, Any]:
+    return gained(method, report) | {
+        "gap_closed": report.verdict.gap_closed,
+        "epochs": epochs,
+        "views": None if report.targets is None else report.recipe["targets"]["views"],
+        "seconds_by_stage": {stage.name: stage.seconds for stage in report.ledger.stages},
+        "parameters": {role: one.parameters for role, one in report.models.items()},
+        "agreement": report.fidelity.agreement,
+        "device": device,
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
+    options.add_argument("--epochs", type=int, default=VIEWS)
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--small", action="store_true", help="two epochs of 180 images, two seeds")
+    options.add_argument("--out", help="the run's folder, to go on from")
+    chosen = options.parse_args()
+    names: Sequence[str] = chosen.methods or list(METHODS)
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        options.error(f"no method {', '.join(unknown)} here: there are {', '.join(METHODS)}")
+    epochs, seeds = (2, 2) if chosen.small else (chosen.epochs, chosen.seeds)
+    on_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if on_gpu else "CPU"
+    begun = time.perf_counter()
+    said = {
+        name: overrides(name, epochs=epochs, seeds=seeds)
+        + ([*SMALL, *SMALL_OPTIONS.get(name, [])] if chosen.small else [])
+        for name in names
+    }
+    reports = side_by_side("cifar", RECIPE.replace("TRAIN", TRAIN), said, chosen.out)
+    rows = [row(method, report, device, epochs) for method, report in reports]
+    if chosen.small or chosen.methods or not on_gpu:
+        print("not all of it, or not on a GPU: no result file is written")
+        return
+    scores = rows[0]["scores"]
+    write(
+        "cifar",
+        rows,
+        [
+            bar("methods measured", len(rows), ">=", len(METHODS)),
+            bar("seeds of each", min(one["n"] for one in rows), ">=", 3),
+            bar(
+                "the teacher's accuracy - the control's",
+                scores["teacher"]["mean"] - scores["control"]["mean"],
+                ">",
+                0.0,
+            ),
+            *(
+                bar(f"{one['method']}: gain over the control, points", 100 * one["gain"], ">", 0.0)
+                for one in rows
+            ),
+            bar("minutes in all", (time.perf_counter() - begun) / 60, "<=", 60.0),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
