@@ -29,8 +29,8 @@ _KEPT_NUMBERS = 1 << 26
 class Answered(NamedTuple):
     """What the teacher said of some samples."""
 
-    index: Tensor
-    """`(batch,)`: their positions."""
+    positions: Tensor
+    """`(batch,)`."""
     view: int
     """Which of them that was."""
     answers: dict[str, Tensor]
@@ -74,7 +74,8 @@ class _Asked:
         order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
         wanted = min(FITTED_ROWS, max(_LEAST_FITTED_ROWS, _FITTED_NUMBERS // head.size))
         rows = 0
-        for number, index in enumerate(torch.from_numpy(first)[order].split(size)):
+        lots = torch.split(torch.from_numpy(first)[order], size)
+        for number, index in enumerate(lots):
             if rows >= wanted:
                 return
             answered = self.kept[number] if number < len(self.kept) else self._ask(number, index)

@@ -229,22 +229,32 @@ def rounded(p: Floats, levels: int, seeds: NDArray[np.uint64], rows: Ints, class
     return found
 
 
-_GAPS = (701, 301, 132, 57, 23, 10, 4, 1)
+_GAPS = (701, 301, 132, 57, 23, 10, 4)
+_FEW = 32
+"""Keys that are sorted by insertion at once: rows mostly have fewer."""
 
 
 @jit()
-def _sort(keys: Ints, count: int) -> None:
-    """The first `count`, in place: Shell's sort, which of a few is one by insertion.
+def _sort(keys: Ints) -> None:
+    """In place: Shell's sort.
 
     With the gaps of Ciura ("Best Increments for the Average Case of Shellsort", 2001).
     """
-    for gap in _GAPS:
-        for at in range(gap, count):
-            key = keys[at]
-            while at >= gap and keys[at - gap] > key:
-                keys[at] = keys[at - gap]
-                at -= gap
-            keys[at] = key
+    if len(keys) > _FEW:
+        for gap in _GAPS:
+            _insert(keys, gap)
+    _insert(keys, 1)
+
+
+@jit()
+def _insert(keys: Ints, gap: int) -> None:
+    """Each key before the larger ones of those that lie `gap` apart."""
+    for number in range(gap, len(keys)):
+        key, at = keys[number], number
+        while at >= gap and keys[at - gap] > key:
+            keys[at] = keys[at - gap]
+            at -= gap
+        keys[at] = key
 
 
 @jit()
@@ -255,9 +265,9 @@ def put_in_order(
     ranks: Ints,
     counts: Ints,
     ordered_levels: Ints,
-    planes: NDArray[np.uint8],
+    steps: NDArray[np.int32],
 ) -> None:
-    """The classes of each row in order of rank, as the steps between them, in planes of one byte.
+    """The classes of each row in order of rank, as the steps between them.
 
     Args:
         rows: In rising order, `(numbers,)`.
@@ -266,25 +276,24 @@ def put_in_order(
         ranks: Of each class, `(classes,)`, below 2^24.
         counts: Zeros, where the number of each row goes, `(rows, 1)`.
         ordered_levels: Where levels go, in that order, `(numbers,)`.
-        planes: Where the bytes of steps go, the low ones first, `(planes, numbers)`.
+        steps: Where those go, less 1, and the first rank of each row as it is, `(numbers,)`.
     """
     keys = np.empty(len(rows), dtype=np.int64)
-    start = 0
+    start = end = 0
     while start < len(rows):
-        row, count = rows[start], 0
-        while start + count < len(rows) and rows[start + count] == row:
-            keys[count] = ranks[classes[start + count]] << 16 | levels[start + count]
-            count += 1
-        _sort(keys, count)
-        counts[row, 0] = count
+        row = rows[start]
+        while end < len(rows) and rows[end] == row:
+            keys[end] = ranks[classes[end]] << 16 | levels[end]
+            end += 1
+        _sort(keys[start:end])
+        counts[row, 0] = end - start
         before = -1
-        for number in range(count):
-            rank = keys[number] >> 16
-            ordered_levels[start + number] = keys[number] & 0xFFFF
-            for plane in range(len(planes)):
-                planes[plane, start + number] = (rank - before - 1) >> (8 * plane) & 0xFF
+        for at in range(start, end):
+            rank = keys[at] >> 16
+            ordered_levels[at] = keys[at] & 0xFFFF
+            steps[at] = rank - before - 1
             before = rank
-        start += count
+        start = end
 
 
 @jit()

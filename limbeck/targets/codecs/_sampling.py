@@ -66,7 +66,11 @@ def _select_in_a_loop(
         logits.detach().float().contiguous().numpy(), tau, starts, tuple(kept), tuple(drawn)
     )
     assert num_kept >= 0, "a teacher's rows are finite, or were refused"
-    return Named(*(part[:num_kept] for part in kept)), Named(*(part[:num_drawn] for part in drawn))
+    return _first(kept, num_kept), _first(drawn, num_drawn)
+
+
+def _first(named: Named, count: int) -> Named:
+    return Named(named.rows[:count], named.classes[:count], named.p[:count])
 
 
 def _select_by_blocks(logits: Tensor, tau: float, starts: Floats) -> list[tuple[int, Named, Named]]:

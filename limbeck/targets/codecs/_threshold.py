@@ -28,7 +28,6 @@ from limbeck.targets.codecs._flat import (
     below,
     join,
     plane_columns,
-    plane_names,
     rows_of,
     split,
     steps,
@@ -253,13 +252,12 @@ def _part_in_a_loop(
     counts = np.zeros((rows, 1), dtype=columns[name].dtype)
     of_levels = columns.get(f"{name}_levels")
     ordered = np.empty(len(levels), dtype=of_levels.dtype if of_levels else np.uint8)
-    planes = plane_names(f"{name}_steps", len(ranks))
-    bytes_of_steps = np.empty((len(planes), len(levels)), dtype=np.uint8)
-    loops.put_in_order(named.rows, named.classes, levels, ranks, counts, ordered, bytes_of_steps)
+    gaps = np.empty(len(levels), dtype=np.int32)
+    loops.put_in_order(named.rows, named.classes, levels, ranks, counts, ordered, gaps)
     return {
         name: counts,
         f"{name}_levels": ordered,
-        **dict(zip(planes, bytes_of_steps, strict=True)),
+        **split(gaps, f"{name}_steps", len(ranks)),
     }
 
 

@@ -47,8 +47,8 @@ def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
 def _in_a_loop(live: Tensor, stored: Sparse) -> Faithfulness:
     from limbeck.targets.encoding._sparse_loop import distances
 
-    assert stored.tail_shape is not None
     rows = stored.density.flat
+    assert rows.tail_shape is not None, "who calls looks for one"
     shape = rows.tail_shape.double().log_softmax(-1)
     found = np.empty((5, len(live)))
     distances(
