@@ -31,7 +31,7 @@ from limbeck._errors import LimbeckError, StorageError, TargetsError
 from limbeck.data import ArraySamples
 from limbeck.signals import Dense, Head
 from limbeck.targets import Processes, TransferSet, capture
-from limbeck.targets.asking import _capture as capturing
+from limbeck.targets.asking import _learn as learning
 from limbeck.targets.format import _shard_writer as shard_writer
 from limbeck.teachers import Teacher
 
@@ -121,7 +121,7 @@ def work(
     """What is killed: capture, then read from an unpacked copy."""
     torch.set_num_threads(1)
     shard_writer.BLOCK_ROWS, shard_writer.SHARD_BYTES = BLOCK_ROWS, SHARD_BYTES
-    capturing.FITTED_ROWS = FITTED_ROWS
+    learning.FITTED_ROWS = FITTED_ROWS
     begun.send_bytes(b"!")
     try:
         capture(

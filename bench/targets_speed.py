@@ -1,12 +1,14 @@
 """How fast rows are decoded, encoded, read in random order, and captured.
 
-Figures of one core: torch, pyarrow and BLAS have one thread. Rows are real (`_teachers.py`) or of
-the simulated vocabulary of 151,936, which is said. Each figure is the median of repetitions that
-take turns with those of all other figures of its group.
+Figures of one core: torch, pyarrow and BLAS have one thread. `threshold` runs in loops that numba
+compiles (the extra `fast`, without which this refuses to run), before a clock does. Rows are real
+(`_teachers.py`) or of the simulated vocabulary of 151,936, which is said. Each figure is the median
+of repetitions that take turns with those of all other figures of its group.
 
 - decoding: blocks of the size that a store has, to `Rows` that a loss takes.
 - encoding after selection: from the classes of each row that `threshold` keeps and draws, to
-  columns compressed as in a shard. Selection, which looks at all classes, is timed beside.
+  columns. Selection, which looks at all classes, is timed beside, and so is encoding together with
+  the zstd of a shard.
 - random order: batches of 256 from 10^7 rows in a transfer set that is mapped from a file, whose
   pages are in memory: the stored codes, and the decoded rows.
 - capture: all that `capture` does (keys, asking, checks, encoding, measuring, writing, opening),
@@ -25,7 +27,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,7 @@ from limbeck.data import ArraySamples
 from limbeck.signals import Head
 from limbeck.targets import TransferSet, capture, make_codec
 from limbeck.targets.codecs import Arrays, Codec, State, _threshold
+from limbeck.targets.codecs._compiled import compiled
 from limbeck.targets.format._blocks import BLOCK_ROWS
 from limbeck.targets.format._shard_writer import ZSTD_LEVEL
 from limbeck.teachers import Teacher
@@ -66,6 +68,12 @@ class Sizes:
 
 
 QUICK = Sizes(repetitions=3, pairs=2, tokens=512, stored=50_000, images=2048, sequences=32)
+
+
+def need_numba() -> None:
+    """Refuse to measure without the compiled loops."""
+    if compiled() is None:
+        raise SystemExit("numba is not there. pip install 'limbeck[fast]'")
 
 
 def one_core() -> None:
@@ -164,8 +172,12 @@ class Selections:
 
     def encode(self) -> Arrays:
         """All of `encode` but the selection, which is known."""
-        with patch.object(_threshold, "select", lambda *_: self._selected):
+        select = _threshold.select
+        _threshold.select = lambda *_: self._selected  # a mock would take a tenth of the time
+        try:
             return self.codec.encode(torch.empty(0), self.head, self.state, self.seeds)
+        finally:
+            _threshold.select = select
 
     def encode_and_compress(self) -> None:
         """That, and what a shard does to each column."""
@@ -199,8 +211,8 @@ def codes(sizes: Sizes, clock: Callable[[], float]) -> list[dict[str, Any]]:
         print(f"threshold, {name}: {entries:.1f} entries a row")
         who = f"threshold, {name}, {entries:.1f} entries a row"
         tasks[f"decode {who}"] = len(block), block.decode
-        tasks[f"encode after selection {who}"] = len(block), selected.encode_and_compress
-        tasks[f"encode after selection, without zstd {who}"] = len(block), selected.encode
+        tasks[f"encode after selection {who}"] = len(block), selected.encode
+        tasks[f"encode after selection, and zstd {who}"] = len(block), selected.encode_and_compress
         tasks[f"select {who}"] = len(selected.some), selected.select
     for codec in ("sqrt5", "sqrt8"):
         for name in ("digits", "mnist"):
@@ -363,6 +375,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="to see that it runs")
     quick = options.parse_args().quick
     sizes = QUICK if quick else Sizes()
+    need_numba()
     clock = time.process_time if quick else time.perf_counter
     found = codes(sizes, clock)
     with tempfile.TemporaryDirectory() as folder:

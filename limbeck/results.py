@@ -347,7 +347,8 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """The versions of Python and of the libraries that figures depend on."""
     found = {"python": platform.python_version()}
-    for name in ("limbeck", "torch", "accelerate", "numpy", "pyarrow", "transformers", "keras"):
+    names = "limbeck torch accelerate numpy numba pyarrow transformers keras"
+    for name in names.split():
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

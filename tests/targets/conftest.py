@@ -86,7 +86,7 @@ def stored(teacher, samples, tmp_path) -> Path:
 class _FromMean:
     """A codec that learns: it stores how far each number is from the head's mean row."""
 
-    name, options, biased = "from_mean", {}, False
+    name, options, biased, takes_logits = "from_mean", {}, False, False
 
     def columns(self, head):
         return {"values": Column(np.dtype(np.float32), head.size)}

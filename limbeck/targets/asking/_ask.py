@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from limbeck._progress import Progress
 from limbeck.data import Samples
+from limbeck.targets.asking._learn import Answered
 from limbeck.targets.asking._store import Store, storing
 from limbeck.targets.encoding._encoder import Encoder, rows_per_sample_of
 from limbeck.targets.format._blocks import RowsPerSample, rows_of_a_sample, shard_schema
@@ -126,10 +127,26 @@ def ask_about(
         step: From one shard's number to the next: as many as there are parts.
         told: Hears after each batch how many samples and rows it had, and of the bytes so far.
     """
+    answered = (
+        Answered(index, view, work.teacher.answer(work.samples.fetch(index, view).inputs))
+        for index, view in batches
+    )
+    return keep(work, place, answered, number=number, step=step, told=told)
+
+
+def keep(
+    work: Work,
+    place: Place,
+    answered: Iterable[Answered],
+    *,
+    number: int,
+    step: int = 1,
+    told: Callable[[int, int, int], None] = lambda samples, rows, so_far: None,
+) -> int:
+    """Store what was answered; see `ask_about`."""
     store, rows = None, 0
     with ExitStack() as stack:
-        for index, view in batches:
-            answers = work.teacher.answer(work.samples.fetch(index, view).inputs)
+        for index, view, answers in answered:
             if store is None:
                 per_sample = work.rows_per_sample or rows_per_sample_of(answers)
                 rows = rows_of_a_sample(per_sample)

@@ -1,12 +1,11 @@
 """Ask the teacher once, and keep what it says."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck._errors import DataError, OptionError, StorageError, TargetsError
 from limbeck._files import only_writer, write_along
@@ -15,13 +14,21 @@ from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
-from limbeck.targets.asking._ask import Batches, Processes, Work, ask_here, missing, work_of
+from limbeck.targets.asking._ask import (
+    Batches,
+    Processes,
+    Work,
+    ask_here,
+    keep,
+    missing,
+    work_of,
+)
+from limbeck.targets.asking._learn import Answered, learn
 from limbeck.targets.asking._ray import ask_with_ray
 from limbeck.targets.asking._settle_codec import planned_codec, with_choice, with_codec_of
-from limbeck.targets.codecs import Codec, make_codec
+from limbeck.targets.codecs import Codec
 from limbeck.targets.encoding._choose import AUTO
 from limbeck.targets.encoding._compress import check_compress
-from limbeck.targets.encoding._encoder import rows_to_store
 from limbeck.targets.format._differences import differences
 from limbeck.targets.format._from_shards import manifest_of
 from limbeck.targets.format._index import data_fingerprint
@@ -51,13 +58,6 @@ ASKED_AGAIN = 8
 """Samples that a callable is asked about again when its transfer set is gone on with."""
 _BATCH_NUMBERS = 1 << 26
 """Numbers of one batch of answers, at most, unless one sample has more: 256 MiB."""
-FITTED_ROWS = 16384
-"""Rows of each head, about, that a codec learns from before any is stored."""
-_FITTED_NUMBERS = 1 << 25
-"""Of large vocabularies fewer, for as many numbers, about: a byte less in a thousand would be
-won with more."""
-_LEAST_FITTED_ROWS = 2048
-"""But no fewer than these."""
 
 
 ENGINES: dict[str, Callable[[Work, Place, Batches, Processes, Progress], None]] = {
@@ -150,11 +150,12 @@ def capture(
         return finished
     place.begin()
     batch_size = min(batch_size, _affordable(samples, teacher.heads))
+    goes_on = False
     with ExitStack() as stack:
         if processes.index == 0:
             let_fellows_in = stack.enter_context(only_writer(folder))
             place.pull()
-            _begin(teacher, samples, place, settings, states, batch_size)
+            goes_on = _begin(teacher, samples, place, settings, states, batch_size)
             let_fellows_in()
         processes.wait()
         if processes.index > 0:
@@ -177,7 +178,7 @@ def capture(
         processes.wait()
     place.open()
     made = TransferSet(folder)
-    if shards:
+    if processes.share(goes_on) and shards:
         try:
             _ask_again(made, teacher, samples)
         except TargetsError:
@@ -259,8 +260,10 @@ def _begin(
     settings: Settings,
     states: States | None,
     batch_size: int,
-) -> None:
+) -> bool:
     """Keep what an interrupted capture left, or let the codec learn what it needs to store.
+
+    What the teacher was asked for that is stored at once. Returns whether there were rows before.
 
     Args:
         teacher: Who is asked.
@@ -276,17 +279,17 @@ def _begin(
         _refuse_others(folder, settings, shard.settings)
     if schema := begun(folder, shards, settings):
         salvage(folder, schema, shards)
-    else:
-        for name in states_in(folder):
-            place.remove(name)  # what was learned for rows that were never stored
-        if states is None:
-            codec = make_codec(settings.codec, settings.codec_options)
-            states = {
-                head.name: codec.fit(_pieces(teacher, samples, head, settings, batch_size), head)
-                for head in teacher.heads
-            }
-        if checksum := write_states(folder, states):
-            place.put(state_path(folder, checksum).name)
+        return True
+    for name in states_in(folder):
+        place.remove(name)  # what was learned for rows that were never stored
+    answered: list[Answered] = []
+    if states is None:
+        states, answered = learn(teacher, samples, settings, batch_size)
+    if checksum := write_states(folder, states):
+        place.put(state_path(folder, checksum).name)
+    settings = settings.model_copy(update={"state": state_in(folder)})
+    keep(work_of(teacher, samples, settings, []), place, answered, number=0)
+    return False
 
 
 def _finish(folder: Path, settings: Settings) -> None:
@@ -298,19 +301,3 @@ def _finish(folder: Path, settings: Settings) -> None:
         )
     write_manifest(folder, manifest_of(shards))
     remove_leftovers(folder)
-
-
-def _pieces(
-    teacher: Teacher, samples: Samples, head: Head, settings: Settings, batch_size: int
-) -> Iterator[Tensor]:
-    """Rows of samples drawn at random, `(rows, size)` a piece; nothing is asked before it must."""
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
-    wanted = min(FITTED_ROWS, max(_LEAST_FITTED_ROWS, _FITTED_NUMBERS // head.size))
-    rows = 0
-    for index in torch.split(order, -(-batch_size // 4)):  # so that not many more are asked
-        if rows >= wanted:
-            return
-        answers = teacher.answer(samples.fetch(index).inputs)
-        piece = rows_to_store(answers[head.name], head, settings)
-        rows += len(piece)
-        yield piece

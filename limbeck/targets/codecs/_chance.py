@@ -8,9 +8,9 @@ Generators", OOPSLA 2014, figure 17; the mixing constants are Stafford's variant
 import numpy as np
 from numpy.typing import NDArray
 
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def uniform(seeds: NDArray[np.uint64], numbers: NDArray[np.int64] | int) -> NDArray[np.float64]:
@@ -21,11 +21,11 @@ def uniform(seeds: NDArray[np.uint64], numbers: NDArray[np.int64] | int) -> NDAr
         numbers: Which number of its seed each is, 0 or more, `(...)` or the same for all.
     """
     steps = np.atleast_1d(numbers).astype(np.uint64) + np.uint64(1)
-    mixed = seeds + steps * _GAMMA  # modulo 2^64, as all here
+    mixed = seeds + steps * GAMMA  # modulo 2^64, as all here
     mixed ^= mixed >> np.uint64(30)
-    mixed *= _FIRST
+    mixed *= FIRST
     mixed ^= mixed >> np.uint64(27)
-    mixed *= _SECOND
+    mixed *= SECOND
     mixed ^= mixed >> np.uint64(31)
     mixed >>= np.uint64(11)
     return mixed * 2.0**-53

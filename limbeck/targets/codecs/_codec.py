@@ -46,6 +46,10 @@ class Codec(Protocol):
     def biased(self) -> bool:
         """True if what it drops moves the expected gradient."""
 
+    @property
+    def takes_logits(self) -> bool:
+        """True if it takes log-probabilities up to a constant of each row, and saves a pass."""
+
     def columns(self, head: Head) -> dict[str, Column]:
         """The parts that a row of this head is stored in; `OptionError` if it cannot be.
 

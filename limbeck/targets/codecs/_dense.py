@@ -28,6 +28,7 @@ class DenseCodec:
     biased: bool = False
     spaces: tuple[Space, ...] = ("categorical", "binary", "real")
     """Of the heads that it is for."""
+    takes_logits: bool = False
 
     @property
     def options(self) -> dict[str, Any]:

@@ -59,10 +59,12 @@ def plane_columns(name: str, size: int, counted_by: str | None) -> dict[str, Col
     return dict.fromkeys(plane_names(name, size), column)
 
 
-def split(ids: Ints, name: str, size: int) -> dict[str, NDArray[np.uint8]]:
+def split(ids: NDArray[np.integer[Any]], name: str, size: int) -> dict[str, NDArray[np.uint8]]:
     """Whole numbers in 0..size - 1 as planes, each of their shape."""
     names = plane_names(name, size)
-    return {plane: (ids >> 8 * place).astype(np.uint8) for place, plane in enumerate(names)}
+    low_first = np.ascontiguousarray(ids).astype(ids.dtype.newbyteorder("<"), copy=False)
+    of_bytes = low_first.view(np.uint8).reshape(*ids.shape, ids.itemsize)
+    return {plane: of_bytes[..., place].copy() for place, plane in enumerate(names)}
 
 
 def join(arrays: Arrays, name: str, size: int) -> NDArray[Any]:

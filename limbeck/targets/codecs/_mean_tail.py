@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from limbeck.targets.codecs._compiled import compiled
+
 
 class MeanTail:
     """The mass of each class that rows leave unnamed, and how often they name it.
@@ -21,6 +23,17 @@ class MeanTail:
         self.mass += p.masked_fill(named, 0.0).sum(dim=0).double().cpu()
         self.named += named.nonzero(as_tuple=True)[1].bincount(minlength=p.shape[-1]).cpu()
         self._rows += len(p)
+
+    def add_above(self, logits: Tensor, tau: float) -> None:
+        """Some rows of logits, `(rows, size)`, of which the classes of at least `tau` are named."""
+        loops = compiled()
+        if loops is None or logits.device.type != "cpu":
+            p = logits.softmax(dim=-1)
+            self.add(p, p >= tau)
+            return
+        values = logits.detach().float().contiguous().numpy()
+        loops.add_tail(values, tau, self.mass.numpy(), self.named.numpy())
+        self._rows += len(logits)
 
     def shape(self) -> Tensor:
         """Log-weights by which a tail spreads, `(size,)`, that sum to 1.

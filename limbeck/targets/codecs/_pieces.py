@@ -30,7 +30,8 @@ def smaller(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
 
 def joined(parts: Sequence[Mapping[str, NDArray[Any]]], columns: Mapping[str, Column]) -> Arrays:
     """The parts of several lots of rows as those of one, in the types that they are stored in."""
-    return {
-        name: np.concatenate([part[name] for part in parts]).astype(column.dtype, copy=False)
-        for name, column in columns.items()
-    }
+    if len(parts) == 1:
+        whole = parts[0]
+    else:
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in columns}
+    return {name: whole[name].astype(column.dtype, copy=False) for name, column in columns.items()}

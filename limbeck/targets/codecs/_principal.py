@@ -57,6 +57,7 @@ class Principal:
     divergence at the same bytes (1.5e-4 at the default step), for milliseconds a row."""
     name: str = field(default="principal", init=False)
     biased: bool = field(default=True, init=False)
+    takes_logits: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if type(self.components) is not int or self.components < 1:

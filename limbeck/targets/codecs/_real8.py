@@ -27,6 +27,7 @@ class Real8:
 
     name: str = field(default="real8", init=False)
     biased: bool = field(default=False, init=False)
+    takes_logits: bool = field(default=False, init=False)
 
     @property
     def options(self) -> dict[str, Any]:

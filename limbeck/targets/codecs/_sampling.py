@@ -7,6 +7,8 @@ bias the one of least total variance. The draws of a row are systematic (Madow, 
 spaced along its sum of p / tau, which keeps their number, and so the row's mass, from varying.
 """
 
+import math
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limbeck.targets.codecs._compiled import compiled
 from limbeck.targets.codecs._flat import Ints
 from limbeck.targets.codecs._pieces import spans
 
@@ -29,27 +32,58 @@ class Named(NamedTuple):
     p: Floats
 
 
-def select(log_p: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
+def select(logits: Tensor, tau: float, starts: Floats) -> tuple[Named, Named]:
     """The classes that are kept, and those that are drawn.
 
     Args:
-        log_p: Log-probabilities, `(rows, classes)`.
+        logits: Log-probabilities, up to a constant of each row, `(rows, classes)`.
         tau: The threshold, above 0.
         starts: Where the draws of each row begin, in [0, 1), `(rows,)`; the next are 1 apart.
     """
-    classes = log_p.shape[-1]
-    blocks = -(-classes // _BLOCK)
-    lots = list(spans(log_p))  # the first is the largest
-    buffer = log_p.new_zeros(len(log_p[lots[0]]), blocks * _BLOCK)
-    found = []
-    for span in lots:
-        p = buffer[: len(log_p[span])]
-        torch.exp(log_p[span], out=p[:, :classes])  # what fills the last block stays at 0
-        found.append((span.start, *_select(p.view(-1, blocks, _BLOCK), tau, starts[span])))
+    loops = compiled()
+    if loops is not None and logits.device.type == "cpu":
+        found = [
+            (span.start, *_select_in_a_loop(loops, logits[span], tau, starts[span]))
+            for span in spans(logits)
+        ]
+    else:
+        found = _select_by_blocks(logits, tau, starts)
     return (
         _joined([(start, kept) for start, kept, _ in found]),
         _joined([(start, drawn) for start, _, drawn in found]),
     )
+
+
+def _select_in_a_loop(
+    loops: ModuleType, logits: Tensor, tau: float, starts: Floats
+) -> tuple[Named, Named]:
+    # Each stands for tau at least; the last draw may be of what is left, and a sum rounded.
+    room = len(logits) * min(logits.shape[-1], math.ceil(1 / tau) + 2)
+    kept, drawn = (
+        Named(np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)) for _ in range(2)
+    )
+    num_kept, num_drawn = loops.select(
+        logits.detach().float().contiguous().numpy(), tau, starts, tuple(kept), tuple(drawn)
+    )
+    assert num_kept >= 0, "a teacher's rows are finite, or were refused"
+    return _first(kept, num_kept), _first(drawn, num_drawn)
+
+
+def _first(named: Named, count: int) -> Named:
+    return Named(named.rows[:count], named.classes[:count], named.p[:count])
+
+
+def _select_by_blocks(logits: Tensor, tau: float, starts: Floats) -> list[tuple[int, Named, Named]]:
+    blocks = -(-logits.shape[-1] // _BLOCK)
+    lots = list(spans(logits))  # the first is the largest
+    buffer = logits.new_zeros(len(logits[lots[0]]), blocks * _BLOCK)
+    found = []
+    for span in lots:
+        p = buffer[: len(logits[span])]
+        # What fills the last block stays at 0.
+        torch.softmax(logits[span], dim=-1, out=p[:, : logits.shape[-1]])
+        found.append((span.start, *_select(p.view(-1, blocks, _BLOCK), tau, starts[span])))
+    return found
 
 
 def _joined(parts: list[tuple[int, Named]]) -> Named:

@@ -55,6 +55,7 @@ class Selected:
     """Nats of KL divergence that a bit must save, 0 (every class) and above (fewer)."""
     name: str = field(default="selected", init=False)
     biased: bool = field(default=True, init=False)
+    takes_logits: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if type(self.levels) is not int or not 1 <= self.levels <= 65535:

@@ -39,6 +39,7 @@ class SquareRoot:
     """Q: the largest level, 3 up to 65534 (nearly exact). There may be Q^2 classes."""
     name: str = field(default="sqrt", kw_only=True)
     biased: bool = field(default=False, init=False)
+    takes_logits: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         if type(self.levels) is not int or not 3 <= self.levels <= 65534:
@@ -88,8 +89,8 @@ class SquareRoot:
         if head.space == "binary":
             roots = torch.asin((values.double().sigmoid()).sqrt()) / (math.pi / 2)
         else:
-            roots = (values.double().log_softmax(-1) / 2).exp()
-        levels = (roots * self.levels).round()
+            roots = values.softmax(-1, dtype=torch.float64).sqrt_()
+        levels = roots.mul_(self.levels).round_()
         if head.space == "categorical":
             levels.masked_fill_(values == -torch.inf, self._impossible)
         return {"levels": levels.cpu().numpy().astype(self._dtype)}

@@ -8,6 +8,8 @@ its `density`, in which what was drawn is a tail of the data set's mean shape; i
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
 from limbeck.targets.codecs._chance import uniform
 from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._compiled import compiled
 from limbeck.targets.codecs._flat import (
     Ints,
     below,
@@ -61,6 +64,7 @@ class Threshold:
     what was drawn rarely stands for much there. To learn at one temperature, store at that one."""
     name: str = field(default="threshold", init=False)
     biased: bool = field(default=False, init=False)
+    takes_logits: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         if type(self.tau) not in (float, int) or not 0 < self.tau <= 1:
@@ -121,8 +125,7 @@ class Threshold:
         """`order`: classes by how often they are named; `tail`: where the mass below tau lies."""
         tail = MeanTail(head.size)
         for piece in smaller(pieces):
-            p = piece.exp()
-            tail.add(p, p >= self.tau)
+            tail.add_above(piece, self.tau)
         often = tail.named + tail.mass / self.tau
         return {
             "order": often.argsort(descending=True, stable=True).int(),
@@ -142,30 +145,21 @@ class Threshold:
         """Keep, draw, and round each level to either neighbour, by the row's own chance."""
         ranks = _ranks(state["order"])
         kept, drawn = select(values, self.tau, uniform(seeds, 0))
-        levels = rounded(kept.p, self.levels, uniform(seeds[kept.rows], kept.classes + 1))
-        parts = self._part("kept", kept, ranks, levels, len(seeds))
-        own: Ints | int = 0
+        loops = compiled()
+        if loops is not None:
+            levels = loops.rounded(kept.p, self.levels, seeds, kept.rows, kept.classes)
+        else:
+            levels = rounded(kept.p, self.levels, uniform(seeds[kept.rows], kept.classes + 1))
+        own = np.zeros(len(drawn.p), dtype=np.int64)
+        parts: dict[str, NDArray[Any]] = {}
         if self.temperatures:
             own = (np.log(self.tau / drawn.p) / _OWN_STEP).round().clip(0, 255).astype(np.int64)
-            parts["log_normalisers"] = self._normalisers(values)
-        parts |= self._part("drawn", drawn, ranks, own, len(seeds))
-        return joined([parts], self.columns(head))
-
-    def _part(
-        self, name: str, named: Named, ranks: Ints, levels: Ints | int, rows: int
-    ) -> dict[str, NDArray[Any]]:
-        """The classes of each row in order of rank, with their levels."""
-        key = named.rows << 24
-        key |= ranks.take(named.classes)
-        key <<= 16
-        key |= levels
-        key.sort()
-        counts = np.bincount(named.rows, minlength=rows)
-        return {
-            name: counts[:, None],
-            f"{name}_levels": key & 0xFFFF,
-            **split(steps(key >> 16 & 0xFFFFFF, counts), f"{name}_steps", len(ranks)),
-        }
+            parts["log_normalisers"] = self._normalisers(values.log_softmax(dim=-1))
+        columns = self.columns(head)
+        part = _part if loops is None else partial(_part_in_a_loop, loops, columns)
+        parts |= part("kept", kept, ranks, levels, len(seeds))
+        parts |= part("drawn", drawn, ranks, own, len(seeds))
+        return joined([parts], columns)
 
     def _normalisers(self, log_p: Tensor) -> NDArray[np.float64]:
         """The logarithm of the sum of p^(1 / T), as a part in 65535 of the most that it can be."""
@@ -203,19 +197,11 @@ class Threshold:
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
         """`Sparse` rows whose drawn entries stand for the tail; padded to the longest."""
-        kept, drawn = (arrays[name][:, 0].astype(np.int64) for name in ("kept", "drawn"))
-        both = kept + drawn
-        shape = len(kept), max(int(both.max(initial=0)), 1)
         order = state["order"].numpy()
         values = ((np.arange(self.levels + 1) / self.levels) ** 2).astype(np.float32)
-        is_kept = below(kept, shape[1])
-        is_drawn = below(both, shape[1]) ^ is_kept
-        kept_at, drawn_at = np.flatnonzero(is_kept), np.flatnonzero(is_drawn)
-        ids = np.zeros(shape, dtype=np.int32)
-        for name, counts, at in (("kept", kept, kept_at), ("drawn", drawn, drawn_at)):
-            ids.ravel()[at] = order.take(summed(join(arrays, f"{name}_steps", head.size), counts))
-        probabilities = np.multiply(is_drawn, self.tau, dtype=np.float32)
-        probabilities.ravel()[kept_at] = values.take(arrays["kept_levels"])
+        loops = compiled()
+        place = _place if loops is None else partial(_place_in_a_loop, loops)
+        ids, probabilities, is_drawn = place(arrays, order, values, self.tau)
         rows = Sparse(
             ids=torch.from_numpy(ids),
             probabilities=torch.from_numpy(probabilities),
@@ -226,8 +212,8 @@ class Threshold:
         )
         if not self.temperatures:
             return rows
-        own = np.zeros(shape, dtype=np.float32)
-        own.ravel()[drawn_at] = math.log(self.tau) - _OWN_STEP * arrays["drawn_levels"]
+        own = np.zeros(ids.shape, dtype=np.float32)
+        own[is_drawn] = math.log(self.tau) - _OWN_STEP * arrays["drawn_levels"]
         largest = [_largest_normaliser(each, head.size) / 65535 for each in self.temperatures]
         return replace(
             rows,
@@ -237,6 +223,91 @@ class Threshold:
                 arrays["log_normalisers"] * np.array(largest, dtype=np.float32)
             ),
         )
+
+
+def _part(name: str, named: Named, ranks: Ints, levels: Ints, rows: int) -> dict[str, NDArray[Any]]:
+    """The classes of each row in order of rank, with their levels."""
+    key = named.rows << 24
+    key |= ranks.take(named.classes)
+    key <<= 16
+    key |= levels
+    key.sort()
+    counts = np.bincount(named.rows, minlength=rows)
+    return {
+        name: counts[:, None],
+        f"{name}_levels": key & 0xFFFF,
+        **split(steps(key >> 16 & 0xFFFFFF, counts), f"{name}_steps", len(ranks)),
+    }
+
+
+def _part_in_a_loop(
+    loops: ModuleType,
+    columns: dict[str, Column],
+    name: str,
+    named: Named,
+    ranks: Ints,
+    levels: Ints,
+    rows: int,
+) -> dict[str, NDArray[Any]]:
+    counts = np.zeros((rows, 1), dtype=columns[name].dtype)
+    of_levels = columns.get(f"{name}_levels")
+    ordered = np.empty(len(levels), dtype=of_levels.dtype if of_levels else np.uint8)
+    gaps = np.empty(len(levels), dtype=np.int32)
+    loops.put_in_order(named.rows, named.classes, levels, ranks, counts, ordered, gaps)
+    return {
+        name: counts,
+        f"{name}_levels": ordered,
+        **split(gaps, f"{name}_steps", len(ranks)),
+    }
+
+
+Placed = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]
+"""Ids, probabilities and whether each was drawn, `(rows, width)`: padded to the longest."""
+
+
+def _place(
+    arrays: Arrays, order: NDArray[np.int32], values: NDArray[np.float32], tau: float
+) -> Placed:
+    """The entries of each row, those kept before those drawn."""
+    kept, drawn = (arrays[name][:, 0].astype(np.int64) for name in ("kept", "drawn"))
+    both = kept + drawn
+    width = int(both.max(initial=1))
+    is_kept = below(kept, width)
+    is_drawn = below(both, width) ^ is_kept
+    kept_at, drawn_at = np.flatnonzero(is_kept), np.flatnonzero(is_drawn)
+    ids = np.zeros(is_kept.shape, dtype=np.int32)
+    for name, counts, at in (("kept", kept, kept_at), ("drawn", drawn, drawn_at)):
+        ids.ravel()[at] = order.take(summed(join(arrays, f"{name}_steps", len(order)), counts))
+    probabilities = np.multiply(is_drawn, tau, dtype=np.float32)
+    probabilities.ravel()[kept_at] = values.take(arrays["kept_levels"])
+    return ids, probabilities, is_drawn
+
+
+def _place_in_a_loop(
+    loops: ModuleType,
+    arrays: Arrays,
+    order: NDArray[np.int32],
+    values: NDArray[np.float32],
+    tau: float,
+) -> Placed:
+    kept, drawn = arrays["kept"], arrays["drawn"]
+    shape = len(kept), int(np.add(kept, drawn, dtype=np.int64).max(initial=1))
+    ids, probabilities = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.float32)
+    is_drawn = np.zeros(shape, dtype=np.bool_)
+    kept_steps, drawn_steps = (
+        join(arrays, f"{name}_steps", len(order)) for name in ("kept", "drawn")
+    )
+    loops.place(
+        (kept, kept_steps, arrays["kept_levels"]),
+        (drawn, drawn_steps),
+        order,
+        values,
+        tau,
+        ids,
+        probabilities,
+        is_drawn,
+    )
+    return ids, probabilities, is_drawn
 
 
 _RANKS = WeakTensorKeyDictionary()

@@ -28,6 +28,7 @@ class TopK:
     """How many are kept: 1 (the label, nearly) up to the number of classes (everything)."""
     name: str = field(default="topk", init=False)
     biased: bool = field(default=True, init=False)
+    takes_logits: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if type(self.k) is not int or self.k < 1:

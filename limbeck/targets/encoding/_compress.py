@@ -32,8 +32,13 @@ def softmax(logits: Tensor, head: Head, temperature: float) -> Tensor:
     Returns:
         `(..., classes)`, float32.
     """
-    softened = logits.float() if temperature == 1 else logits.float() / temperature
-    return softened if head.space == "binary" else F.log_softmax(softened, dim=-1)
+    values = softened(logits, temperature)
+    return values if head.space == "binary" else F.log_softmax(values, dim=-1)
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """Logits at a temperature, z / T: log-probabilities up to a constant of each row."""
+    return logits.float() if temperature == 1 else logits.float() / temperature
 
 
 def normalised(scores: Tensor, head: Head, temperature: float) -> Tensor:

@@ -1,6 +1,7 @@
 """From a batch of a teacher's answers to the columns of a shard."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from limbeck._errors import ModelError
 from limbeck.signals import Head
-from limbeck.targets.codecs import Arrays, Seeds, make_codec
-from limbeck.targets.encoding._compress import compressed
+from limbeck.targets.codecs import Arrays, Codec, Seeds, Threshold, make_codec
+from limbeck.targets.codecs._compiled import compiled
+from limbeck.targets.encoding._compress import compressed, softened
 from limbeck.targets.encoding._measure import faithfulness
 from limbeck.targets.format._blocks import BLOCK_ROWS, RowsPerSample, rows_of_a_sample, shard_schema
 from limbeck.targets.format._columns import Columns
@@ -64,6 +66,9 @@ class Encoder:
         self._piece = max(1, min(BLOCK_ROWS // rows, _PIECE_NUMBERS // numbers))
         self._lot = max(1, _MEASURED_AT_ONCE // numbers)
         self._one_in = np.uint64(_one_in(samples, rows, numbers))
+        # Compiled loops take one thread each, where torch's operations take all that it has.
+        in_loops = isinstance(self._codec, Threshold) and compiled() is not None
+        self._threads = torch.get_num_threads() if in_loops else 1
 
     def encode(
         self, keys: NDArray[np.uint64], view: int, answers: Mapping[str, Tensor]
@@ -82,25 +87,37 @@ class Encoder:
             self._check(head, answers[head.name], len(keys))
         pieces = -(-len(keys) // self._piece)  # of one size: a small rest would wait in no block
         size = -(-len(keys) // max(pieces, 1))
-        for start in range(0, len(keys), max(size, 1)):
+        starts = range(0, len(keys), max(size, 1))
+
+        def stored(start: int) -> Stored:
             piece = slice(start, start + size)
-            columns: dict[str, NDArray[Any]] = {"key": keys[piece]}
-            columns["view"] = np.full(len(keys[piece]), view, dtype=np.int32)
-            measured = Faithfulness()
-            for number, head in enumerate(self._heads):
-                seeds = row_seeds(keys[piece], view, self._rows(head), number)
-                parts, of_head = self._encode_head(
-                    head, answers[head.name][piece], keys[piece], seeds
-                )
-                columns |= {f"{head.name}.{part}": array for part, array in parts.items()}
-                measured += of_head
-            yield columns, measured
+            some = {name: rows[piece] for name, rows in answers.items()}
+            return self._encode_piece(keys[piece], view, some)
+
+        if self._threads > 1 and len(starts) > 1:
+            with ThreadPoolExecutor(self._threads) as threads:
+                yield from threads.map(stored, starts)
+        else:
+            yield from map(stored, starts)
+
+    def _encode_piece(
+        self, keys: NDArray[np.uint64], view: int, answers: Mapping[str, Tensor]
+    ) -> Stored:
+        columns: dict[str, NDArray[Any]] = {"key": keys}
+        columns["view"] = np.full(len(keys), view, dtype=np.int32)
+        measured = Faithfulness()
+        for number, head in enumerate(self._heads):
+            seeds = row_seeds(keys, view, self._rows(head), number)
+            parts, of_head = self._encode_head(head, answers[head.name], keys, seeds)
+            columns |= {f"{head.name}.{part}": array for part, array in parts.items()}
+            measured += of_head
+        return columns, measured
 
     def _encode_head(
         self, head: Head, answers: Tensor, keys: NDArray[np.uint64], seeds: Seeds
     ) -> tuple[Arrays, Faithfulness]:
         state = self._states[head.name]
-        values = rows_to_store(answers, head, self._settings)  # (samples * rows, size)
+        values = rows_to_store(answers, head, self._settings, self._codec)  # (samples * rows, size)
         parts = self._codec.encode(values, head, state, seeds)
         chosen = np.flatnonzero(keys % self._one_in == 0)
         columns = Columns(self._codec.columns(head), parts, self._rows(head))
@@ -139,10 +156,12 @@ def _one_in(samples: int, rows: int, numbers: int) -> int:
     return max(1, min(samples * rows // wanted, samples // _LEAST_SAMPLES))
 
 
-def rows_to_store(answers: Tensor, head: Head, settings: Settings) -> Tensor:
-    """The rows of some answers, compressed: `(samples * rows, size)`."""
-    values = compressed(answers, head, compress=settings.compress, temperature=settings.temperature)
-    return values.flatten(0, -2)
+def rows_to_store(answers: Tensor, head: Head, settings: Settings, codec: Codec) -> Tensor:
+    """The rows of some answers as `codec` takes them, compressed: `(samples * rows, size)`."""
+    compress, temperature = settings.compress, settings.temperature
+    if codec.takes_logits and head.space == "categorical" and compress == "softmax":
+        return softened(answers, temperature).flatten(0, -2)
+    return compressed(answers, head, compress=compress, temperature=temperature).flatten(0, -2)
 
 
 def row_seeds(keys: NDArray[np.uint64], view: int, rows: int, head: int) -> Seeds:

@@ -43,7 +43,7 @@ def compare(
     codec = make_codec(settings.codec, settings.codec_options)
     total, coded = Faithfulness(), Faithfulness()
     for number, head in enumerate(targets.heads):
-        live = rows_to_store(answers[head.name], head, settings)
+        live = rows_to_store(answers[head.name], head, settings, codec)
         state, rows = targets.states[head.name], targets.manifest.rows_per_sample[head.name] or 1
         seeds = row_seeds(keys, 0, rows, number)
         parts = codec.encode(live, head, state, seeds)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-import limbeck.targets.asking._capture as capturing
+import limbeck.targets.asking._learn as learning_rows
 import limbeck.targets.asking._store as store
 import limbeck.targets.encoding._encoder as encoder
 import limbeck.targets.format._shard_writer as shard_writer
@@ -226,11 +226,37 @@ def test_what_is_measured_does_not_grow_with_what_is_stored(samples, rows, size,
 
 
 def test_a_codec_learns_from_fewer_rows_of_a_large_vocabulary(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(capturing, "_LEAST_FITTED_ROWS", 100)
-    monkeypatch.setattr(capturing, "_FITTED_NUMBERS", 5 * 130)
+    monkeypatch.setattr(learning_rows, "_LEAST_FITTED_ROWS", 100)
+    monkeypatch.setattr(learning_rows, "_FITTED_NUMBERS", 5 * 130)
+    monkeypatch.setattr(learning_rows, "_KEPT_NUMBERS", 0)
     ask, samples = make.asked(make.logits), make.samples(400)
     capture(Teacher(ask, [make.label]), samples, tmp_path, codec="selected", batch_size=40)
     assert ask.samples == 400 + 130
+
+
+@pytest.mark.parametrize("codec", ["selected", "threshold"])
+def test_what_a_codec_learns_from_is_stored_and_not_asked_again(make, tmp_path, monkeypatch, codec):
+    monkeypatch.setattr(learning_rows, "FITTED_ROWS", 50)
+    drawn = make.samples(120).fetch(torch.arange(120)).inputs
+    twice = ArraySamples(torch.cat([drawn, drawn[:40]]), {})
+    heads = [Head(name=name, space="categorical", size=5) for name in ("one", "other")]
+    ask = make.asked(make.logits)
+
+    def answer(inputs):
+        said = ask(inputs)
+        return {"one": said, "other": -said}
+
+    first = tmp_path / "first"
+    made = capture(Teacher(answer, heads), twice, first, codec=codec, batch_size=40)
+    assert ask.samples == 120
+    assert made.card.rows == 2 * 120
+    again = capture(Teacher(answer, heads), twice, tmp_path / "again", like=first, batch_size=7)
+    index = torch.arange(160)
+    for name in ("one", "other"):
+        one = made.aligned(twice).rows(index)[name]
+        other = again.aligned(twice).rows(index)[name]
+        assert one.ids.equal(other.ids)
+        assert one.probabilities.equal(other.probabilities)
 
 
 def test_numbers_have_no_kl(samples, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-import limbeck.targets.asking._capture as capturing
+import limbeck.targets.asking._learn as learning_rows
 from limbeck._errors import TargetsError
 from limbeck.data import ArraySamples
 from limbeck.signals import Head
@@ -151,7 +151,7 @@ def test_describes_every_kind_of_row(samples, tmp_path, make):
 
 
 def test_a_number_that_was_clipped_is_seen_on_the_card(tmp_path, monkeypatch):
-    monkeypatch.setattr(capturing, "FITTED_ROWS", 50)
+    monkeypatch.setattr(learning_rows, "FITTED_ROWS", 50)
     numbers = torch.linspace(-1, 1, 400)[:, None]
     numbers[399] = 3000.0  # not among those that the range is learned from
     teacher = Teacher(lambda x: x, [Head(name="place", space="real", size=1)])
