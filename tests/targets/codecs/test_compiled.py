@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limbeck.signals import Head, Sparse
-from limbeck.targets.codecs import Threshold, _mean_tail, _sampling, _threshold
+from limbeck.targets.codecs import Threshold, _sampling, _threshold
 from limbeck.targets.codecs._mean_tail import MeanTail
-from limbeck.targets.encoding import _measure
 from limbeck.targets.encoding._measure import faithfulness
+from tests.targets.codecs.conftest import without_numba
 
 REPOSITORY = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.usefixtures("loops")
-
-
-@contextmanager
-def without_numba():
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (_mean_tail, _sampling, _threshold, _measure):
-            patch.setattr(module, "compiled", lambda: None)
-        yield
 
 
 def head_of(size):

@@ -12,8 +12,19 @@ from limbeck.targets import make_codec
 from limbeck.targets.codecs import Threshold
 from limbeck.targets.codecs._sampling import select
 from limbeck.targets.encoding._measure import dense_log_probabilities
+from tests.targets.codecs.conftest import without_numba
 
 SEED_MASK = 2**64 - 1
+
+
+@pytest.fixture(autouse=True, scope="module", params=["with numba", "without"])
+def _both_ways(request):
+    if request.param == "with numba":
+        request.getfixturevalue("loops")
+        yield
+        return
+    with without_numba():
+        yield
 
 
 def head_of(size):
