@@ -9,6 +9,6 @@ def compiled() -> ModuleType | None:
     """The loops of `_loops`, imported at the first call; None without the extra `fast`."""
     try:
         from limbeck.targets.codecs import _loops
-    except ImportError:  # it is not there, or not for this version of numpy
+    except (ImportError, OSError):  # it is not there, or not for this numpy or this machine
         return None
     return _loops

@@ -7,9 +7,11 @@ that draws are spaced along, may differ in the last places of float32.
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from limbeck.targets.codecs._chance import FIRST, GAMMA, SECOND
@@ -28,20 +30,47 @@ LOWEST = np.float32(np.finfo(np.float32).min)
 
 
 def jit(*loose: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Compile at the first call, for one thread, without the GIL; the next process finds it.
+    """Compile what other loops call, for one thread, without the GIL.
 
     Args:
         loose: What LLVM may assume of floats: "reassoc" that sums have no order, which it needs
             to take several entries at once; "contract" that a product may be added unrounded.
     """
-    from numba import njit
 
     def compiled(function: Callable[P, R]) -> Callable[P, R]:
-        try:
-            made: Callable[P, R] = njit(cache=True, nogil=True, fastmath=set(loose))(function)
-        except RuntimeError:  # nothing can be kept: neither this folder nor the user's is writable
-            made = njit(nogil=True, fastmath=set(loose))(function)
+        made: Callable[P, R] = njit(nogil=True, fastmath=set(loose))(function)
         return made
+
+    return compiled
+
+
+def loop(*loose: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile what Python calls, at the first call; the next process finds it in a file.
+
+    numba looks whether the source file of a loop has changed, not that of what it calls: so all of
+    them are in this one. Where the file of what was compiled cannot be written, or was damaged,
+    the loop is compiled without one.
+
+    Args: as `jit`.
+    """
+
+    def compiled(function: Callable[P, R]) -> Callable[P, R]:
+        fresh: Callable[P, R] = njit(nogil=True, fastmath=set(loose))(function)
+        try:
+            kept: Callable[P, R] = njit(cache=True, nogil=True, fastmath=set(loose))(function)
+        except RuntimeError:  # neither this folder nor the user's is writable
+            return fresh
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            nonlocal kept
+            try:
+                return kept(*args, **kwargs)
+            except Exception:  # noqa: BLE001  (a damaged pickle raises anything; a loop's own comes again)
+                kept = fresh
+                return kept(*args, **kwargs)
+
+        return call
 
     return compiled
 
@@ -122,7 +151,7 @@ def _scaled(sums: Singles, scale: np.float32) -> float:
     return total
 
 
-@jit()
+@loop()
 def select(
     logits: Singles,
     tau: float,
@@ -194,7 +223,7 @@ def select(
     return num_kept, num_drawn
 
 
-@jit("contract")
+@loop("contract")
 def add_tail(logits: Singles, tau: float, mass: Floats, named: Ints) -> None:
     """Add to each class what probability below tau it has in all rows, and how often it has more.
 
@@ -213,7 +242,7 @@ def add_tail(logits: Singles, tau: float, mass: Floats, named: Ints) -> None:
             named[each] += p >= tau
 
 
-@jit()
+@loop()
 def rounded(p: Floats, levels: int, seeds: NDArray[np.uint64], rows: Ints, classes: Ints) -> Ints:
     """What `_sampling.rounded` makes of the number 1 + class of each row's seed; `(numbers,)`."""
     found = np.empty(len(p), dtype=np.int64)
@@ -257,7 +286,7 @@ def _insert(keys: Ints, gap: int) -> None:
         keys[at] = key
 
 
-@jit()
+@loop()
 def put_in_order(
     rows: Ints,
     classes: Ints,
@@ -296,7 +325,7 @@ def put_in_order(
         start = end
 
 
-@jit()
+@loop()
 def place(
     kept: tuple[Ints, Ints, Ints],
     drawn: tuple[Ints, Ints],
@@ -347,3 +376,90 @@ def place(
             is_drawn[row, number] = True
             number += 1
             at_drawn += 1
+
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@loop("reassoc", "contract")
+def distances(
+    live: Singles,
+    tail_shape: Floats,
+    weights: Floats,
+    ids: Ints,
+    named: Floats,
+    tail: Floats,
+    as_drawn: Floats,
+    kl: Floats,
+    agreement: Floats,
+    squared: Floats,
+    squared_as_drawn: Floats,
+    difference: Floats,
+) -> None:
+    """What `_measure.faithfulness` sums up, of rows whose tail has a shape.
+
+    Args:
+        live: Logits, `(rows, classes)`.
+        tail_shape: Log-weights of the tail, `(classes,)`.
+        weights: What they are the logarithms of.
+        ids: Classes that are named, `(rows, kept)`.
+        named: Their probabilities, 0 for what is padding, `(rows, kept)`.
+        tail: The mass of all others, `(rows,)`.
+        as_drawn: The probabilities of `ids` where what was drawn counts as it is, `(rows, kept)`.
+        kl: Where KL(live || stored) goes, `(rows,)`.
+        agreement: Where 1 goes, if the most probable class is the same, else 0, `(rows,)`.
+        squared: Where the sum of squared differences of probabilities goes, `(rows,)`.
+        squared_as_drawn: The same of `as_drawn`, and 0 for the classes that it does not name.
+        difference: Where the largest one goes, `(rows,)`.
+    """
+    classes = live.shape[1]
+    powers = np.empty(classes, dtype=np.float32)
+    stored, log_stored = np.empty(classes), np.empty(classes)
+    for row in range(len(live)):
+        values = live[row]
+        largest = largest_of(values, LOWEST)
+        total = powers_of(values, largest, powers)
+        log_total = np.float64(largest) + math.log(total)
+
+        stored[:] = weights
+        for at in range(ids.shape[1]):
+            if named[row, at] > 0:
+                stored[ids[row, at]] = 0.0
+        left = 0.0
+        for each in range(classes):
+            left += stored[each]
+        share = tail[row] / max(left, _TINY)
+        log_share = math.log(max(share, _TINY))
+        for each in range(classes):
+            stored[each] *= share
+            log_stored[each] = max(tail_shape[each] + log_share, math.log(_TINY))
+        sum_of_stored = share * left
+        for at in range(ids.shape[1]):
+            if named[row, at] > 0:
+                stored[ids[row, at]] = named[row, at]
+                log_stored[ids[row, at]] = math.log(named[row, at])
+                sum_of_stored += named[row, at]
+        for each in range(classes):  # where every class is named, nothing takes the tail
+            stored[each] /= sum_of_stored
+
+        nats = squares = squares_alone = 0.0
+        for each in range(classes):
+            p = powers[each] / total
+            gap = p - stored[each]
+            squares += gap * gap
+            squares_alone += p * p
+            nats += p * (values[each] - log_total - log_stored[each]) if p > 0 else 0.0
+        for at in range(ids.shape[1]):
+            p = powers[ids[row, at]] / total
+            squares_alone += as_drawn[row, at] * (as_drawn[row, at] - 2 * p)
+        most, best, best_stored = 0.0, 0, 0
+        for each in range(classes):
+            gap = abs(powers[each] / total - stored[each])
+            most = gap if gap > most else most
+            best = each if values[each] > values[best] else best
+            best_stored = each if stored[each] > stored[best_stored] else best_stored
+        kl[row] = nats + math.log(sum_of_stored)
+        agreement[row] = best == best_stored
+        squared[row] = squares
+        squared_as_drawn[row] = squares_alone
+        difference[row] = most

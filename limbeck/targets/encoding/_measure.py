@@ -1,5 +1,7 @@
 """How near stored rows are to the live ones."""
 
+from types import ModuleType
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,8 +21,9 @@ def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
     tail is one more class.
     """
     live = live.cpu().flatten(0, -2)  # (rows, size)
-    if isinstance(stored, Sparse) and stored.tail_shape is not None and compiled() is not None:
-        return _in_a_loop(live, stored)
+    loops = compiled()
+    if loops is not None and isinstance(stored, Sparse) and stored.tail_shape is not None:
+        return _in_a_loop(loops, live, stored)
     live = live.double()
     if isinstance(stored, Sparse):
         kl, agreement, gap = _sparse(live, stored)
@@ -44,14 +47,12 @@ def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
     )
 
 
-def _in_a_loop(live: Tensor, stored: Sparse) -> Faithfulness:
-    from limbeck.targets.encoding._sparse_loop import distances
-
+def _in_a_loop(loops: ModuleType, live: Tensor, stored: Sparse) -> Faithfulness:
     rows = stored.density.flat
     assert rows.tail_shape is not None, "who calls looks for one"
     shape = rows.tail_shape.double().log_softmax(-1)
-    found = np.empty((5, len(live)))
-    distances(
+    kl, agreement, squared, squared_as_drawn, difference = np.empty((5, len(live)))
+    loops.distances(
         live.float().contiguous().numpy(),
         shape.numpy(),
         shape.exp().numpy(),
@@ -59,9 +60,12 @@ def _in_a_loop(live: Tensor, stored: Sparse) -> Faithfulness:
         rows.probabilities.double().numpy(),
         rows.tail.double().numpy(),
         stored.flat.probabilities.double().numpy(),
-        *found,
+        kl,
+        agreement,
+        squared,
+        squared_as_drawn,
+        difference,
     )
-    kl, agreement, squared, squared_as_drawn, difference = found
     if stored.drawn is not None:
         squared = squared_as_drawn
     return Faithfulness(

@@ -1,5 +1,7 @@
 """With numba and without: the same bytes, the same rows, the same sums up to rounding."""
 
+import builtins
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,11 +65,19 @@ taus = st.sampled_from([1e-3, 0.02, 0.3, 1.0])
 temperatures = st.sampled_from([(), (2.0, 0.5)])
 
 
-@given(st.integers(0, 5), sizes, taus, temperatures, st.floats(0, 30), st.integers(0, 2**31))
+@given(
+    st.integers(0, 5),
+    sizes,
+    taus,
+    st.sampled_from([32, 63]),
+    temperatures,
+    st.floats(0, 30),
+    st.integers(0, 2**31),
+)
 def test_what_is_encoded_and_decoded_is_the_same_to_the_bit(
-    rows, size, tau, temperatures, spread, seed
+    rows, size, tau, levels, temperatures, spread, seed
 ):
-    codec = Threshold(tau=tau, levels=63, temperatures=temperatures)
+    codec = Threshold(tau=tau, levels=levels, temperatures=temperatures)
     head, state = head_of(size), state_of(size, seed)
     logits = logits_of(rows, size, spread, seed, padding=size // 3)
     seeds = seeds_of(rows, seed)
@@ -183,6 +193,33 @@ def test_the_classes_are_those_of_a_walk_by_hand(rows, size, tau, spread, seed):
             np.testing.assert_allclose(found.p[at], want, rtol=3e-6)
 
 
+def test_a_class_alone_in_its_block_is_kept_from_tau_on(loops):
+    tau, size = 0.02, 320
+    for share in (0.999, 1.001, 1.1, 1.9):
+        p = np.full(size, 1e-9)
+        p[100], p[300] = share * tau, 0.5
+        p[0] = 1 - p[1:].sum()
+        kept, _ = _sampling.select(torch.from_numpy(np.log(p)).float()[None], tau, np.float64([0]))
+        assert (100 in kept.classes.tolist()) == (share > 1), share
+
+
+@pytest.mark.parametrize("lacking", ["kept", "drawn"])
+def test_nothing_is_read_beyond_the_end_of_what_is_there(loops, lacking):
+    steps, levels = np.zeros(9, np.uint8)[:2], np.ones(9, np.uint8)[:2]  # more lies behind them
+    counts = {"kept": np.uint8([[1], [1]]), "drawn": np.uint8([[1], [1]])}
+    out = [np.zeros((2, 4), kind) for kind in (np.int32, np.float32, np.bool_)]
+    order, values = np.arange(9, dtype=np.int32), np.float32([0, 1])
+
+    def place():
+        kept, drawn = counts["kept"], counts["drawn"]
+        loops.place((kept, steps, levels), (drawn, steps), order, values, 0.1, *out)
+
+    place()
+    counts[lacking] = np.uint8([[1], [2]])
+    with pytest.raises(IndexError):
+        place()
+
+
 def test_draws_move_by_rounding_only():
     logits, starts = logits_of(200, 3000, 1.5), np.random.default_rng(1).uniform(size=200)
     kept, drawn = _sampling.select(logits, 0.02, starts)
@@ -273,3 +310,62 @@ def test_numba_is_imported_when_it_is_used():
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+WITH_A_FILE = """
+import resource, sys
+import torch
+from limbeck.signals import Head
+from limbeck.targets.codecs import Threshold
+
+head, logits = Head(space="categorical", size=50), torch.zeros(2, 50)
+if sys.argv[1] == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+state = Threshold().fit([logits], head)
+print(float(state["tail"][0]))
+"""
+
+
+def fitted(cache, disk="free"):
+    """What a process makes of a codec, whose compiled loops are kept in this folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_A_FILE, disk],
+        cwd=REPOSITORY,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_loops_do_without_a_file_where_there_is_no_room_or_it_is_damaged(tmp_path):
+    expected = fitted(tmp_path / "free")
+    assert fitted(tmp_path / "full", "full") == expected
+    kept = [*(tmp_path / "free").rglob("*.nb[ci]")]
+    assert kept
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:40])
+    assert fitted(tmp_path / "free") == expected
+    for file in kept:
+        file.write_bytes(b"")
+    assert fitted(tmp_path / "free") == expected
+
+
+def test_where_numba_cannot_be_loaded_there_are_no_loops(monkeypatch):
+    from limbeck.targets.codecs import _compiled
+
+    for error in (ImportError("there is none"), OSError("libllvm.so: not for this machine")):
+        monkeypatch.delitem(sys.modules, "limbeck.targets.codecs._loops", raising=False)
+        monkeypatch.delattr("limbeck.targets.codecs._loops", raising=False)
+
+        def refuse(name, *rest, error=error, imported=builtins.__import__):
+            if name == "numba":
+                raise error
+            return imported(name, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(builtins, "__import__", refuse)
+            assert _compiled.compiled.__wrapped__() is None
+    monkeypatch.undo()
