@@ -187,6 +187,8 @@ In Python, `limbeck.distil(..., ema=limbeck.recipe.Ema(decay=0.999))`.
 which learns from labels, from soft targets of the last answer, and, where `features` names what the last layer reads, to have such
 features itself. No gradient goes into that answer and those features. The branches' losses are summed, and branches are dropped at the
 end. It goes with a teacher or, as in the paper, at `soft_weight = 0`, without. Samples without a label count for all but the labels.
+It is for a student whose labels are many: beside a good teacher of few labels it hurt, and most where the branches learned from the
+student's answer alone ([log](log.md)).
 
 ```toml
 [distil]

@@ -9,6 +9,7 @@ from limbeck._errors import LimbeckError
 from limbeck.doctor import examine
 from limbeck.pipeline import tune
 from limbeck.pipeline._context import Context
+from limbeck.pipeline._stages import distil_words
 from limbeck.recipe_file import load_recipe, to_toml
 from tests.pipeline.examples import equal, small, weights
 
@@ -66,11 +67,11 @@ def test_they_go_beside_features_of_a_teacher(tmp_path):
     assert found == {"soft", "features", "branches hard", "branches soft", "branches feature"}
 
 
-def test_what_was_made_without_them_stays(tmp_path, written):
+def test_what_was_made_without_them_or_before_there_were_any_stays(tmp_path, written):
+    assert "branches" not in distil_words(small(tmp_path))
+    assert "branches" in distil_words(small(tmp_path, BRANCHES))
     limbeck.run(small(tmp_path, *SHORT), tmp_path / "run")
     written.clear()
-    limbeck.run(small(tmp_path, *SHORT), tmp_path / "run")
-    assert not written
     limbeck.run(small(tmp_path, *SHORT, BRANCHES), tmp_path / "run")
     assert set(written) == {"distil-0", "evaluate"}
 
