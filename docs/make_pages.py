@@ -35,6 +35,7 @@ SECTIONS: list[tuple[str, str, type[BaseModel]]] = [
     ("students.NAME.start", "How a student begins", recipe.Start),
     ("distil", "By what objective", recipe.Distil),
     ("distil.ema", "How a student learns from an average of itself", recipe.Ema),
+    ("distil.branches", "How a student learns from its own last answer", recipe.Branches),
     ("distil.anneal", "How weights change over training", recipe.Anneal),
     ("distil.taps", "What a feature method compares: a list of these", recipe.Tap),
     (
@@ -180,6 +181,36 @@ there, the loss is soft targets (the paper compares probabilities by their squar
 dropout and with the student's own statistics of batch normalisation; and what is saved is the student, not the average, which is
 dropped at the end. It costs one forward pass more, and the weights a second time, in memory and in checkpoints.
 In Python, `limbeck.distil(..., ema=limbeck.recipe.Ema(decay=0.999))`.
+
+`[distil.branches]` lets the layers of a student learn **from its own last answer** (self-distillation, be your own teacher,
+[Zhang et al. 2019](https://arxiv.org/abs/1905.08094)): each module at `taps` gets a branch, a bottleneck and a classifier for each head,
+which learns from labels, from soft targets of the last answer, and, where `features` names what the last layer reads, to have such
+features itself. No gradient goes into that answer and those features. The branches' losses are summed, and branches are dropped at the
+end. It goes with a teacher or, as in the paper, at `soft_weight = 0`, without. Samples without a label count for all but the labels.
+It is for a student whose labels are many: beside a good teacher of few labels it hurt, and most where the branches learned from the
+student's answer alone ([log](log.md)).
+
+```toml
+[distil]
+hard_weight = 1.0
+soft_weight = 0.0
+
+[distil.branches]
+taps = ["features.3", "features.7"]
+hard_weight = 0.7    # 1 - alpha, as in the authors' code
+soft_weight = 0.3    # alpha
+temperature = 3.0
+feature_weight = 0.03
+features = "features.11"
+```
+
+Taps may give maps, vectors, or tokens, of which those that count are averaged; a head with an answer for each token needs taps that give as
+many tokens. It is for every head: a binary one learns yes and no, a real one by squared error. Otherwise than in the [authors' later code](https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final)
+the soft loss is times T²; features are compared by the mean of their squared distances, after a linear layer of the branch's own; what is
+normalised is each sample by itself, so that micro-batches and processes change nothing; and a bottleneck has one convolution of stride 2,
+wherever it is. A step costs the branches more, most for maps of shallow layers; `limbeck doctor` times it and shows what each loss pulls, but
+the ledger's operations do not count what is learned beside a student. In Python,
+`limbeck.distil(..., branches=limbeck.recipe.Branches(taps=["features.3"]))`.
 
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch

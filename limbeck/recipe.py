@@ -303,6 +303,47 @@ class Ema(_Section):
     first step on."""
 
 
+class Branches(_Section):
+    """Branches of a student that learn beside it, and from its own last answer (self-distillation).
+
+    Each is a small bottleneck and a classifier for each head, on what a module inside the student
+    gives; their losses are summed, and they are dropped at the end.
+    """
+
+    taps: Annotated[list[str], Field(min_length=1)]
+    """The student's modules that have a branch, by path, as `limbeck layers RECIPE` lists them."""
+    hard_weight: Annotated[float, Field(ge=0)] = 0.7
+    """Weight of the supervised loss of each branch, on labelled samples; at 0 none sees labels."""
+    soft_weight: Annotated[float, Field(ge=0)] = 0.3
+    """Weight of each branch's soft targets of the student's own last answer, which gets no
+    gradient from it; at 0 none learns from that."""
+    temperature: Positive = 3.0
+    """T of these soft targets, above 0; 1 is what the student says."""
+    feature_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the squared distance between each branch's features and the student's own deepest
+    ones, which get no gradient from it; at 0 they are not compared."""
+    features: str | None = None
+    """The student's module that gives these deepest features, by path."""
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> "Branches":
+        if not self.hard_weight + self.soft_weight + self.feature_weight > 0:
+            raise ValueError(
+                "hard_weight, soft_weight and feature_weight of branches are all 0: they learn "
+                "nothing. Set one of them above 0"
+            )
+        if len(set(self.taps)) < len(self.taps):
+            raise ValueError(f"taps of branches must be different modules, got {self.taps}")
+        if (self.feature_weight > 0) != (self.features is not None):
+            raise ValueError(
+                "feature_weight of branches above 0 compares them with what the module at "
+                f"`features` gives, got feature_weight = {self.feature_weight:g} and "
+                + ("no features" if self.features is None else f'features = "{self.features}"')
+                + ". Set both, or leave both out"
+            )
+        return self
+
+
 class Distil(_Section):
     """By what objective the students learn: hard_weight x labels + soft_weight x teacher.
 
@@ -326,6 +367,9 @@ class Distil(_Section):
     ema: Ema | None = None
     """The student learns from a moving average of itself, too (mean teacher); left out, it does
     not."""
+    branches: Branches | None = None
+    """Branches inside the student learn with it, and from its last answer (be your own teacher);
+    left out, there are none."""
     anneal: Anneal | None = None
     """What `hard_weight` and `soft_weight` become over training; left out, they stay."""
     balance: Count | None = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from limbeck._errors import RecipeError, did_you_mean
-from limbeck.recipe import Recipe
+from limbeck.recipe import Branches, Recipe
 
 
 def check_combinations(recipe: Recipe) -> None:
@@ -38,6 +38,8 @@ def check_combinations(recipe: Recipe) -> None:
         )
     if recipe.distil.taps:
         _check_taps(recipe)
+    if recipe.distil.branches is not None:
+        _check_branches(recipe, recipe.distil.branches)
     if recipe.distil.generations > 1 and len(recipe.students) > 1:
         raise RecipeError(
             f"distil.generations = {recipe.distil.generations} distils one student again and "
@@ -105,6 +107,25 @@ def _check_taps(recipe: Recipe) -> None:
                 f"distil.taps compares the students with modules of the one teacher, on samples as "
                 f"they are, and {what} has it otherwise. Leave one of the two out."
             )
+
+
+def _check_branches(recipe: Recipe, branches: Branches) -> None:
+    """Refuse branches where others learn as the students do, and their labels of mixed samples."""
+    others = {
+        "assistants": bool(recipe.assistants),
+        "distil.generations": recipe.distil.generations > 1,
+    }
+    for what, there in others.items():
+        if there:
+            raise RecipeError(
+                "distil.branches are on modules of the students, who alone learn by them, and "
+                f"{what} has others learn as they do. Leave one of the two out."
+            )
+    if recipe.distil.mixup and branches.hard_weight > 0:
+        raise RecipeError(
+            "distil.mixup shows mixed samples, which have no label, and distil.branches learn from "
+            f"labels, hard_weight = {branches.hard_weight:g}. Set distil.branches.hard_weight = 0."
+        )
 
 
 def _check_peers(recipe: Recipe) -> None:

@@ -138,8 +138,8 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         (
             with_(distil={"xyz": 1}),
             "there is no key distil.xyz. Known here: method, options, temperature, hard_weight, "
-            "soft_weight, mutual_weight, ema, anneal, balance, taps, feature_weight, progressive, "
-            "live, mixup, generations.",
+            "soft_weight, mutual_weight, ema, branches, anneal, balance, taps, feature_weight, "
+            "progressive, live, mixup, generations.",
         ),
         (with_(students={"small": {}}), "students.small.model is missing."),
         ({}, "name is missing."),

@@ -17,6 +17,7 @@ from limbeck.api._given import Given, TeacherLike, as_teacher
 from limbeck.data import DataSet
 from limbeck.methods import (
     NO_OPTIONS,
+    branch_terms,
     check_features,
     check_rows,
     find_method,
@@ -30,7 +31,7 @@ from limbeck.methods.features import (
     features_of,
     stored_features,
 )
-from limbeck.recipe import Anneal, Ema, Train
+from limbeck.recipe import Anneal, Branches, Ema, Train
 from limbeck.signals import Batch, Inputs, Rows
 from limbeck.targets import Targets, TransferSet
 from limbeck.teachers import Teacher
@@ -52,6 +53,7 @@ def distil(
     mutual_weight: float = 0.0,
     peers: Sequence[nn.Module] = (),
     ema: Ema | None = None,
+    branches: Branches | None = None,
     anneal: Anneal | None = None,
     balance: int | None = None,
     method: str = "soft_targets",
@@ -85,6 +87,8 @@ def distil(
             learn as `student` does. With `soft_weight` = 0 the targets are not read.
         ema: Weight and decay of a moving average of the student's own weights, from which it learns
             too; it is dropped at the end.
+        branches: Where the student has branches that learn with it, and from its last answer, and
+            how; they are dropped at the end.
         anneal: What `hard_weight` and `soft_weight` become over training, evenly from step to step.
         balance: Every so many steps, 1 or more, each loss is measured by the norm of its gradient,
             and pulls as its weight says from there on; left out, losses count as they are.
@@ -132,7 +136,9 @@ def distil(
         targets = TransferSet(targets)
     heads = () if isinstance(data, DataSet) else targets.heads
     ever_hard = max(hard_weight, hard_in_the_end) > 0
-    given = Given.of(data, heads, labels=ever_hard or find_method(method).with_labels)
+    by_branches = branches is not None and branches.hard_weight > 0
+    labels = ever_hard or by_branches or find_method(method).with_labels
+    given = Given.of(data, heads, labels=labels)
     targets.expect(heads=given.heads, transform=str(given.train.views))
     if train.views:
         raise OptionError(
@@ -156,6 +162,7 @@ def distil(
         soft_weight=soft_weight,
         mutual_weight=mutual_weight,
         ema=ema,
+        branches=branches,
         anneal=anneal,
         options=options,
     )
@@ -174,11 +181,14 @@ def distil(
             stored |= {name: part.to(device) for name, part in looks_inside.ask(batch).items()}
         return stored
 
+    def a_few() -> Batch:
+        return given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
+
     def learner(name: str, model: nn.Module) -> Learner:
-        own = terms
+        own, who, beside = terms, f"the {name}", generator_seed(seed, "beside")
         if isinstance(found, FeatureMethod):
             assert looks_inside is not None
-            batch = given.train.fetch(torch.arange(min(_NUM_SAMPLES, len(given.train))))
+            batch = a_few()
             own += (
                 feature_term(
                     found,
@@ -191,10 +201,12 @@ def distil(
                     weight=feature_weight,
                     progressive=progressive,
                     num_samples=len(given.train),
-                    seed=generator_seed(seed, "beside"),
-                    who=f"the {name}",
+                    seed=beside,
+                    who=who,
                 ),
             )
+        if branches is not None:
+            own += branch_terms(branches, given.heads, model, a_few(), seed=beside, who=who)
         return Learner(name=name, model=model, objective=own, outputs=outputs, balance=balance)
 
     learners = [learner("student", student)]
@@ -221,6 +233,7 @@ def distil(
                 list(taps),
                 progressive,
                 None if looks_inside is None else looks_inside.fingerprint,
+                *([] if branches is None else [branches.model_dump()]),
             ]
         ),
         log_folder=log_folder,

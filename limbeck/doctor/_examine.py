@@ -14,7 +14,7 @@ from limbeck.doctor._forecast import Asking, look_ahead, median_seconds
 from limbeck.doctor._parts import Parts, look_at_parts
 from limbeck.doctor._proofs import look_at_proofs
 from limbeck.doctor._stored import look_at_stored_rows, transfer_set_size
-from limbeck.doctor._taps import look_at_taps, stored_size
+from limbeck.doctor._taps import look_at_branches, look_at_taps, stored_size
 from limbeck.doctor._teacher import look_at_score
 from limbeck.doctor._terms import COLUMNS, look_at_terms
 from limbeck.methods import check_rows, teacher_taps_of
@@ -66,6 +66,8 @@ def _look_at_learning(
         look_at_taps(parts.lessons, taught, found)
         if recipe.targets.features:
             found.notes.append(stored_size(inside, len(data.train) * recipe.targets.views))
+    if recipe.distil.branches is not None:
+        look_at_branches(parts.lessons, recipe.distil.branches, found)
     knows = all(each.weights is not None for each in recipe.all_teachers.values())
     if knows:
         look_at_score(parts.teacher, task, found)

@@ -115,6 +115,7 @@ def _lessons(
         taught = features_of(teacher, batch.inputs, teacher_taps_of(recipe))
         return feature_terms(
             recipe,
+            interface.heads,
             model,
             batch,
             taught,

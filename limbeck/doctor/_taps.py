@@ -1,4 +1,4 @@
-"""What modules inside teacher and students give, which a feature method compares."""
+"""What modules inside teacher and students give, for a feature method and for branches."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,9 @@ import torch
 from limbeck import _format as form
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import FeatureTerm
+from limbeck.methods import BranchTerm, FeatureTerm
 from limbeck.models import parameter_count
+from limbeck.recipe import Branches
 from limbeck.signals import Dense, Rows
 from limbeck.taps import tap_name
 
@@ -44,6 +45,34 @@ def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: F
             )
     columns = ["model", "its module", "shape", "norm", "teacher's module", "shape", "norm"]
     found.tables.append(("Taps", columns, rows))
+
+
+def look_at_branches(lessons: Sequence[Lesson], settings: Branches, found: Findings) -> None:
+    """Show what each module gives for a batch that has a branch, or that branches compare with.
+
+    Args:
+        lessons: Who learns.
+        settings: Where the branches are, and what they learn.
+        found: Takes the table.
+    """
+    rows = []
+    for lesson in lessons:
+        terms = [term for term in lesson.learner.objective if isinstance(term, BranchTerm)]
+        if not terms:
+            continue
+        answers = lesson.answers()
+        told = {path: _told(answers[tap_name(path)].detach()) for path in terms[0].student_taps}
+        rows += [[lesson.name, path, *told[path], "a branch"] for path in settings.taps]
+        if settings.features is not None:
+            deepest = settings.features
+            rows.append([lesson.name, deepest, *told[deepest], "features for the branches"])
+        learned = parameter_count(terms[0].module)
+        found.notes.append(
+            f"Beside {lesson.name} its branches train {learned:,} weights, which are no part of "
+            "the student that is saved."
+        )
+    columns = ["model", "its module", "shape", "norm", "what it has"]
+    found.tables.append(("Branches", columns, rows))
 
 
 def _told(features: torch.Tensor) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from limbeck.doctor._findings import Findings
 from limbeck.doctor._lessons import Lesson
-from limbeck.methods import FeatureTerm, Term, learns_from, mean_terms
+from limbeck.methods import AnyTerm, BranchTerm, FeatureTerm, Term, learns_from, mean_terms
 from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
@@ -23,7 +23,7 @@ COLUMNS = ["model", "term", "weight", "value", "weighted", "gradient norm"]
 class Pull:
     """One term of one model, on one batch."""
 
-    term: Term | FeatureTerm
+    term: AnyTerm
     value: float
     """Its mean over the rows that count."""
     gradient: float | None
@@ -80,12 +80,12 @@ def look_at_terms(
     ]
 
 
-def _is_new(term: Term | FeatureTerm) -> bool:
+def _is_new(term: AnyTerm) -> bool:
     """Whether it may pull otherwise once there was some training."""
-    return isinstance(term, FeatureTerm) or learns_from("peers", term)
+    return not isinstance(term, Term) or learns_from("peers", term)
 
 
-def _weight(term: Term | FeatureTerm) -> str:
+def _weight(term: AnyTerm) -> str:
     first, last = term.weight, term.weight_at(1.0)
     return f"{first:g}" if first == last else f"{first:g} to {last:g}"
 
@@ -96,7 +96,7 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
     ratio = large.gradient / small.gradient
     if not LARGEST_RATIO < ratio < math.inf:
         return None
-    weights = " or ".join(sorted(f"distil.{_weight_of(pull.term)}" for pull in (large, small)))
+    weights = " or ".join(sorted(_weight_of(pull.term) for pull in (large, small)))
     return (
         f"the {large.term.name} loss of {who} pulls {ratio:.0f} times as hard as the "
         f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. "
@@ -104,10 +104,12 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
     )
 
 
-def _weight_of(term: Term | FeatureTerm) -> str:
+def _weight_of(term: AnyTerm) -> str:
+    if isinstance(term, BranchTerm):
+        return term.weighed_by
     if isinstance(term, FeatureTerm):
-        return "feature_weight"
-    return f"{term.name.partition(' ')[0]}_weight"
+        return "distil.feature_weight"
+    return f"distil.{term.name.partition(' ')[0]}_weight"
 
 
 def _dead(who: str, pull: Pull) -> str | None:

@@ -6,6 +6,7 @@ A recipe chooses one by `distil.method`, and sets its `distil.options`. docs/add
 how to add one.
 """
 
+from limbeck.methods._branches import branch_terms as branch_terms
 from limbeck.methods._method import Card as Card
 from limbeck.methods._method import Method as Method
 from limbeck.methods._method import Options as Options
@@ -29,6 +30,8 @@ from limbeck.methods._students import learns_from as learns_from
 from limbeck.methods._students import said_by_average as said_by_average
 from limbeck.methods._students import said_by_peers as said_by_peers
 from limbeck.methods._terms import SUPERVISED as SUPERVISED
+from limbeck.methods._terms import AnyTerm as AnyTerm
+from limbeck.methods._terms import BranchTerm as BranchTerm
 from limbeck.methods._terms import FeatureTerm as FeatureTerm
 from limbeck.methods._terms import Objective as Objective
 from limbeck.methods._terms import Term as Term
@@ -41,6 +44,8 @@ __all__ = [
     "METHODS",
     "NO_OPTIONS",
     "SUPERVISED",
+    "AnyTerm",
+    "BranchTerm",
     "Card",
     "FeatureTerm",
     "Method",
@@ -51,6 +56,7 @@ __all__ = [
     "Term",
     "TermLoss",
     "alone",
+    "branch_terms",
     "check_features",
     "check_rows",
     "every_method",

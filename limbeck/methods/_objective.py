@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from limbeck._errors import OptionError, TargetsError
+from limbeck.methods._branches import branch_terms
 from limbeck.methods._method import Options
 from limbeck.methods._methods import METHODS, find_method, read_options
 from limbeck.methods._soft_targets import soft_targets
@@ -20,7 +21,7 @@ from limbeck.methods._terms import (
     term_name,
 )
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod, Taps, feature_term
-from limbeck.recipe import Anneal, Ema, Recipe
+from limbeck.recipe import Anneal, Branches, Ema, Recipe
 from limbeck.signals import Batch, Head, Rows, Sparse
 from limbeck.teachers import Teacher
 
@@ -36,22 +37,25 @@ def objective(
     soft_weight: float,
     mutual_weight: float = 0.0,
     ema: Ema | None = None,
+    branches: Branches | None = None,
     anneal: Anneal | None = None,
     options: Mapping[str, Any] = NO_OPTIONS,
 ) -> Objective:
     """The named method's terms for these heads, and labels where `hard_weight` is above 0.
 
     Or where it becomes so. Of a feature method these are soft targets, where `soft_weight` is above
-    0; its `feature_term` needs the two models. Where `mutual_weight` is above 0, soft targets of
-    the other students, too, and with `ema` those of the student's own average; the teacher is then
-    only asked if `soft_weight` is above 0.
+    0; its `feature_term` needs the two models, and `branch_terms` need the student. Where
+    `mutual_weight` is above 0, soft targets of the other students, too, and with `ema` those of the
+    student's own average; then, and with `branches`, the teacher is only asked if `soft_weight` is
+    above 0.
 
     Raises:
         OptionError: There is no such method or option, or it is not for one of the heads.
     """
     chosen, read = find_method(method), read_options(method, options)
     last = anneal or Anneal()
-    others_teach = isinstance(chosen, FeatureMethod) or mutual_weight > 0 or ema is not None
+    itself = ema is not None or branches is not None
+    others_teach = isinstance(chosen, FeatureMethod) or mutual_weight > 0 or itself
     without_rows = others_teach and not _ever(soft_weight, last.soft_weight)
     if isinstance(chosen, FeatureMethod):
         chosen, read = chosen.rows, Options()
@@ -147,6 +151,7 @@ def teacher_taps_of(recipe: Recipe) -> list[str]:
 
 def feature_terms(
     recipe: Recipe,
+    heads: Sequence[Head],
     student: nn.Module,
     batch: Batch,
     taught: Mapping[str, Rows],
@@ -156,7 +161,7 @@ def feature_terms(
     seed: int,
     who: str,
 ) -> Objective:
-    """What a student of a recipe learns from features: one term, or none.
+    """What a student of a recipe learns from what is inside: by a feature method, by branches.
 
     Args: as of `feature_term`.
 
@@ -166,8 +171,11 @@ def feature_terms(
     """
     distil = recipe.distil
     method = find_method(distil.method)
+    own: Objective = ()
+    if distil.branches is not None:
+        own = branch_terms(distil.branches, heads, student, batch, seed=seed, who=who)
     if not isinstance(method, FeatureMethod):
-        return ()
+        return own
     term = feature_term(
         method,
         read_options(distil.method, distil.options),
@@ -182,7 +190,7 @@ def feature_terms(
         seed=seed,
         who=who,
     )
-    return (term,)
+    return (term, *own)
 
 
 def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
@@ -194,12 +202,13 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
     distil = recipe.distil
     last, chosen = distil.anneal or Anneal(), find_method(distil.method)
     ever_soft = _ever(distil.soft_weight, last.soft_weight)
-    among_students = distil.mutual_weight > 0 or distil.ema is not None
+    itself = distil.ema is not None or distil.branches is not None
+    among_students = distil.mutual_weight > 0 or itself
     if not ever_soft and among_students and chosen is soft_targets:
         if not _ever(distil.hard_weight, last.hard_weight):
             raise OptionError(
-                "distil.hard_weight = 0 and distil.soft_weight = 0 leave the students nothing to "
-                "learn but what they say themselves. Set one of them above 0."
+                "distil.hard_weight = 0 and distil.soft_weight = 0 leave the last layer of the "
+                "students nothing to learn but what they say themselves. Set one of them above 0."
             )
     elif not ever_soft and not isinstance(chosen, FeatureMethod):
         raise OptionError(
@@ -221,6 +230,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         soft_weight=distil.soft_weight,
         mutual_weight=distil.mutual_weight,
         ema=distil.ema,
+        branches=distil.branches,
         anneal=distil.anneal,
         options=distil.options,
     )

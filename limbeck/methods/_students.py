@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from limbeck.methods._terms import (
-    FeatureTerm,
+    AnyTerm,
     Objective,
     Speaker,
     Term,
@@ -66,7 +66,7 @@ def _towards_each(loss: TermLoss) -> TermLoss:
     return towards_each
 
 
-def learns_from(speaker: Speaker, term: Term | FeatureTerm) -> bool:
+def learns_from(speaker: Speaker, term: AnyTerm) -> bool:
     """Whether a term is towards what this one says."""
     return isinstance(term, Term) and term.towards == speaker
 

@@ -69,6 +69,11 @@ class Term:
     """Its values; a torch module where it learns something itself."""
 
     @property
+    def student_taps(self) -> tuple[str, ...]:
+        """It looks at nothing inside the student."""
+        return ()
+
+    @property
     def module(self) -> nn.Module | None:
         """What its loss learns beside the student."""
         return self.loss if isinstance(self.loss, nn.Module) else None
@@ -118,19 +123,60 @@ class FeatureTerm:
     ) -> Tensor:
         """`(batch,)`, of what each side says by name."""
         assert teacher is not None, "a term from the teacher is only asked with what it says"
-        ours = [_exact(student[tap_name(path)]) for path in self.student_taps]
+        ours = [exact(student[tap_name(path)]) for path in self.student_taps]
         if not len(batch):  # nothing to normalise over, but the student's gradient is waited for
             return torch.stack([part.flatten(1).sum(dim=1) for part in ours]).sum(dim=0)
         theirs = []
         for path in self.teacher_taps:
             said = teacher[tap_name(path)]
             assert isinstance(said, Dense), "features are numbers, all of them"
-            theirs.append(_exact(said.values))
+            theirs.append(exact(said.values))
         found: Tensor = self.module(ours, theirs, batch)
         return found
 
 
-Objective = tuple[Term | FeatureTerm, ...]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BranchTerm:
+    """One weighted loss of what the branches of one student say, summed over them."""
+
+    name: str
+    """`branches hard` or `branches soft`, followed by the head's name where there are several; or
+    `branches feature`."""
+    weight: float
+    """What its mean is multiplied by."""
+    student_taps: tuple[str, ...]
+    """What it looks at inside the student, by path."""
+    module: nn.Module
+    """The branches, the same for all terms of a student. Called with all that the student says and
+    the batch; what they say, by name."""
+    said: tuple[str, ...]
+    """What each branch calls that which the loss is of."""
+    loss: Callable[[Tensor, Mapping[str, Tensor], Batch], Tensor]
+    """From what one branch says, and all that the student does: `(batch,)` or `(batch, rows)`."""
+    with_labels: bool
+    """Whether it needs labels, and so counts labelled samples only."""
+    from_teacher: bool = False
+    """The student is its own."""
+
+    @property
+    def weighed_by(self) -> str:
+        """The key of a recipe that its weight is set by."""
+        return f"distil.branches.{self.name.split()[1]}_weight"
+
+    def weight_at(self, done: float) -> float:
+        """Its weight, whenever."""
+        return self.weight
+
+    def values(
+        self, student: Mapping[str, Tensor], teacher: Mapping[str, Rows] | None, batch: Batch
+    ) -> Tensor:
+        """`(batch,)` or `(batch, rows)`, of what the student and its branches say by name."""
+        values = [self.loss(student[name], student, batch) for name in self.said]
+        return torch.stack(values).sum(dim=0)
+
+
+AnyTerm = Term | FeatureTerm | BranchTerm
+Objective = tuple[AnyTerm, ...]
 
 
 def supervised(
@@ -192,6 +238,7 @@ def mean_terms(
 
     A term without rows that count is 0.
     """
+    student = {**student, **_said_by_branches(terms, student, batch)}
     means = {}
     for term in terms:
         values = term.values(student, teacher, batch)
@@ -210,6 +257,16 @@ def mean_terms(
     return means
 
 
-def _exact(features: Tensor) -> Tensor:
+def _said_by_branches(
+    terms: Objective, student: Mapping[str, Tensor], batch: Batch
+) -> dict[str, Tensor]:
+    """What the branches of a student say, asked once for all of their terms."""
+    said: dict[str, Tensor] = {}
+    for branches in dict.fromkeys(term.module for term in terms if isinstance(term, BranchTerm)):
+        said |= branches(student, batch)
+    return said
+
+
+def exact(features: Tensor) -> Tensor:
     """In float32 or better: what is learned beside the student is."""
     return features.to(torch.promote_types(features.dtype, torch.float32))

@@ -90,7 +90,15 @@ def check_parts(recipe: Recipe, task: Task, interface: Interface) -> None:
         model = build_section(who.replace(" ", "s."), part, interface).eval()
         check_weights(model, who=who)
         of_features = feature_terms(
-            recipe, model, batch, rows, teacher=teacher, num_samples=len(train), seed=0, who=who
+            recipe,
+            heads,
+            model,
+            batch,
+            rows,
+            teacher=teacher,
+            num_samples=len(train),
+            seed=0,
+            who=who,
         )
         learner = Learner(name=who, model=model, objective=soft + of_features)
         check_batch_norm(model, schedule, len(train), who=who, beside=learner.beside)

@@ -174,20 +174,22 @@ def distil_stage(
 ) -> Pass:
     """Every student of one seed, from the teacher; `depends` says what its rows depend on."""
     train = context.task.data.train
-    terms = objective_of(context.recipe, context.task.data.heads)
+    heads, distil = context.task.data.heads, context.recipe.distil
+    terms = objective_of(context.recipe, heads)
     said = distil_words(context.recipe)
-    if weight := context.recipe.distil.mutual_weight:
-        said |= {"mutual_weight": weight}
+    if distil.mutual_weight:
+        said |= {"mutual_weight": distil.mutual_weight}
 
     def of_features(name: str, model: nn.Module) -> Objective:
-        if not context.recipe.distil.taps:
+        if not distil.taps and distil.branches is None:
             return ()
         batch = a_few(train)
         return feature_terms(
             context.recipe,
+            heads,
             model,
             batch,
-            teach(batch),
+            teach(batch) if distil.taps else {},
             teacher=teacher,
             num_samples=len(train),
             seed=generator_seed(seed, "beside"),
@@ -204,7 +206,8 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     new = set() if distil.mixup else {"mixup"}
     new |= set() if distil.taps else {"taps", "feature_weight"}
     new |= set() if distil.progressive else {"progressive"}
-    new |= {word for word in ("anneal", "balance", "ema") if getattr(distil, word) is None}
+    late = ("anneal", "balance", "branches", "ema")
+    new |= {word for word in late if getattr(distil, word) is None}
     return distil.model_dump(exclude={"generations", "mutual_weight", *new})
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from limbeck._errors import Interrupted, OptionError, TrainingError
 from limbeck._files import fingerprint, write_text
 from limbeck._progress import Progress, Silence
-from limbeck.methods import Objective, objective_of, only_from_labels, supervised
+from limbeck.methods import Objective, branch_terms, objective_of, only_from_labels, supervised
 from limbeck.pipeline._begin import Role, beginner
 from limbeck.pipeline._chain import Lecture, chain_stages
 from limbeck.pipeline._context import Context
-from limbeck.pipeline._preflight import check_parts
+from limbeck.pipeline._preflight import a_few, check_parts
 from limbeck.pipeline._search import Asked, Search, Trial, library
 from limbeck.pipeline._search_space import Candidate, SearchSpace
 from limbeck.pipeline._teachers import teachers_stage
@@ -26,7 +26,7 @@ from limbeck.recipe_file import to_toml
 from limbeck.report import FinalPoint, TrialPoint, write_trials
 from limbeck.results import Metric
 from limbeck.tasks import load_task
-from limbeck.train import History, Learner
+from limbeck.train import History, Learner, generator_seed
 
 TOGETHER = 4
 """Candidates that are trained in one pass."""
@@ -257,7 +257,13 @@ class _Trainer:
     def _learner(self, name: str, objective: Objective, seed: int, role: Role) -> Learner:
         model, _ = beginner(self.context, self._student, seed, role, self._teacher)
         outputs = self.context.recipe.students[self._student].outputs
-        balance = self.context.recipe.distil.balance if role == "distil" else None
+        balance = None
+        if role == "distil":
+            distil, data = self.context.recipe.distil, self.context.task.data
+            balance = distil.balance
+            if distil.branches is not None:
+                first, few = generator_seed(seed, "beside"), a_few(data.train)
+                objective += branch_terms(distil.branches, data.heads, model, few, seed=first)
         return Learner(
             name=name, model=model, objective=objective, outputs=outputs, balance=balance
         )

@@ -24,7 +24,7 @@ from limbeck._interrupt import deferred_interrupt
 from limbeck._progress import Progress, Silence
 from limbeck._state import state_of
 from limbeck.data import Samples, content_fingerprint
-from limbeck.methods import FeatureTerm, Term
+from limbeck.methods import AnyTerm
 from limbeck.recipe import Train
 from limbeck.signals import Head
 from limbeck.train._batches import batches, parts_of
@@ -212,7 +212,7 @@ def _own_noise(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _weights_on_the_way(term: Term | FeatureTerm) -> list[float]:
+def _weights_on_the_way(term: AnyTerm) -> list[float]:
     return [term.weight_at(tenths / 10) for tenths in range(11)]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from limbeck._errors import OptionError
 from limbeck._lookup import check_choice
 from limbeck._outputs import OUTPUTS
-from limbeck.methods import FeatureTerm, Objective, Term, learns_from
+from limbeck.methods import Objective, Term, learns_from
 from limbeck.signals import Batch, Rows
 
 Teach = Callable[[Batch], Mapping[str, Rows]]
@@ -48,8 +48,7 @@ class Learner:
     @property
     def taps(self) -> list[str]:
         """The modules inside the model that its objective looks at, by path."""
-        of_features = [term for term in self.objective if isinstance(term, FeatureTerm)]
-        return sorted({path for term in of_features for path in term.student_taps})
+        return sorted({path for term in self.objective for path in term.student_taps})
 
     @property
     def has_peers(self) -> bool:
@@ -64,8 +63,9 @@ class Learner:
 
     @property
     def beside(self) -> nn.ModuleList:
-        """What learns beside the model, and is not kept: projections, memories of its objective."""
-        return nn.ModuleList([term.module for term in self.objective if term.module is not None])
+        """What learns beside the model, and is not kept: projections, memories, branches."""
+        modules = [term.module for term in self.objective if term.module is not None]
+        return nn.ModuleList(dict.fromkeys(modules))  # branches are of several terms
 
 
 @dataclass(frozen=True, kw_only=True)

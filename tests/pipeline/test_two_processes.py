@@ -35,12 +35,20 @@ MUTUAL = [
     "distil.ema={decay = 0.9}",
     "train.accumulate=2",
 ]
+BRANCHES = [
+    *TRAINED,
+    "students.small.options={hidden = [12, 8]}",
+    "distil.branches={taps = ['layers.2'], feature_weight = 1.0, features = 'layers.4'}",
+    "train.batch_size=57",  # in the last batch, of 30, one process may have no label
+    "train.accumulate=2",
+]
 COMMANDS = {
     "many": ("targets", "make", ["targets.views=4"]),  # 2400 (sample, view), in eight batches
     "chosen": ("targets", "make", ["targets.codec=auto", "targets.max_kl=0.01"]),
     "keras": ("run", KERAS),
     "features": ("run", FEATURES),
     "mutual": ("run", MUTUAL),
+    "branches": ("run", BRANCHES),
 }
 # To start two processes takes longer than what they do here, so they do all of it.
 _EVERYTHING = """
@@ -101,7 +109,7 @@ def test_two_processes_train_the_weights_of_one(tmp_path):
     _as_one_process_trains(TRAINED, tmp_path / "two")
 
 
-@pytest.mark.parametrize("name", ["keras", "features", "mutual"])
+@pytest.mark.parametrize("name", ["keras", "features", "mutual", "branches"])
 def test_two_processes_train_other_students_too_as_one_does(by_two, name):
     folder, printed = by_two
     assert printed[name].count("report: ") == 1

@@ -1,6 +1,7 @@
 """From a recipe and two models to the term of a feature method, and what a live teacher says."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ def feature_term(
         ShapeError: What they give is not what the method is for.
     """
     student_taps, teacher_taps = (tuple(side) for side in zip(*taps, strict=True))
-    ours = _features(student, student_taps, batch.inputs, who=who)
+    ours, _ = heard_inside(student, student_taps, batch.inputs, who=who)
     answering: dict[str, dict[str, Classifier]] = {"student": {}, "teacher": {}}
     if "student" in method.classifiers:
         answering["student"] = classifiers_of(student, student_taps, batch.inputs, who=who)
@@ -145,16 +146,16 @@ def _asked(
     return said, {tap_name(path): Dense(values=part.detach()) for path, part in seen.items()}
 
 
-def _features(
+def heard_inside(
     model: nn.Module, paths: Sequence[str], inputs: Inputs, *, who: str
-) -> dict[str, Tensor]:
-    """What a student gives, left in the mode that it was in.
+) -> tuple[dict[str, Tensor], Any]:
+    """What modules inside a student give, by path, and what it returns; its mode is as it was.
 
     Raises:
         ModelError: A module's tensor has no gradient: nothing would be learned from it.
     """
     with torch.enable_grad(), tapped(model, paths, who=who) as seen:
-        put_through(model, inputs, who=who)
+        output = put_through(model, inputs, who=who)
     for path, tensor in seen.items():
         if not tensor.requires_grad:
             raise ModelError(
@@ -162,4 +163,4 @@ def _features(
                 "learned from it. Tap one that comes after weights that learn; a part under "
                 "activation checkpointing needs use_reentrant = False."
             )
-    return seen
+    return seen, output
