@@ -133,6 +133,8 @@ def read_outputs(
                 f"the {who} must answer {head.size} {what} for head {head.name}, got an answer of "
                 f"shape {tuple(rows.shape)}. Give it an output layer of that size, or the data's "
                 "own class list."
+                + _MEANT_CLASSES
+                * (head.space == "real" and rows.shape[-1:] != (1,))
             )
     return answers
 
@@ -156,6 +158,11 @@ def auxiliary_loss(output: Any, *, who: str) -> Tensor | None:
             f"got {got}."
         )
     return found.mean() if found.numel() else found.sum()
+
+
+_MEANT_CLASSES = (
+    " Labels that are not whole numbers make it a regression: if they are classes, give integers."
+)
 
 
 def _is_padded_vocabulary(rows: Tensor, head: Head) -> bool:

@@ -7,6 +7,13 @@ from limbeck._errors import OptionError, ShapeError
 
 def check_same_shape(**tensors: Tensor) -> None:
     """Raise `ShapeError`, naming every tensor and its shape, unless all shapes are equal."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ShapeError(
+                f"{name} must be a tensor, got {type(tensor).__name__}. Of Dense rows take "
+                ".logits; Sparse rows have losses of their own: limbeck.losses.sparse_soft_targets "
+                "and others."
+            )
     if len({tensor.shape for tensor in tensors.values()}) > 1:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
         raise ShapeError(f"these must have one shape: {shapes}.")

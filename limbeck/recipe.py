@@ -422,8 +422,8 @@ class Recipe(_Section):
     def _name_can_name_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[\w-][\w.-]*", name):
             raise ValueError(
-                'a name must be letters, digits, "-", "_" and ".", not first, for the run\'s '
-                f"folder is called by it, got {name!r}"
+                'a name must be letters, digits, "-", "_" and "." (which may not be first), for '
+                f"the run's folder is called by it, got {name!r}"
             )
         return name
 

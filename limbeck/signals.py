@@ -7,7 +7,7 @@ a table of answers.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -107,6 +107,19 @@ class Sparse:
     log_normalisers: Tensor | None = None
     """`(..., temperatures)`: for each of these, the logarithm of the sum over all classes of what
     their probabilities become there, before they are divided by that sum."""
+
+    @property
+    def logits(self) -> NoReturn:
+        """There are none: not every class was kept.
+
+        Raises:
+            TargetsError: It names what to do.
+        """
+        raise TargetsError(
+            "sparse rows have no logits: they name a few classes, and the mass of all others. Take "
+            "limbeck.losses.sparse_soft_targets(student_logits, rows), or another loss of sparse "
+            "rows; or store with a codec that keeps every class, such as dense16."
+        )
 
     def of_samples(self, rows: int) -> "Sparse":
         """Rows `(samples * rows, ...)` as `(samples, rows, ...)`."""

@@ -144,19 +144,25 @@ def test_a_head_without_an_answer_is_refused(output, heads, message):
 
 
 @pytest.mark.parametrize(
-    ("head", "shape", "what"),
+    ("head", "shape", "what", "meant"),
     [
-        (ONE[0], (2, 4), "3 classes for head label"),
-        (ONE[0], (3,), "3 classes for head label"),
-        (TWO[1], (2, 2), "1 numbers for head price"),
+        (ONE[0], (2, 4), "3 classes for head label", ""),
+        (ONE[0], (3,), "3 classes for head label", ""),
+        (
+            TWO[1],
+            (2, 2),
+            "1 numbers for head price",
+            " Labels that are not whole numbers make it a regression: if they are classes, give "
+            "integers.",
+        ),
     ],
 )
-def test_an_answer_of_another_size_is_refused(head, shape, what):
+def test_an_answer_of_another_size_is_refused(head, shape, what, meant):
     with pytest.raises(ShapeError) as error:
         read_outputs(torch.zeros(shape), (head,), who="student")
     assert str(error.value) == (
         f"the student must answer {what}, got an answer of shape {shape}. Give it an output layer "
-        "of that size, or the data's own class list."
+        "of that size, or the data's own class list." + meant
     )
 
 

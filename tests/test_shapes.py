@@ -3,6 +3,7 @@ import torch
 
 from limbeck._errors import OptionError, ShapeError
 from limbeck._shapes import check_leading_shape, check_positive, check_same_shape
+from limbeck.signals import Dense
 
 
 def test_equal_shapes_pass():
@@ -29,3 +30,10 @@ def test_the_one_that_does_not_fit_the_first_is_named():
 def test_what_is_not_above_0_is_refused_by_name(number):
     with pytest.raises(OptionError, match=r"^weight must be above 0 and finite, got "):
         check_positive(temperature=1.0, weight=number)
+
+
+def test_rows_in_the_place_of_a_tensor_are_named_with_the_way_out():
+    with pytest.raises(
+        ShapeError, match=r"b must be a tensor, got Dense\. .*\.logits; Sparse rows"
+    ):
+        check_same_shape(a=torch.zeros(2), b=Dense(values=torch.zeros(2)))

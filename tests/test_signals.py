@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from limbeck._errors import TargetsError
 from limbeck.signals import Batch, Dense, Signals, Sparse
 
 CPU = torch.device("cpu")
@@ -110,3 +111,11 @@ def test_labels_count_where_they_may_be_used_and_the_mask_allows():
     ]
     assert batch(labelled=labelled).count(with_labels=True) == 2
     assert batch(labelled=labelled).count(with_labels=False) == 4
+
+
+def test_sparse_rows_say_that_they_have_no_logits():
+    rows = Sparse(ids=torch.zeros(1, 1).int(), probabilities=torch.ones(1, 1), tail=torch.zeros(1))
+    with pytest.raises(
+        TargetsError, match=r"no logits: .*sparse_soft_targets\(student_logits, rows"
+    ):
+        _ = rows.logits

@@ -15,6 +15,7 @@ def describe(targets: TransferSet) -> dict[str, str]:
     options = ", ".join(f"{name} = {value}" for name, value in settings.codec_options.items())
     samples = sum(shard.samples for shard in targets.manifest.shards) // settings.views
     views = form.counted(settings.views, "view")
+    first = targets.read(torch.tensor([0]))
     facts = {
         "folder": str(targets.folder),
         "teacher": f"{settings.teacher.name} ({settings.teacher.fingerprint})",
@@ -34,13 +35,17 @@ def describe(targets: TransferSet) -> dict[str, str]:
             f"{card.agreement_with_teacher:.2%}, squared error {card.squared_error:.3g}, "
             f"measured on {card.rows_measured} rows" + ("; biased" if card.biased else "")
         )
+        if any(_is_coarse(rows) for rows in first.values()):
+            facts["faithful"] += (
+                ". Measured over the classes that are named, and all others as one more: how these "
+                "differ among themselves is not kept"
+            )
     elif card.largest_difference is not None:
         facts["faithful"] = (
             f"to {card.largest_difference:.3g} of the larger of 1 and the teacher's number"
         )
     if settings.origin is not None:
         facts["converted from"] = ", ".join(settings.origin.path) + _nearness(targets)
-    first = targets.read(torch.tensor([0]))
     for head in targets.heads:
         rows = targets.manifest.rows_per_sample[head.name]
         size = f"{head.space}, size {head.size}" + (f", {rows} rows a sample" if rows else "")
@@ -52,6 +57,11 @@ def describe(targets: TransferSet) -> dict[str, str]:
             )
         facts[f"first row of {head.name}"] = _in_words(first[head.name], head)
     return facts
+
+
+def _is_coarse(rows: Rows) -> bool:
+    """Whether nothing is known of the classes that are not named but their mass."""
+    return isinstance(rows, Sparse) and rows.tail_shape is None
 
 
 def _nearness(targets: TransferSet) -> str:

@@ -141,12 +141,12 @@ def test_describes_every_kind_of_row(samples, tmp_path, make):
     facts = describe(capture(teacher, samples, tmp_path / "a", temperature=1.0))
     assert facts["first row of tags"] == "class 0: 1.000, class 1: 0.000"
     assert facts["first row of place"] == "2.5, 2.5, 2.5, ..."
-    assert "faithful" in facts
+    assert "all others" not in facts["faithful"]
     asked = Teacher(make.asked(lambda x: np.stack([[5.0, 5, 0, 0, 0]] * 3)), [make.label])
     facts = describe(capture(asked, samples, tmp_path / "b", codec="topk", codec_options={"k": 1}))
     assert facts["codec"] == "topk (k = 1)"
     assert facts["head label"] == "categorical, size 5, 3 rows a sample"
-    assert "biased" in facts["faithful"]
+    assert "biased. Measured over the classes that are named, and all others" in facts["faithful"]
     assert facts["first row of label"].endswith("all others: 0.650")
 
 
