@@ -7,7 +7,7 @@ from torch import Tensor
 
 from limbeck._errors import DataError, did_you_mean
 from limbeck.data._arrays import samples, samples_and_heads
-from limbeck.data._data_set import DataSet
+from limbeck.data._data_set import DataSet, check_split
 from limbeck.data._samples import Samples
 from limbeck.data._split import Cut
 from limbeck.signals import Head
@@ -36,6 +36,7 @@ def data_set_of(source: str, returned: Any, cut: Cut) -> DataSet:
     validation, test = (
         samples(splits[name]) if name in splits else None for name in ("validation", "test")
     )
+    check_split("train", train, heads)  # before it is cut: errors name samples by their place here
     train, validation, test = cut.three(
         train, validation, test, classes=classes_of(train, heads[0]), take=_subset
     )

@@ -57,6 +57,8 @@ def empty_arrays(): return {"train": (X[:0], Y[:0]), "test": (X, Y)}
 def no_labels(): return {"train": (X, None)}
 def test_without_labels(): return {"train": (X, Y), "test": (X, None)}
 def nan(): return {"train": (X * np.nan, Y)}
+def one_nan(): return {"train": (np.where(X == 80, np.nan, X), Y)}
+def one_below(): return {"train": (X, np.where(np.arange(60) == 41, -1, Y))}
 def objects(): return {"train": (np.array([object()] * 60), Y)}
 def out_of_range(): return (X, Y), (X, Y + 1)
 answer = 42
@@ -199,3 +201,10 @@ def test_a_function_that_raises_is_named_with_what_it_said():
     ) as e:
         load("mine.data:raising")
     assert isinstance(e.value.__cause__, IndexError)
+
+
+def test_a_bad_sample_is_named_by_its_place_before_anything_is_cut_off():
+    with pytest.raises(DataError, match="the input of train sample 40 holds"):
+        load("mine.data:one_nan")
+    with pytest.raises(DataError, match="got -1 at sample 41"):
+        load("mine.data:one_below")
