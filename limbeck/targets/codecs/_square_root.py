@@ -12,10 +12,12 @@ and levels that lie across bytes compress worse.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import OptionError
@@ -108,24 +110,33 @@ class SquareRoot:
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Dense:
         """`Dense` rows in float32."""
-        levels = torch.from_numpy(arrays["levels"])
-        if head.space == "binary":
-            values = self._log_odds()[levels.int()]
-        else:
-            # Of a sum near 1, whose logarithm then loses no places.
-            weights = levels.float().mul_(1 / self.levels).square_()
-            weights.clamp_min_(1 / (12 * self.levels**2))
-            if arrays["levels"].max(initial=0) == self._impossible:
-                weights.masked_fill_(levels == self._impossible, 0.0)
-            values = weights.log().sub_(weights.sum(dim=-1, keepdim=True).log_())
+        of_level = self._log_odds if head.space == "binary" else self._weights
+        # `fault` finds levels beyond the last; here they only must not be read past the end.
+        values = torch.from_numpy(of_level.take(arrays["levels"], mode="clip"))
+        if head.space == "categorical":
+            values = values.log().sub_(values.sum(dim=-1, keepdim=True).log_())
         return Dense(values=values, temperature=temperature)
 
-    def _log_odds(self) -> Tensor:
+    @cached_property
+    def _weights(self) -> NDArray[np.float32]:
+        """What a class's probability is in proportion to, of every level.
+
+        Rows of them have a sum near 1, whose logarithm then loses no places.
+        """
+        weights = torch.arange(self.levels + 2).float().mul_(1 / self.levels).square_()
+        weights.clamp_min_(1 / (12 * self.levels**2))
+        weights[self._impossible] = 0.0
+        found: NDArray[np.float32] = weights.numpy()
+        return found
+
+    @cached_property
+    def _log_odds(self) -> NDArray[np.float32]:
         """Of every level."""
         # The ends are certainties, of which the log-odds are infinite: their cells' middles.
         levels = torch.arange(self.levels + 1).double().clamp(0.25, self.levels - 0.25)
         angles = levels / self.levels * (math.pi / 2)
-        return (2 * (angles.sin().log() - angles.cos().log())).float()
+        found: NDArray[np.float32] = (2 * (angles.sin().log() - angles.cos().log())).float().numpy()
+        return found
 
 
 def sqrt_of(bits: int) -> SquareRoot:
