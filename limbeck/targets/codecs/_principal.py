@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Dense, Head
@@ -35,6 +36,8 @@ _LEAST = -20.0
 """A log-probability below is taken as this one: what is impossible would outweigh all else."""
 _TOGETHER = 8
 """Coefficients of one part: alike enough for one code, and few enough parts."""
+_DOUBLED = 1 << 18
+"""Numbers of all directions that are made float64 at a time: few enough for a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +147,12 @@ class Principal:
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each coefficient to the nearest step."""
-        learned = {name: part.to(values.device).double() for name, part in state.items()}
-        if "directions" in learned:
-            learned["analysis"] = (learned["directions"] * learned["scale"]).T
-        learned["basis"] = _basis(learned)
+        learned = {name: part.to(values.device) for name, part in state.items()}
+        if "directions" in learned and values.device.type == "cpu":
+            learned["directions"] = _wide(state["directions"])
         parts = []
         for span in spans(values):
-            steps = self._steps(_clear(values[span], head).double(), head, learned)
+            steps = self._steps(_clear(values[span], head), head, learned)
             whole = steps.clamp(-32767, 32767).cpu().numpy().astype(np.int32)
             folded = np.where(whole < 0, -2 * whole - 1, 2 * whole)  # 0, -1, 1, -2, 2, ...
             low = {name: folded[:, group] & 0xFF for name, group in _groups(folded.shape[1])}
@@ -158,15 +160,14 @@ class Principal:
         return joined(parts, self.columns(head))
 
     def _steps(self, rows: Tensor, head: Head, learned: State) -> Tensor:
-        """Of rows in float64, in which each has the same coefficients in any company."""
-        exact = (rows - learned["mean"]) @ learned["analysis"]
+        exact = _coefficients(rows, learned)
         if self.cost == 0 or head.space != "categorical":
             return (exact / self.step).round()
         return cheapest_steps(
             exact,
-            rows.exp(),
-            learned["basis"],
-            learned["spread"],
+            rows.double().exp(),
+            _basis(learned),
+            learned["spread"].double(),
             step=self.step,
             cost=self.cost,
         )
@@ -181,8 +182,11 @@ class Principal:
         folded = np.concatenate([arrays[name] for name, _ in groups], axis=1).astype(np.int32)
         folded |= arrays["high"].astype(np.int32) << 8
         whole = (folded >> 1) ^ -(folded & 1)
-        steps = torch.from_numpy(whole.astype(np.float32))
-        values = torch.addmm(state["mean"], steps, _basis(state) * self.step)
+        steps = torch.from_numpy(whole.astype(np.float32)) * self.step
+        if "directions" in state:
+            values = (steps @ _wide(state["directions"])).div_(state["scale"]).add_(state["mean"])
+        else:
+            values = torch.addmm(state["mean"], steps, state["basis"])
         if head.space == "categorical":
             values = values.log_softmax(dim=-1)
         return Dense(values=values, temperature=temperature)
@@ -191,11 +195,38 @@ class Principal:
 _INSTEAD = {"categorical": "threshold", "real": "real8"}
 
 
+def _coefficients(rows: Tensor, learned: State) -> Tensor:
+    """Of rows, `(rows, count)`, in float64, in which each has the same ones in any company."""
+    mean, count = learned["mean"], len(learned["spread"])
+    exact = rows.new_zeros(len(rows), count, dtype=torch.float64)
+    together = max(1, _DOUBLED // count)
+    for start in range(0, rows.shape[-1], together):
+        part = slice(start, start + together)
+        centred = rows[:, part].double() - mean[part]
+        if "directions" in learned:
+            centred *= learned["scale"][part]
+            exact.addmm_(centred, learned["directions"][:, part].double().T)
+        else:
+            exact.addmm_(centred, learned["analysis"][part].double())
+    return exact
+
+
 def _basis(learned: State) -> Tensor:
-    """What a coefficient of 1 adds to each number, `(count, size)`."""
+    """What a coefficient of 1 adds to each number, `(count, size)`, float64."""
     if "directions" in learned:
-        return learned["directions"] / learned["scale"]
-    return learned["basis"]
+        return learned["directions"].double().div_(learned["scale"])
+    return learned["basis"].double()
+
+
+_WIDE = WeakTensorKeyDictionary()
+
+
+def _wide(directions: Tensor) -> Tensor:
+    """Directions in float32; kept, for every batch is encoded and decoded by the same ones."""
+    found: Tensor | None = _WIDE.get(directions)
+    if found is None:
+        found = _WIDE[directions] = directions.float()
+    return found
 
 
 def _groups(count: int) -> list[tuple[str, slice]]:

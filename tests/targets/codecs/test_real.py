@@ -1,3 +1,7 @@
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +127,59 @@ def test_searched_steps_are_cheaper_in_divergence_and_bits_together(many):
         found[cost] = kl, float(entropy)
     assert found[1e-3][0] < 0.7 * found[0.0][0]
     assert found[1e-2][1] < found[1e-3][1] < found[0.0][1]
+
+
+def steps_of(arrays):
+    """Signed coefficients of stored parts, `(rows, directions)`, by the format's own words."""
+    low = np.concatenate([part for name, part in arrays.items() if name != "high"], axis=1)
+    folded = low.astype(int) + 256 * arrays["high"].astype(int)
+    return np.where(folded % 2, -(folded + 1) // 2, folded // 2)
+
+
+@pytest.mark.parametrize("space", ["real", "categorical"])
+def test_coefficients_are_products_with_the_directions_summed_a_few_numbers_at_a_time(
+    many, space, monkeypatch
+):
+    monkeypatch.setattr(_principal, "_DOUBLED", 150)  # of 10 directions, 15 numbers
+    values, head = low_rank(40, 100, 12), head_of(100, space)
+    values = values.log_softmax(-1) if space == "categorical" else values
+    codec = make_codec("principal", {"components": 10, "step": 0.01})
+    state = codec.fit([values], head)
+    learned = {name: tensor.double().numpy() for name, tensor in state.items()}
+    if "directions" in learned:
+        analysis = (learned["directions"] * learned["scale"]).T
+        basis = learned["directions"] / learned["scale"]
+    else:
+        analysis, basis = learned["analysis"], learned["basis"]
+    taken = values.clamp_min(-20) if space == "categorical" else values
+    exact = (taken.double().numpy() - learned["mean"]) @ analysis / 0.01
+    arrays = codec.encode(values, head, state, np.zeros(40))
+    steps = steps_of(arrays)
+    assert np.abs(steps - exact).max() <= 0.5 + 1e-6
+    said = torch.from_numpy(learned["mean"] + 0.01 * steps @ basis)
+    said = said.log_softmax(-1) if space == "categorical" else said
+    back = codec.decode(arrays, head, state, 1.0).values
+    torch.testing.assert_close(back.double(), said, rtol=1e-5, atol=1e-5)
+    for row in range(40):
+        alone = codec.encode(values[row : row + 1], head, state, np.zeros(1))
+        assert (steps_of(alone) == steps[row]).all()
+
+
+def test_what_follows_from_a_state_is_made_once_and_goes_with_it():
+    values, codec, head = low_rank(30, 3000, 4), make_codec("principal", {}), head_of(3000)
+    state = codec.fit([values], head)
+    again = [(values, head, state, np.zeros(30))] * 8
+    first = codec.encode(*again[0])
+    wide = _principal._wide(state["directions"])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rows: codec.encode(*rows), again))
+    assert all((each[name] == first[name]).all() for each in found for name in first)
+    codec.decode(first, head, state, 1.0)
+    assert _principal._wide(state["directions"]) is wide
+    gone = weakref.ref(wide)
+    del wide, state, again
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_search_never_ends_worse_than_it_began():
