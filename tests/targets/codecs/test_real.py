@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck._errors import OptionError
+from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Head
 from limbeck.targets import make_codec
 from limbeck.targets.codecs import _principal
@@ -258,6 +258,72 @@ def test_principal_clips_far_rows_and_stays_finite(many):
     state = codec.fit([low_rank(100, 3, 2)], head)
     back = coded(codec, torch.full((1, 3), 1e30), head, state)
     assert torch.isfinite(back).all()
+
+
+def padded(log_p, classes):
+    """The same rows of a vocabulary with so many more classes, the fifth among them, of none."""
+    nothing = torch.full((len(log_p), classes), -torch.inf)
+    return torch.cat([log_p[:, :4], nothing[:, :1], log_p[:, 4:], nothing[:, 1:]], dim=-1)
+
+
+@pytest.mark.parametrize("options", [{}, {"components": 3}, {"cost": 1e-3}])
+def test_classes_of_no_probability_in_any_row_are_left_out(many, options):
+    log_p = (low_rank(400, 20, 4) * 0.5).log_softmax(-1)
+    codec, head, large = make_codec("principal", options), head_of(20, "categorical"), 28
+    rows, wider = padded(log_p, 8), head_of(large, "categorical")
+    state, alone = codec.fit(rows.split(70), wider), codec.fit(log_p.split(70), head)
+    assert codec.state_fault(state, wider) is None
+    none = torch.isneginf(rows[0])
+    assert torch.isneginf(state["mean"]).equal(none)
+    torch.testing.assert_close(state["mean"][~none], alone["mean"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(state["spread"][:3], alone["spread"][:3], rtol=1e-4, atol=1e-5)
+    directions = "directions" if "directions" in state else "basis"
+    torch.testing.assert_close(
+        state[directions][:3, ~none], alone[directions][:3], rtol=1e-2, atol=1e-3
+    )
+    assert not state[directions][:, none].any()
+    back = coded(codec, rows, wider, state)
+    assert torch.isneginf(back[:, none]).all()
+    torch.testing.assert_close(back.exp().sum(-1), torch.ones(400), rtol=0, atol=1e-5)
+    p = log_p.double().exp()
+    lost = [
+        float((p * (log_p - each)).sum(-1).mean())
+        for each in (back[:, ~none], coded(codec, log_p, head, alone))
+    ]
+    assert lost[0] == pytest.approx(lost[1], rel=0.02)
+
+
+def test_a_class_that_has_probability_in_some_rows_only_is_refused(many):
+    codec, head = make_codec("principal", {"components": 3}), head_of(12, "categorical")
+    rows = padded((low_rank(40, 10, 3) * 0.5).log_softmax(-1), 2)
+    state = codec.fit([rows], head)
+    with_mass, without = rows.clone(), rows.clone()
+    with_mass[7, 11] = -3.0
+    without[7, 2] = -torch.inf
+    for odd, which in ((with_mass, 11), (without, 2)):
+        message = (
+            f"gives class {which} of head features the probability 0 in some rows and not in "
+            "others. Use codec sqrt8, selected or threshold."
+        )
+        with pytest.raises(ModelError, match=message):
+            codec.encode(odd, head, state, np.zeros(40))
+        with pytest.raises(ModelError, match=message):
+            codec.fit([rows, odd], head)
+        with pytest.raises(ModelError, match=message):
+            codec.fit([odd], head)
+
+
+def test_a_mean_that_is_not_finite_is_one_of_a_class_that_there_is_not(many):
+    codec, log_p = make_codec("principal", {}), low_rank(30, 5, 3).log_softmax(-1)
+    state = codec.fit([log_p], head_of(5, "categorical"))
+    for mean, space, fault in (
+        ([0.0, -torch.inf, 0.0, 0.0, 0.0], "categorical", None),
+        ([-torch.inf] * 5, "categorical", "mean leaves no class"),
+        ([0.0, torch.inf, 0.0, 0.0, 0.0], "categorical", "mean holds a number that is not finite"),
+        ([0.0, -torch.inf, 0.0, 0.0, 0.0], "real", "mean holds a number that is not finite"),
+    ):
+        said = {**state, "mean": torch.tensor(mean)}
+        assert codec.state_fault(said, head_of(5, space)) == fault
 
 
 def test_principal_of_rows_that_never_differ_is_their_mean(many):
