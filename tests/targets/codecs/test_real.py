@@ -240,6 +240,18 @@ def test_of_many_numbers_the_directions_are_those_of_a_decomposition_of_scaled_r
     )
 
 
+def test_of_many_numbers_directions_in_which_rows_do_not_differ_are_none():
+    """But for the rounding of float32, which is no direction to keep, nor to divide by."""
+    values, codec, head = low_rank(200, 3000, 2), make_codec("principal", {}), head_of(3000)
+    state = codec.fit([values], head)
+    torch.testing.assert_close(
+        state["directions"][:2].float().norm(dim=-1), torch.ones(2), rtol=1e-3, atol=0
+    )
+    assert state["spread"][:2].min() > 0.1
+    assert not state["directions"][2:].any()
+    assert not state["spread"][2:].any()
+
+
 def test_of_more_rows_than_are_kept_each_is_as_likely_and_pieces_do_not_matter():
     rows = torch.arange(2000.0)[:, None].expand(-1, 3)
     whole, pieces = Sample(3, 400), Sample(3, 400)
