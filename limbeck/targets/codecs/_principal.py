@@ -235,9 +235,9 @@ _WIDE = WeakTensorKeyDictionary()
 
 def _wide(directions: Tensor) -> Tensor:
     """Directions in float32; kept, for every batch is encoded and decoded by the same ones."""
-    found: Tensor | None = _WIDE.get(directions)
-    if found is None:
-        found = _WIDE[directions] = directions.float()
+    if directions not in _WIDE:
+        _WIDE[directions] = directions.float()
+    found: Tensor = _WIDE[directions]
     return found
 
 

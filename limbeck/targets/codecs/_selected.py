@@ -223,11 +223,10 @@ _RANKS = WeakTensorKeyDictionary()
 
 def _ranks(order: Tensor) -> Tensor:
     """The place of each class in orders `(..., classes)`; kept, for every batch needs the same."""
-    found: Tensor | None = _RANKS.get(order)
-    if found is None:
+    if order not in _RANKS:
         size = order.shape[-1]
         small = torch.int16 if size <= _MOST_CONTEXTS else torch.int32
         places = torch.arange(size, dtype=small).expand_as(order)
-        found = torch.empty(order.shape, dtype=small).scatter_(-1, order.long(), places)
-        _RANKS[order] = found
+        _RANKS[order] = torch.empty_like(places).scatter_(-1, order.long(), places)
+    found: Tensor = _RANKS[order]
     return found
