@@ -1,8 +1,11 @@
 """A loss of logits some rows at a time: of its steps only the gradient is kept.
 
 A row's gradient does not depend on what the row weighs in the end but for a factor, so it is taken
-at once with the value, and what led to it is dropped. Beside the logits one buffer of their size is
-held, where a chain of operations over all rows holds one for each.
+at once with the value, and what led to it is dropped. Beside the logits one buffer of their shape
+is held, where a chain of operations over all rows holds one for each; the backward pass allocates
+the gradient that it returns beside it. The buffer is in float32 or better, whatever the logits are
+in: before a row's weight is known, which a mean makes small and a loss scaler large again, numbers
+of half precision would be rounded twice, or lost.
 """
 
 import math
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses._others import blocks
+from limbeck.losses._soft_targets import at_least_float32
 
 
 def by_blocks(loss: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> Tensor:
@@ -40,22 +44,25 @@ class _ByBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, loss: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> Tensor:
         learns = ctx.needs_input_grad[1]
-        gradient = torch.empty_like(logits) if learns else None
+        exact = at_least_float32(logits[:0]).dtype
+        gradient = torch.empty_like(logits, dtype=exact) if learns else None
         values = []
         for part in blocks(logits):
             with torch.set_grad_enabled(learns):
-                block = logits[part].detach().requires_grad_(learns)
+                block = logits[part].detach().to(exact).requires_grad_(learns)
                 found = loss(block, *(other[part] for other in others))
                 if gradient is not None:
                     (gradient[part],) = torch.autograd.grad(found.sum(), block)
             values.append(found.detach())
         ctx.save_for_backward(gradient)
-        ctx.others = len(others)
+        ctx.others, ctx.dtype = len(others), logits.dtype
         return torch.cat(values) if values else logits.sum(dim=-1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, of_values: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        scaled = gradient * of_values[:, None].to(gradient.dtype)
+        scaled = torch.empty_like(gradient, dtype=ctx.dtype)
+        for part in blocks(gradient):
+            scaled[part] = gradient[part] * of_values[part, None]
         return None, scaled, *[None] * ctx.others

@@ -7,8 +7,9 @@ differences; `decoupled_soft_targets`, which divides by what is left beside the 
 so may `alpha_beta` where its powers do not sum to 1.
 
 None of them is linear in the teacher's probabilities, so drawn entries are refused: take
-`rows.density`. With a `tail_shape` they look at every class, some rows at a time: beside the logits
-they hold one tensor of their size, the gradient, and can be differentiated once.
+`rows.density`. With a `tail_shape` they look at every class, some rows at a time, and can be
+differentiated once: beside the logits they hold one tensor of their shape, the gradient in float32
+or better, and the backward pass allocates the one that it returns.
 """
 
 from collections.abc import Callable

@@ -114,6 +114,46 @@ def test_some_rows_at_a_time_change_nothing_and_of_all_steps_the_gradient_alone_
         torch.testing.assert_close(sparse(student, rows), whole[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", KIN)
+def test_a_half_precision_gradient_is_the_exact_one_rounded_once(name, dtype):
+    """At a mean over 37 rows, whose 1 / 37 is no number of half precision."""
+    rows = rows_with_a_shape(rows=37)
+    student = torch.randn(37, CLASSES).to(dtype)
+    found, exact = student.clone().requires_grad_(), student.double().requires_grad_()
+    for leaf in (found, exact):
+        KIN[name][0](leaf, rows).mean().backward()
+    assert found.grad.dtype == dtype
+    half_a_step = torch.finfo(dtype).eps / 2
+    torch.testing.assert_close(found.grad.double(), exact.grad, rtol=1.01 * half_a_step, atol=5e-8)
+
+
+@pytest.mark.parametrize("name", NOT_LINEAR)
+def test_a_loss_scaler_saves_what_float16_alone_would_lose(name):
+    """Each of 40,000 classes has a gradient near 1e-6 or below, of which float16 keeps 0 to 4 bits.
+
+    Scaled by 65536, as a scaler begins with, it keeps them all.
+    """
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(2, 40_000, generator=generator).mul(3).half()
+    rows = Sparse(
+        ids=torch.tensor([[0], [7]]),
+        probabilities=torch.full((2, 1), 0.5),
+        tail=torch.full((2,), 0.5),
+        tail_shape=torch.randn(40_000, generator=generator),
+    )
+    found, exact = student.clone().requires_grad_(), student.double().requires_grad_()
+    for leaf in (found, exact):
+        (KIN[name][0](leaf, rows).mean() * 65536).backward()
+    assert torch.isfinite(found.grad).all()
+    assert (found.grad == 0).sum() <= (exact.grad.abs() < 6e-8).sum()
+    difference = (found.grad.double() - exact.grad).norm()
+    assert difference < 5e-4 * exact.grad.norm()
+    kept = exact.grad.abs() > 6e-5  # a normal number of float16
+    relative = ((found.grad.double() - exact.grad) / exact.grad).abs()[kept]
+    assert float(relative.quantile(0.99)) < 6e-4
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", KIN)
 def test_with_a_tail_shape_it_is_the_dense_loss_of_the_distribution_it_makes(name, temperature):

@@ -27,8 +27,8 @@ class Moments:
         self._squares = torch.zeros(size, size, dtype=torch.float64)
         self._fisher: Tensor | None = None
 
-    def add(self, values: Tensor, *, probabilities: bool) -> None:
-        """Some rows, `(rows, size)`, which are the logarithms of probabilities or plain numbers."""
+    def add(self, values: Tensor, probabilities: Tensor | None) -> None:
+        """Some rows, `(rows, size)`; of log-probabilities, with the probabilities beside them."""
         rows = values.detach().cpu()
         if self._rows == 0 and len(rows):
             self._origin = rows.double().mean(dim=0)  # near the mean: nothing cancels
@@ -36,8 +36,8 @@ class Moments:
         self._rows += len(rows)
         self._sum += centred.double().sum(dim=0)
         self._squares += centred.T @ centred
-        if probabilities:
-            p = rows.exp()
+        if probabilities is not None:
+            p = probabilities.detach().cpu()
             if self._fisher is None:
                 self._fisher = torch.zeros_like(self._squares)
             self._fisher += torch.diag(p.double().sum(dim=0)) - p.T @ p

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
@@ -37,7 +38,7 @@ from limbeck.targets.codecs._pieces import joined, smaller, spans
 from limbeck.targets.codecs._selection import least_costly, least_mass
 
 _MOST_CONTEXTS = 4096
-"""Classes up to which each has an order of its own: 32 MB of them at the most."""
+"""Classes up to which each has an order of its own: 64 MiB of them at the most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +139,8 @@ class Selected:
 
     def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Select, and round each root to the nearest level."""
-        order = state["order"].to(values.device).long()
-        places_of = torch.arange(head.size, device=values.device).expand_as(order)
-        ranks = torch.empty_like(order).scatter_(1, order, places_of)
-        common = np.empty(head.size, dtype=np.int64)
-        common[state["common"].numpy()] = np.arange(head.size)
+        ranks = _ranks(state["order"]).to(values.device)
+        common = _ranks(state["common"]).numpy()
         shape = state["tail"].to(values.device).double().exp()
         parts = []
         for span in spans(values):
@@ -218,3 +216,17 @@ class Selected:
             ranks += np.repeat(context.astype(np.int64) * head.size, counts)
         classes: NDArray[np.int32] = order.ravel().take(ranks)
         return classes
+
+
+_RANKS = WeakTensorKeyDictionary()
+
+
+def _ranks(order: Tensor) -> Tensor:
+    """The place of each class in orders `(..., classes)`; kept, for every batch needs the same."""
+    if order not in _RANKS:
+        size = order.shape[-1]
+        small = torch.int16 if size <= _MOST_CONTEXTS else torch.int32
+        places = torch.arange(size, dtype=small).expand_as(order)
+        _RANKS[order] = torch.empty_like(places).scatter_(-1, order.long(), places)
+    found: Tensor = _RANKS[order]
+    return found

@@ -41,7 +41,8 @@ def least_costly(
 
     Args:
         p: Probabilities, `(rows, classes)`.
-        ranks: Of each class given each context, `(classes, classes)`, or given any, `(1, classes)`.
+        ranks: Of each class given each context, `(classes, classes)`, or given any, `(1, classes)`;
+            of any type of whole numbers.
         tail_shape: Weights by which the tail spreads, `(classes,)`, float64.
         levels: The largest level, Q.
         cost: Nats that a bit must save.
@@ -52,7 +53,7 @@ def least_costly(
     row, column = likely.nonzero(as_tuple=True)  # (likely,), as all here but sums by row
     each = p[row, column].double()
     weight = tail_shape[column]
-    rank = ranks[context[row] % len(ranks), column]
+    rank = ranks[context[row] % len(ranks), column].long()
     price = cost * (_LEVEL_BITS + (rank + 2).double().log2())
     most = p.gather(1, context[:, None])[:, 0].double()
     mass = p.sum(dim=-1, dtype=torch.float64) - most  # (rows,)

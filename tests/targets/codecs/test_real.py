@@ -1,8 +1,12 @@
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
-from limbeck._errors import OptionError
+from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Head
 from limbeck.targets import make_codec
 from limbeck.targets.codecs import _principal
@@ -125,6 +129,59 @@ def test_searched_steps_are_cheaper_in_divergence_and_bits_together(many):
     assert found[1e-2][1] < found[1e-3][1] < found[0.0][1]
 
 
+def steps_of(arrays):
+    """Signed coefficients of stored parts, `(rows, directions)`, by the format's own words."""
+    low = np.concatenate([part for name, part in arrays.items() if name != "high"], axis=1)
+    folded = low.astype(int) + 256 * arrays["high"].astype(int)
+    return np.where(folded % 2, -(folded + 1) // 2, folded // 2)
+
+
+@pytest.mark.parametrize("space", ["real", "categorical"])
+def test_coefficients_are_products_with_the_directions_summed_a_few_numbers_at_a_time(
+    many, space, monkeypatch
+):
+    monkeypatch.setattr(_principal, "_DOUBLED", 150)  # of 10 directions, 15 numbers
+    values, head = low_rank(40, 100, 12), head_of(100, space)
+    values = values.log_softmax(-1) if space == "categorical" else values
+    codec = make_codec("principal", {"components": 10, "step": 0.01})
+    state = codec.fit([values], head)
+    learned = {name: tensor.double().numpy() for name, tensor in state.items()}
+    if "directions" in learned:
+        analysis = (learned["directions"] * learned["scale"]).T
+        basis = learned["directions"] / learned["scale"]
+    else:
+        analysis, basis = learned["analysis"], learned["basis"]
+    taken = values.clamp_min(-20) if space == "categorical" else values
+    exact = (taken.double().numpy() - learned["mean"]) @ analysis / 0.01
+    arrays = codec.encode(values, head, state, np.zeros(40))
+    steps = steps_of(arrays)
+    assert np.abs(steps - exact).max() <= 0.5 + 1e-6
+    said = torch.from_numpy(learned["mean"] + 0.01 * steps @ basis)
+    said = said.log_softmax(-1) if space == "categorical" else said
+    back = codec.decode(arrays, head, state, 1.0).values
+    torch.testing.assert_close(back.double(), said, rtol=1e-5, atol=1e-5)
+    for row in range(40):
+        alone = codec.encode(values[row : row + 1], head, state, np.zeros(1))
+        assert (steps_of(alone) == steps[row]).all()
+
+
+def test_what_follows_from_a_state_is_made_once_and_goes_with_it():
+    values, codec, head = low_rank(30, 3000, 4), make_codec("principal", {}), head_of(3000)
+    state = codec.fit([values], head)
+    again = [(values, head, state, np.zeros(30))] * 8
+    first = codec.encode(*again[0])
+    wide = _principal._wide(state["directions"])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rows: codec.encode(*rows), again))
+    assert all((each[name] == first[name]).all() for each in found for name in first)
+    codec.decode(first, head, state, 1.0)
+    assert _principal._wide(state["directions"]) is wide
+    gone = weakref.ref(wide)
+    del wide, state, again
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_search_never_ends_worse_than_it_began():
     log_p, head = low_rank(300, 12, 5).log_softmax(-1), head_of(12, "categorical")
     codec = make_codec("principal", {"step": 0.3, "cost": 1e-9})
@@ -183,6 +240,18 @@ def test_of_many_numbers_the_directions_are_those_of_a_decomposition_of_scaled_r
     )
 
 
+def test_of_many_numbers_directions_in_which_rows_do_not_differ_are_none():
+    """But for the rounding of float32, which is no direction to keep, nor to divide by."""
+    values, codec, head = low_rank(200, 3000, 2), make_codec("principal", {}), head_of(3000)
+    state = codec.fit([values], head)
+    torch.testing.assert_close(
+        state["directions"][:2].float().norm(dim=-1), torch.ones(2), rtol=1e-3, atol=0
+    )
+    assert state["spread"][:2].min() > 0.1
+    assert not state["directions"][2:].any()
+    assert not state["spread"][2:].any()
+
+
 def test_of_more_rows_than_are_kept_each_is_as_likely_and_pieces_do_not_matter():
     rows = torch.arange(2000.0)[:, None].expand(-1, 3)
     whole, pieces = Sample(3, 400), Sample(3, 400)
@@ -201,6 +270,72 @@ def test_principal_clips_far_rows_and_stays_finite(many):
     state = codec.fit([low_rank(100, 3, 2)], head)
     back = coded(codec, torch.full((1, 3), 1e30), head, state)
     assert torch.isfinite(back).all()
+
+
+def padded(log_p, classes):
+    """The same rows of a vocabulary with so many more classes, the fifth among them, of none."""
+    nothing = torch.full((len(log_p), classes), -torch.inf)
+    return torch.cat([log_p[:, :4], nothing[:, :1], log_p[:, 4:], nothing[:, 1:]], dim=-1)
+
+
+@pytest.mark.parametrize("options", [{}, {"components": 3}, {"cost": 1e-3}])
+def test_classes_of_no_probability_in_any_row_are_left_out(many, options):
+    log_p = (low_rank(400, 20, 4) * 0.5).log_softmax(-1)
+    codec, head, large = make_codec("principal", options), head_of(20, "categorical"), 28
+    rows, wider = padded(log_p, 8), head_of(large, "categorical")
+    state, alone = codec.fit(rows.split(70), wider), codec.fit(log_p.split(70), head)
+    assert codec.state_fault(state, wider) is None
+    none = torch.isneginf(rows[0])
+    assert torch.isneginf(state["mean"]).equal(none)
+    torch.testing.assert_close(state["mean"][~none], alone["mean"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(state["spread"][:3], alone["spread"][:3], rtol=1e-4, atol=1e-5)
+    directions = "directions" if "directions" in state else "basis"
+    torch.testing.assert_close(
+        state[directions][:3, ~none], alone[directions][:3], rtol=1e-2, atol=1e-3
+    )
+    assert not state[directions][:, none].any()
+    back = coded(codec, rows, wider, state)
+    assert torch.isneginf(back[:, none]).all()
+    torch.testing.assert_close(back.exp().sum(-1), torch.ones(400), rtol=0, atol=1e-5)
+    p = log_p.double().exp()
+    lost = [
+        float((p * (log_p - each)).sum(-1).mean())
+        for each in (back[:, ~none], coded(codec, log_p, head, alone))
+    ]
+    assert lost[0] == pytest.approx(lost[1], rel=0.02)
+
+
+def test_a_class_that_has_probability_in_some_rows_only_is_refused(many):
+    codec, head = make_codec("principal", {"components": 3}), head_of(12, "categorical")
+    rows = padded((low_rank(40, 10, 3) * 0.5).log_softmax(-1), 2)
+    state = codec.fit([rows], head)
+    with_mass, without = rows.clone(), rows.clone()
+    with_mass[7, 11] = -3.0
+    without[7, 2] = -torch.inf
+    for odd, which in ((with_mass, 11), (without, 2)):
+        message = (
+            f"gives class {which} of head features the probability 0 in some rows and not in "
+            "others. Use codec sqrt8, selected or threshold."
+        )
+        with pytest.raises(ModelError, match=message):
+            codec.encode(odd, head, state, np.zeros(40))
+        with pytest.raises(ModelError, match=message):
+            codec.fit([rows, odd], head)
+        with pytest.raises(ModelError, match=message):
+            codec.fit([odd], head)
+
+
+def test_a_mean_that_is_not_finite_is_one_of_a_class_that_there_is_not(many):
+    codec, log_p = make_codec("principal", {}), low_rank(30, 5, 3).log_softmax(-1)
+    state = codec.fit([log_p], head_of(5, "categorical"))
+    for mean, space, fault in (
+        ([0.0, -torch.inf, 0.0, 0.0, 0.0], "categorical", None),
+        ([-torch.inf] * 5, "categorical", "mean leaves no class"),
+        ([0.0, torch.inf, 0.0, 0.0, 0.0], "categorical", "mean holds a number that is not finite"),
+        ([0.0, -torch.inf, 0.0, 0.0, 0.0], "real", "mean holds a number that is not finite"),
+    ):
+        said = {**state, "mean": torch.tensor(mean)}
+        assert codec.state_fault(said, head_of(5, space)) == fault
 
 
 def test_principal_of_rows_that_never_differ_is_their_mean(many):

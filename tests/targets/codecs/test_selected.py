@@ -1,4 +1,7 @@
+import gc
 import math
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
 from limbeck.targets import make_codec
-from limbeck.targets.codecs import Selected
+from limbeck.targets.codecs import Selected, _selected
 from limbeck.targets.codecs._selection import least_costly
 
 
@@ -86,16 +89,18 @@ def test_rows_are_distributions_whatever_they_were(size, spread, seed, levels):
     )
 
 
-def test_even_rows_whose_levels_would_all_be_rounded_up_leave_the_context_its_part():
-    # 100 classes of 0.01 have roots of 12.7 levels; 99 at level 13 would be 1.037.
-    log_p = torch.full((1, 100), -math.log(100))
+@pytest.mark.parametrize("size", [100, 29, 64])
+def test_even_rows_whose_levels_would_be_rounded_up_leave_the_context_its_part(size):
+    # 100 classes of 0.01 have roots of 12.7 levels; 99 at level 13 would be 1.037. Of 29 classes 28
+    # at level 24 would be just less than 1, and leave the context a five hundredth of its mass.
+    log_p = torch.full((1, size), -math.log(size))
     log_p[0, 7] += 1e-3
     codec = Selected(cost=0.0)
-    state = codec.fit([distributions(100, 100, 3.0)], head_of(100))
+    state = codec.fit([distributions(100, size, 3.0)], head_of(size))
     back = encoded(codec, log_p.log_softmax(-1), state)[1]
     first = float(back.probabilities[0, 0])
     assert back.ids[0, 0] == 7
-    assert first >= 0.01
+    assert first >= 1 / size
     assert float(back.probabilities.sum() + back.tail) == pytest.approx(1, abs=1e-6)
 
 
@@ -155,6 +160,24 @@ def test_ranks_are_of_the_contexts_own_order():
     steps = encoded(codec, log_p, state)[0]["steps_0"]
     common = codec.encode(log_p, head, {**state, "order": state["common"][None]}, np.zeros(4000))
     assert steps.mean() < common["steps_0"].mean() / 2
+
+
+def test_ranks_are_made_once_and_go_with_the_order():
+    log_p, codec, head = confusable(200), Selected(), head_of(100)
+    state = codec.fit([log_p], head)
+    again = [(log_p, head, state, np.zeros(200))] * 8
+    first = codec.encode(*again[0])
+    ranks = _selected._ranks(state["order"])
+    for context, order in enumerate(state["order"].tolist()):
+        assert [int(ranks[context, each]) for each in order] == list(range(100))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rows: codec.encode(*rows), again))
+    assert all((each[name] == first[name]).all() for each in found for name in first)
+    assert _selected._ranks(state["order"]) is ranks
+    gone = weakref.ref(ranks)
+    del ranks, state, again
+    gc.collect()
+    assert gone() is None
 
 
 def test_many_classes_have_one_order():
