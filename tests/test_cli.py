@@ -372,6 +372,18 @@ def test_targets_verify_live_without_the_run_says_what_is_missing(ask, finished,
     assert "recipe.toml" in said
 
 
+def test_targets_verify_live_says_that_a_set_was_converted_wherever_it_lies(
+    ask, finished, tmp_path
+):
+    converted = tmp_path / "converted"
+    code, _, _ = ask("targets", "convert", finished / "targets", "--out", converted)
+    assert code == 0
+    for run in ((), ("--run", finished)):
+        code, _, said = ask("targets", "verify", converted, "--live", 3, *run)
+        assert code == 2
+        assert "were converted from others (" in " ".join(said.split())
+
+
 def test_targets_convert_and_merge_make_transfer_sets(ask, finished, tmp_path):
     options = ["--codec", "topk", "--option", "k=3"]
     code, said, _ = ask(

@@ -114,12 +114,15 @@ def compare_targets(folder: str | Path, run: str | Path, *, limit: int) -> Faith
         limit: How many samples, 1 or more; they are spread evenly.
 
     Raises:
-        TargetsError: The rows are of something else, or not what the teacher says now.
+        TargetsError: The rows are of something else, were converted, or are not what the teacher
+                says now.
         LimbeckError: The run holds no recipe, or no teacher.
     """
+    targets = TransferSet(folder)
+    targets.expect_asked()  # what was converted need not lie in a run
     recipe = load_recipe(str(Path(run) / "recipe.toml"))
     context = Context(recipe, Path(run), load_task(recipe.data), Silence())
-    train, targets = context.task.data.train, TransferSet(folder)
+    train = context.task.data.train
     asked = targets.manifest.settings.teacher.fingerprint
     those = made_teachers(context)
     if asked not in [one.fingerprint for one in those]:

@@ -5,7 +5,7 @@ Shards are taken over whole: rows are found by content, so nothing in them chang
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from limbeck.targets.reading._transfer_set import TransferSet
 def merge(out: Path | str, folders: Sequence[Path | str]) -> TransferSet:
     """Make one transfer set of several that differ in their samples only.
 
-    A shard that several hold is taken once. Called again after an interruption, it goes on.
+    A shard that several hold is taken once. Called again after an interruption, it goes on, in
+    whatever order they are named.
 
     Args:
         out: A folder that is new, or its URL.
@@ -47,12 +48,13 @@ def merge(out: Path | str, folders: Sequence[Path | str]) -> TransferSet:
     place.begin()
     with only_writer(place.folder):
         place.pull()
-        _refuse_strays(place, shards)
+        named = {f"shard-{i:05d}-{shard.checksum}.arrow": shard for i, shard in enumerate(shards)}
+        _clear(place, named)
         if checksum := sets[0].manifest.settings.state:
             state = state_path(sets[0].folder, checksum)
             _take(place, state, state.name)
-        for number, shard in enumerate(shards):
-            _take(place, shard.path, f"shard-{number:05d}-{shard.checksum}.arrow")
+        for name, shard in named.items():
+            _take(place, shard.path, name)
         write_manifest(place.folder, manifest_of(whole_shards(place.folder)))
         place.put(MANIFEST)
     return TransferSet(out)
@@ -111,14 +113,18 @@ def _content(shard: Shard) -> NDArray[np.void]:
     return content
 
 
-def _refuse_strays(place: Place, shards: Sequence[Shard]) -> None:
-    ours = {shard.checksum for shard in shards}
-    for path in sorted(place.folder.glob("shard-*.arrow")):
+def _clear(place: Place, named: Mapping[str, Shard]) -> None:
+    """Remove what an interrupted merge in another order left, and refuse what is of others."""
+    ours = {shard.checksum for shard in named.values()}
+    strays = [path for path in place.folder.glob("shard-*.arrow") if path.name not in named]
+    for path in sorted(strays):
         if path.stem.rpartition("-")[2] not in ours:
             raise TargetsError(
                 f"{place.folder} holds {path.name}, which is of something else. Choose another "
                 "folder."
             )
+    for path in strays:  # each would be there twice
+        place.remove(path.name)
 
 
 def _take(place: Place, path: Path, name: str) -> None:

@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+import limbeck.targets._merge as merging
 from limbeck._errors import OptionError, TargetsError
 from limbeck.targets import TransferSet, capture, convert, data_fingerprint, merge
+from limbeck.targets.format._remote import place_of
 from limbeck.teachers import Teacher
 
 
@@ -74,6 +76,40 @@ def test_a_merge_that_was_cut_off_goes_on(parts, samples, tmp_path):
     (merged.folder / "manifest.json").unlink()
     next(merged.folder.glob("shard-*.arrow")).unlink()
     assert merge(tmp_path / "merged", parts[:2]).manifest == merged.manifest
+
+
+@pytest.mark.parametrize("left", [1, 2], ids=["one taken", "all taken"])
+@pytest.mark.parametrize("where", ["folder", "url"])
+def test_a_merge_that_was_cut_off_is_made_anew_in_another_order(
+    parts, samples, tmp_path, monkeypatch, where, left
+):
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "merged" if where == "folder" else f"memory://order-{left}-{tmp_path.name}"
+    taken, take = [], merging._take
+
+    def take_some(place, path, name):
+        if len(taken) == left:
+            raise KeyboardInterrupt
+        taken.append(name)
+        take(place, path, name)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    one, other, whole = parts
+    with monkeypatch.context() as patch:
+        patch.setattr(merging, "_take", take_some)
+        patch.setattr(merging, "write_manifest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            merge(out, [one, other])
+    assert len(taken) == left
+    again = merge(out, [other, one])
+    assert again.manifest == merge(tmp_path / "straight", [other, one]).manifest
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "elsewhere"))
+    assert TransferSet(out).verify() == 40
+    assert values(TransferSet(out), samples).equal(values(TransferSet(whole), samples))
+    there = place_of(out)
+    assert there.names() == {shard.file for shard in again.manifest.shards}
 
 
 def test_a_folder_with_something_else_is_refused(parts, tmp_path):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limbeck._progress import Progress
 from limbeck.data import Samples
-from limbeck.targets.asking._learn import Answered
+from limbeck.targets.asking._answers import Answered, Batches, answers
 from limbeck.targets.asking._store import Store, storing
 from limbeck.targets.encoding._encoder import Encoder, rows_per_sample_of
 from limbeck.targets.format._blocks import RowsPerSample, rows_of_a_sample, shard_schema
@@ -24,9 +24,6 @@ from limbeck.targets.format._shard_writer import ShardWriter
 from limbeck.targets.format._shards import Shard, index_of
 from limbeck.targets.format._state_file import read_states
 from limbeck.teachers import Teacher
-
-Batches = Iterable[tuple[Tensor, int]]
-"""Positions of some samples, `(batch,)`, and which view of them is to be asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +122,9 @@ def ask_about(
         batches: What is asked.
         number: Of the first shard.
         step: From one shard's number to the next: as many as there are parts.
-        told: Hears after each batch how many samples and rows it had, and of the bytes so far.
+        told: Hears after each answer how many samples and rows it had, and of the bytes so far.
     """
-    answered = (
-        Answered(index, view, work.teacher.answer(work.samples.fetch(index, view).inputs))
-        for index, view in batches
-    )
+    answered = answers(work.teacher, work.samples, batches)
     return keep(work, place, answered, number=number, step=step, told=told)
 
 
@@ -146,12 +140,12 @@ def keep(
     """Store what was answered; see `ask_about`."""
     store, rows = None, 0
     with ExitStack() as stack:
-        for index, view, answers in answered:
+        for index, view, said in answered:
             if store is None:
-                per_sample = work.rows_per_sample or rows_per_sample_of(answers)
+                per_sample = work.rows_per_sample or rows_per_sample_of(said)
                 rows = rows_of_a_sample(per_sample)
                 store = stack.enter_context(_store(work, place, per_sample, number, step))
-            store.put(work.samples.keys[index.numpy()], view, answers)
+            store.put(work.samples.keys[index.numpy()], view, said)
             told(len(index), len(index) * rows, store.so_far)
     return 0 if store is None else store.written
 

@@ -14,8 +14,8 @@ from limbeck._progress import Progress, Silence
 from limbeck._shapes import check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
+from limbeck.targets.asking._answers import AT_ONCE, Answered, Batches
 from limbeck.targets.asking._ask import (
-    Batches,
     Processes,
     Work,
     ask_here,
@@ -23,7 +23,7 @@ from limbeck.targets.asking._ask import (
     missing,
     work_of,
 )
-from limbeck.targets.asking._learn import Answered, learn
+from limbeck.targets.asking._learn import learn
 from limbeck.targets.asking._ray import ask_with_ray
 from limbeck.targets.asking._settle_codec import planned_codec, with_choice, with_codec_of
 from limbeck.targets.codecs import Codec
@@ -56,8 +56,6 @@ from limbeck.teachers import Teacher
 
 ASKED_AGAIN = 8
 """Samples that a callable is asked about again when its transfer set is gone on with."""
-_BATCH_NUMBERS = 1 << 26
-"""Numbers of one batch of answers, at most, unless one sample has more: 256 MiB."""
 
 
 ENGINES: dict[str, Callable[[Work, Place, Batches, Processes, Progress], None]] = {
@@ -91,6 +89,9 @@ def capture(
     killed, it goes on where it stopped: rows in whole blocks are not asked again. Done already, it
     returns at once.
 
+    A codec that learns is told some 16 thousand rows first, a quarter of a batch at a time. They
+    are stored when it has learned: stopped before that, nothing is kept, and they are asked again.
+
     Args:
         teacher: Who is asked.
         samples: About what. Samples of the same content are asked and stored once.
@@ -108,7 +109,8 @@ def capture(
         like: Another transfer set, or its URL, whose codec is taken, with all that it learned of
             its rows: the two can be merged.
         views: How many views of each sample, from view 0, the sample as it came.
-        batch_size: Samples the teacher is asked about at once. It moves speed and memory only.
+        batch_size: Samples the teacher is asked about at once, or fewer where their answers would
+            take more than 256 MiB. It moves speed and memory only.
         processes: Who else asks, into the same folder.
         engine: "here"; or "ray": in every worker of the Ray cluster that is connected, or of one
             that is started on this machine. They must share the folder.
@@ -155,7 +157,7 @@ def capture(
         if processes.index == 0:
             let_fellows_in = stack.enter_context(only_writer(folder))
             place.pull()
-            goes_on = _begin(teacher, samples, place, settings, states, batch_size)
+            goes_on = _begin(teacher, samples, place, settings, states, batch_size, progress)
             let_fellows_in()
         processes.wait()
         if processes.index > 0:
@@ -240,12 +242,12 @@ def _refuse_others(folder: Path, expected: Settings, got: Settings) -> None:
 
 
 def _affordable(samples: Samples, heads: Sequence[Head]) -> int:
-    """How many samples' answers fit in the memory that a batch may take."""
+    """How many samples' answers have room at once, by what the labels say of a sample's rows."""
     rows = [
         int(samples.labels[head.name].shape[1]) if _has_rows(samples, head) else 1 for head in heads
     ]
     numbers = sum(count * head.size for count, head in zip(rows, heads, strict=True))
-    return max(1, _BATCH_NUMBERS // numbers)
+    return max(1, AT_ONCE // numbers)
 
 
 def _has_rows(samples: Samples, head: Head) -> bool:
@@ -260,6 +262,7 @@ def _begin(
     settings: Settings,
     states: States | None,
     batch_size: int,
+    progress: Progress,
 ) -> bool:
     """Keep what an interrupted capture left, or let the codec learn what it needs to store.
 
@@ -272,6 +275,7 @@ def _begin(
         settings: Of what is stored.
         states: What the codec learned elsewhere; None to let it learn.
         batch_size: Samples that are asked about at once.
+        progress: Is told how far the codec has come.
     """
     folder = place.folder
     shards = whole_shards(folder)
@@ -284,7 +288,7 @@ def _begin(
         place.remove(name)  # what was learned for rows that were never stored
     answered: list[Answered] = []
     if states is None:
-        states, answered = learn(teacher, samples, settings, batch_size)
+        states, answered = learn(teacher, samples, settings, batch_size, progress)
     if checksum := write_states(folder, states):
         place.put(state_path(folder, checksum).name)
     settings = settings.model_copy(update={"state": state_in(folder)})

@@ -1,14 +1,15 @@
 """What a codec learns before rows are stored, from answers that are then stored themselves."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck._progress import Progress
 from limbeck.data import Samples
 from limbeck.signals import Head
+from limbeck.targets.asking._answers import Answered, answers
 from limbeck.targets.codecs import make_codec
 from limbeck.targets.encoding._encoder import rows_to_store
 from limbeck.targets.format._manifest import Settings
@@ -26,19 +27,8 @@ _KEPT_NUMBERS = 1 << 26
 """Numbers that are kept to be stored, at most: 256 MiB. What goes beyond is asked again."""
 
 
-class Answered(NamedTuple):
-    """What the teacher said of some samples."""
-
-    positions: Tensor
-    """`(batch,)`."""
-    view: int
-    """Which of them that was."""
-    answers: dict[str, Tensor]
-    """By head."""
-
-
 def learn(
-    teacher: Teacher, samples: Samples, settings: Settings, batch_size: int
+    teacher: Teacher, samples: Samples, settings: Settings, batch_size: int, progress: Progress
 ) -> tuple[States, list[Answered]]:
     """What the codec learns of each head; and what was asked for that, as much as memory takes.
 
@@ -47,47 +37,86 @@ def learn(
         samples: About some of these, drawn at random.
         settings: Of what is stored.
         batch_size: How many samples are asked about at once, at most.
+        progress: Is told how far it has come, if the codec learns anything.
     """
-    codec, asked = make_codec(settings.codec, settings.codec_options), _Asked(teacher, samples)
+    codec = make_codec(settings.codec, settings.codec_options)
+    size = -(-batch_size // 4)  # so that not many more are asked
+    asked = _Asked(teacher, samples, size, progress)
     states = {}
     for head in teacher.heads:
         pieces = (
             rows_to_store(one.answers[head.name], head, settings, codec)
-            for one in asked.rows_of(head, -(-batch_size // 4))  # so that not many more are asked
+            for one in asked.rows_of(head)
         )
         states[head.name] = codec.fit(pieces, head)
     return states, asked.kept
 
 
 class _Asked:
-    """Answers about samples in random order, each of other content."""
+    """Answers about samples in random order, each of other content.
 
-    def __init__(self, teacher: Teacher, samples: Samples) -> None:
+    Args:
+        teacher: Who is asked.
+        samples: About which.
+        size: How many are asked about at once.
+        progress: Is told how far it has come.
+    """
+
+    def __init__(self, teacher: Teacher, samples: Samples, size: int, progress: Progress) -> None:
         self.kept: list[Answered] = []
+        """The first answers of all."""
         self._teacher = teacher
         self._samples = samples
+        self._size = size
+        self._progress = progress
         self._room = _KEPT_NUMBERS
-
-    def rows_of(self, head: Head, size: int) -> Iterator[Answered]:
-        """`size` samples at a time, as many as this head is learned from."""
-        first = np.sort(np.unique(self._samples.keys, return_index=True)[1])
+        first = np.sort(np.unique(samples.keys, return_index=True)[1])
         order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
-        wanted = min(FITTED_ROWS, max(_LEAST_FITTED_ROWS, _FITTED_NUMBERS // head.size))
-        rows = 0
-        lots = torch.split(torch.from_numpy(first)[order], size)
-        for number, index in enumerate(lots):
-            if rows >= wanted:
-                return
-            answered = self.kept[number] if number < len(self.kept) else self._ask(number, index)
-            rows += answered.answers[head.name].shape[:-1].numel()
-            yield answered
+        self._order = torch.from_numpy(first)[order]
+        self._is_shown = False
 
-    def _ask(self, number: int, index: Tensor) -> Answered:
-        answers = self._teacher.answer(self._samples.fetch(index).inputs)
-        numbers = sum(rows.numel() for rows in answers.values())
-        if number == len(self.kept) and numbers <= self._room:
-            # A model may answer the next in the same memory.
-            answers = {name: rows.clone() for name, rows in answers.items()}
-            self.kept.append(Answered(index, 0, answers))
-            self._room -= numbers
-        return Answered(index, 0, answers)
+    def rows_of(self, head: Head) -> Iterator[Answered]:
+        """Some samples at a time, as many as this head is learned from."""
+        rows = 0
+        for one in self._from_the_first():
+            if not self._is_shown:
+                self._show(one.answers)
+            rows += _rows(one.answers[head.name])
+            yield one
+            self._progress.advance(len(one.positions))
+            if rows >= _wanted(head):
+                return
+
+    def _from_the_first(self) -> Iterator[Answered]:
+        """What was kept, and after that what is asked now."""
+        yield from self.kept
+        there = sum(len(one.positions) for one in self.kept)
+        lots = torch.split(self._order[there:], self._size)
+        keeps = True  # what lies beyond one that has no room is not kept either
+        for index, view, said in answers(self._teacher, self._samples, ((lot, 0) for lot in lots)):
+            numbers = sum(rows.numel() for rows in said.values())
+            keeps = keeps and numbers <= self._room
+            one = Answered(index, view, said)
+            if keeps:
+                # A model may answer the next in the same memory.
+                copied = {name: rows.clone() for name, rows in said.items()}
+                one = Answered(index, view, copied)
+                self.kept.append(one)
+                self._room -= numbers
+            yield one
+
+    def _show(self, said: Mapping[str, Tensor]) -> None:
+        """Tell how many samples all heads learn from, which the first answer says."""
+        self._is_shown = True
+        of_one = {name: max(1, _rows(rows[:1])) for name, rows in said.items()}
+        needed = (-(-_wanted(head) // of_one[head.name]) for head in self._teacher.heads)
+        self._progress.start("learning", sum(min(count, len(self._order)) for count in needed))
+
+
+def _wanted(head: Head) -> int:
+    """Rows of a head that are learned from."""
+    return min(FITTED_ROWS, max(_LEAST_FITTED_ROWS, _FITTED_NUMBERS // head.size))
+
+
+def _rows(said: Tensor) -> int:
+    return said.shape[:-1].numel()

@@ -17,7 +17,8 @@ from limbeck._errors import ExtraError, LimbeckError, OptionError, TargetsError
 from limbeck._files import write_along
 from limbeck._lookup import first_line
 from limbeck._progress import Progress
-from limbeck.targets.asking._ask import Batches, Processes, Work, ask_about
+from limbeck.targets.asking._answers import Batches
+from limbeck.targets.asking._ask import Processes, Work, ask_about
 from limbeck.targets.format._remote import Place, place_of
 from limbeck.targets.format._shards import Shard, index_of, open_shard
 

@@ -27,15 +27,10 @@ def compare(
         limit: How many of them, 1 or more; they are spread evenly.
 
     Raises:
-        TargetsError: The teacher says something else now.
+        TargetsError: The teacher says something else now, or was never asked.
     """
+    targets.expect_asked()
     settings = targets.manifest.settings
-    if settings.origin is not None:
-        path = ", ".join(settings.origin.path)
-        raise TargetsError(
-            f"the rows in {targets.folder} were converted from others ({path}), and were never "
-            "asked of the teacher. Compare those that they were read from."
-        )
     index = torch.linspace(0, len(samples) - 1, min(limit, len(samples))).long()
     answers = teacher.answer(samples.fetch(index).inputs)
     keys = samples.keys[index.numpy()]

@@ -151,6 +151,18 @@ class TransferSet:
                 "Capture one into another folder, or delete this one to capture it anew."
             )
 
+    def expect_asked(self) -> None:
+        """Refuse rows that no teacher was asked for.
+
+        Raises:
+            TargetsError: They were converted from those of another transfer set.
+        """
+        if origin := self.manifest.settings.origin:
+            raise TargetsError(
+                f"the rows in {self.folder} were converted from others ({', '.join(origin.path)}), "
+                "and were never asked of the teacher. Compare those that they were read from."
+            )
+
     def positions(self, keys: Keys, view: int = 0) -> Tensor:
         """Where the rows of these samples are, `(samples,)` int64, in any order and number.
 

@@ -3,13 +3,16 @@ import json
 import os
 import resource
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
+import limbeck.targets.asking._capture as capturing
 import limbeck.targets.asking._learn as learning_rows
 import limbeck.targets.asking._store as store
 import limbeck.targets.encoding._encoder as encoder
@@ -652,6 +655,50 @@ def test_whoever_watches_is_told_rows_a_second_and_bytes_that_grow(make, tmp_pat
     sizes = [numbers["MB"] for _, numbers in watched.told]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 0  # of a shard that is still open
+
+
+def test_what_was_learned_for_rows_that_were_never_stored_is_forgotten(
+    make, samples, tmp_path, learning
+):
+    (tmp_path / "state-0000000000000000.safetensors").write_bytes(b"of a capture that was killed")
+    targets = capture(
+        Teacher(make.asked(make.logits), [make.label]), samples, tmp_path, codec=learning
+    )
+    assert targets.verify() == 40
+    names = [path.name for path in tmp_path.glob("state-*")]
+    assert names == [f"state-{targets.manifest.settings.state}.safetensors"]
+
+
+def test_nobody_adds_a_shard_before_every_process_has_seen_the_same_ones(
+    make, samples, tmp_path, monkeypatch
+):
+    """The second one looks late. What it finds decides which samples are its part."""
+    barrier, look = threading.Barrier(2, timeout=20), capturing.whole_shards
+    monkeypatch.setattr(shard_writer, "SHARD_SECONDS", 0.0)
+    monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 5)
+
+    def look_late(folder):
+        if threading.current_thread().name.endswith("_1"):
+            end = time.monotonic() + 0.5
+            while not any(folder.glob("shard-*")) and time.monotonic() < end:
+                time.sleep(0.01)
+        return look(folder)
+
+    def ask_as(index):
+        asked = make.asked(make.logits)
+        processes = Processes(index=index, count=2, wait=barrier.wait)
+        teacher = Teacher(asked, [make.label])
+        try:
+            capture(teacher, samples, tmp_path, batch_size=5, processes=processes)
+        except BaseException:
+            barrier.abort()
+            raise
+        return asked.samples
+
+    monkeypatch.setattr(capturing, "whole_shards", look_late)
+    with ThreadPoolExecutor(2, "process") as threads:
+        assert list(threads.map(ask_as, range(2))) == [20, 20]
+    assert TransferSet(tmp_path).verify() == 40
 
 
 def test_of_several_processes_the_first_chooses_the_codec_for_all(make, samples, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import limbeck.targets.asking._ask as asking
+import limbeck.targets.asking._store as store
 import limbeck.targets.encoding._encoder as encoder
 import limbeck.targets.format._shard_writer as shard_writer
 from limbeck.data import ArraySamples
@@ -13,21 +14,40 @@ from limbeck.targets import capture
 from limbeck.teachers import Teacher
 
 
-def test_small_answers_are_encoded_by_the_block(make, tmp_path, monkeypatch, beside):
-    encoded = []
-    encode = encoder.Encoder.encode
+@pytest.fixture
+def encoded(monkeypatch):
+    """How many samples were encoded each time."""
+    encoded, encode = [], encoder.Encoder.encode
 
     def count(self, keys, view, answers):
         encoded.append(len(keys))
         return encode(self, keys, view, answers)
 
     monkeypatch.setattr(encoder.Encoder, "encode", count)
+    return encoded
+
+
+@pytest.fixture
+def small_answers(make, monkeypatch):
+    """A teacher that says a row each of a hundred samples, and small blocks."""
     monkeypatch.setattr(shard_writer, "BLOCK_ROWS", 30)
     many = ArraySamples(torch.arange(400.0).view(100, 4), {"label": torch.zeros(100).long()})
-    model = torch.nn.Linear(4, 5)
-    targets = capture(Teacher(model, [make.label]), many, tmp_path, batch_size=8)
+    return Teacher(torch.nn.Linear(4, 5), [make.label]), many
+
+
+def test_small_answers_are_encoded_by_the_block(small_answers, encoded, tmp_path, beside):
+    targets = capture(*small_answers, tmp_path, batch_size=8)
     assert encoded == ([8] * 12 + [4] if beside else [32, 32, 32, 4])
     assert targets.verify() == 100
+
+
+@pytest.mark.usefixtures("beside")
+def test_what_a_slow_teacher_said_is_encoded_however_little_it_is(
+    small_answers, encoded, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(store, "LOT_SECONDS", 0.0)
+    assert capture(*small_answers, tmp_path, batch_size=8).verify() == 100
+    assert encoded == [8] * 12 + [4]
 
 
 @pytest.mark.usefixtures("beside")

@@ -50,9 +50,9 @@ def open_shard_of(folder):
 
 
 def num_blocks(path):
-    """How many blocks of an open shard are whole, by plain pyarrow."""
+    """How many blocks of an open shard are whole, by plain pyarrow; one may be half written."""
     blocks = 0
-    with suppress(pa.ArrowInvalid, StopIteration), pa.memory_map(str(path)) as source:
+    with suppress(pa.ArrowInvalid, OSError, StopIteration), pa.memory_map(str(path)) as source:
         source.seek(8)
         reader = pa.ipc.open_stream(source)
         while True:

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import torch
+
+from limbeck._errors import TargetsError
+from limbeck.data import ArraySamples
+from limbeck.signals import Head
+from limbeck.targets import capture, compare
+from limbeck.teachers import Teacher
+
+CLASSES = [Head(space="categorical", size=2)]
+
+
+def says(p):
+    """A teacher that gives the first class a probability of `p`, whatever it is asked."""
+
+    def answer(inputs):
+        return np.tile(np.log([p, 1 - p]).astype(np.float32), (len(inputs), 1))
+
+    return Teacher(answer, CLASSES)
+
+
+@pytest.fixture
+def captured(tmp_path):
+    samples = ArraySamples(torch.arange(20.0)[:, None], {})
+    return samples, capture(says(0.5), samples, tmp_path, codec="dense32", temperature=1.0)
+
+
+@pytest.mark.parametrize("moved", [0.481, 0.5, 0.519])
+def test_a_teacher_may_move_by_less_than_two_in_a_hundred(captured, moved):
+    samples, targets = captured
+    near = compare(targets, says(moved), samples)
+    assert near.rows == 20
+    assert near.difference == pytest.approx(abs(moved - 0.5), abs=1e-6)
+
+
+@pytest.mark.parametrize("moved", [0.47, 0.53, 0.7])
+def test_a_teacher_that_moves_further_says_something_else(captured, moved):
+    samples, targets = captured
+    difference = f"{abs(moved - 0.5):.3g}"
+    with pytest.raises(TargetsError, match=rf"within 0\.02, got a difference of {difference}"):
+        compare(targets, says(moved), samples)
