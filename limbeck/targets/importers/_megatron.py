@@ -114,7 +114,7 @@ def _iterations(tars: list[Path], rows: int) -> Iterator[tuple[int, list[Entries
         for name, raw in _members(tar):
             if member := _MEMBER.fullmatch(name):
                 try:
-                    batches = _micro_batches(raw, saver, rows)
+                    batches = _micro_batches(raw, saver, rows, f"{name} of {tar}")
                 except DataError:
                     raise
                 except (
@@ -142,7 +142,7 @@ def _members(tar: Path) -> Iterator[tuple[str, bytes]]:
         raise damaged_cache(tar, first_line(error)) from error
 
 
-def _micro_batches(raw: bytes, saver: _Saver, rows: int) -> list[Entries]:
+def _micro_batches(raw: bytes, saver: _Saver, rows: int, where: str) -> list[Entries]:
     types = (_TYPES[saver.save_dtype], torch.uint16, torch.bool)
     with pa.CompressedInputStream(pa.BufferReader(raw), "zstd") as stream:
         head = stream.read(_PICKLE)
@@ -157,8 +157,8 @@ def _micro_batches(raw: bytes, saver: _Saver, rows: int) -> list[Entries]:
             raise ValueError(f"it keeps {max(size[2] for size in sizes)} entries, not {saver.k}")
         if (claimed := sum(size[0] * size[1] for size in sizes)) > rows:
             raise DataError(
-                f"the cache has {claimed} rows in one iteration, but all samples together {rows}. "
-                "Give all of those that it was made of."
+                f"{where} has {claimed} rows, but all samples together {rows}. Give all of those "
+                "that the cache was made of."
             )
         numbers = sum(map(math.prod, sizes)) * sum(kind.itemsize for kind in types)
         whole = head + stream.read(numbers + (len(tensors) + _RECORDS) * _RECORD)
