@@ -419,6 +419,18 @@ def test_targets_import_makes_a_transfer_set(ask, tmp_path, monkeypatch):
     assert "tinyvit; biased" in said
 
 
+def test_targets_import_names_an_option_that_cannot_be(ask, tmp_path, monkeypatch):
+    source = "import numpy\ndef inputs():\n return numpy.arange(12).reshape(2, 6)\n"
+    (tmp_path / "which_texts.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ["--option", "d=16", "--option", "k=two", "--option", "exact_k=2"]
+    where = [tmp_path, "--out", tmp_path / "set", "--data", "which_texts:inputs"]
+    code, _, said = ask("targets", "import", "distillkit", *where, "--classes", "16", *options)
+    assert code == 2
+    assert "k: input should be a valid integer, got 'two'" in " ".join(said.split())
+    assert not (tmp_path / "set").exists()
+
+
 def test_targets_convert_writes_parquet(ask, finished, tmp_path):
     file = tmp_path / "rows.parquet"
     assert ask("targets", "convert", finished / "targets", "--parquet", file)[0] == 0

@@ -4,7 +4,7 @@ Their rows are found by position, ours by the content of the sample: who imports
 in the order of the cache, once, and from then on no order matters.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from limbeck._errors import DataError, OptionError, TargetsError
-from limbeck._lookup import check_choice, check_options
+from limbeck._lookup import check_choice
+from limbeck._validation import explain, first_fault
 from limbeck.data import Samples
 from limbeck.signals import Head
 from limbeck.targets._write_set import write_set
@@ -23,18 +25,18 @@ from limbeck.targets.encoding._encoder import Stored
 from limbeck.targets.format._faithfulness import Faithfulness
 from limbeck.targets.format._index import data_fingerprint
 from limbeck.targets.format._manifest import HeadRecord, Origin, Settings, TeacherRecord
-from limbeck.targets.importers._cache import Cache, Entries
-from limbeck.targets.importers._distillkit import distillkit
-from limbeck.targets.importers._megatron import megatron
-from limbeck.targets.importers._tinyvit import tinyvit
+from limbeck.targets.importers._cache import Cache, Entries, Importer
+from limbeck.targets.importers._distillkit import DistillKit
+from limbeck.targets.importers._megatron import Megatron
+from limbeck.targets.importers._tinyvit import TinyViT
 from limbeck.targets.reading._transfer_set import TransferSet
 
-IMPORTERS: dict[str, Callable[..., Cache]] = {
-    "distillkit": distillkit,
-    "megatron": megatron,
-    "tinyvit": tinyvit,
+IMPORTERS: dict[str, type[Importer]] = {
+    "distillkit": DistillKit,
+    "megatron": Megatron,
+    "tinyvit": TinyViT,
 }
-"""Every layout by name; called with a path and its own options."""
+"""Every layout by name; its fields are its options."""
 _AT_ONCE = 256
 
 
@@ -69,11 +71,11 @@ def import_set(
         DataError: These are not the samples of the cache.
         TargetsError: The cache is not what it must be.
     """
-    check_choice("layout", layout, IMPORTERS)
-    check_options(
-        f"layout {layout}", IMPORTERS[layout], options or {}, section="options", given=["path"]
-    )
-    cache = IMPORTERS[layout](Path(path), **(options or {}))
+    importer = _importer(layout, options or {})
+    if not len(samples):
+        raise DataError("there are no samples. Give all of those that the cache was made of.")
+    tokens = _tokens(samples)
+    cache = importer.read(Path(path), len(samples) * (tokens or 1))
     if len(np.unique(samples.keys)) < len(samples):
         raise DataError("some samples are there twice. Give each one once, as the cache has it.")
     made = Head(name=head, space="categorical", size=classes)
@@ -92,21 +94,37 @@ def import_set(
         codec_options=codec.options,
         origin=Origin(path=(layout,), biased=True, kl_to_teacher=None),
     )
-    rows = _rows(samples, cache)
-    stored = _stored(cache, samples, made, rows)
+    rows = None if cache.transform else tokens
+    stored = _stored(cache, samples, made, rows, path)
     return write_set(out, settings, {head: rows}, {head: {}}, stored)
 
 
-def _rows(samples: Samples, cache: Cache) -> int | None:
-    """How many rows each sample has: one for each token of a text; None for a single one."""
+def _importer(layout: str, options: Mapping[str, Any]) -> Importer:
+    check_choice("layout", layout, IMPORTERS)
+    kind = IMPORTERS[layout]
+    if options and not kind.model_fields:
+        raise OptionError(f"layout {layout} has no options, got {', '.join(options)}.")
+    try:
+        return kind.model_validate(dict(options))
+    except ValidationError as error:
+        raise OptionError(
+            f"options of layout {layout}: {explain(first_fault(error), kind)} Give those that the "
+            "cache was made with."
+        ) from None
+
+
+def _tokens(samples: Samples) -> int | None:
+    """How many each sample has, if they are texts."""
     inputs = samples.fetch(torch.tensor([0])).inputs
     if isinstance(inputs, dict):
-        return int(inputs["input_ids"].shape[1])
+        return int(inputs["input_ids"].shape[1]) if "input_ids" in inputs else None
     whole = inputs.dtype in (torch.int32, torch.int64) and inputs.dim() == 2
-    return int(inputs.shape[1]) if whole and cache.transform is None else None
+    return int(inputs.shape[1]) if whole else None
 
 
-def _stored(cache: Cache, samples: Samples, head: Head, rows: int | None) -> Iterator[Stored]:
+def _stored(
+    cache: Cache, samples: Samples, head: Head, rows: int | None, path: Path | str
+) -> Iterator[Stored]:
     count = 0
     while several := list(islice(cache.samples, _AT_ONCE)):
         index = torch.arange(count, count + len(several))
@@ -115,7 +133,10 @@ def _stored(cache: Cache, samples: Samples, head: Head, rows: int | None) -> Ite
             raise _other_number(len(samples), f"{count} or more")
         if cache.sequences is not None:
             _check_tokens(list(islice(cache.sequences, len(several))), samples, index)
-        parts = [_parts(entries, cache.kept, head, rows or 1) for entries in several]
+        parts = [
+            _parts(entries, cache.kept, head, rows or 1, f"sample {number} in {path}")
+            for number, entries in enumerate(several, start=int(index[0]))
+        ]
         columns: dict[str, NDArray[Any]] = {
             f"{head.name}.{name}": np.concatenate([part[name] for part in parts])
             for name in parts[0]
@@ -136,6 +157,8 @@ def _other_number(given: int, there: str) -> DataError:
 
 def _check_tokens(sequences: list[NDArray[Any]], samples: Samples, index: torch.Tensor) -> None:
     inputs = samples.fetch(index).inputs
+    if isinstance(inputs, dict) and "input_ids" not in inputs:
+        raise DataError(f"the samples have {', '.join(inputs)}, but no input_ids. Give texts.")
     tokens = inputs["input_ids"] if isinstance(inputs, dict) else inputs
     for number, (sequence, given) in enumerate(zip(sequences, tokens.numpy(), strict=True)):
         if not np.array_equal(sequence, given[: len(sequence)]):
@@ -145,25 +168,31 @@ def _check_tokens(sequences: list[NDArray[Any]], samples: Samples, index: torch.
             )
 
 
-def _parts(entries: Entries, kept: int, head: Head, rows: int) -> Arrays:
+def _parts(entries: Entries, kept: int, head: Head, rows: int, where: str) -> Arrays:
     """What codec topk stores of the rows of one sample."""
     ids, probabilities = entries
     if len(ids) > rows:
-        raise DataError(f"a sample has {len(ids)} rows in the cache, but {rows} in the samples.")
-    if ids.max(initial=0) >= head.size or ids.min(initial=0) < 0:
-        raise TargetsError(
-            f"the cache names class {int(ids.max())}, got {head.size} classes. Give the number of "
-            "classes, or the size of the vocabulary, that the teacher had."
+        raise DataError(
+            f"{where} has {len(ids)} rows, but {rows} in the samples. Give them as long as the "
+            "cache has them."
         )
-    if not np.isfinite(probabilities).all():
-        raise TargetsError("the cache holds a probability that is not finite. Make it again.")
+    _check(ids >= 0, ids, where, "names class {}, but they count from 0. Make it again.")
+    _check(
+        ids < head.size,
+        ids,
+        where,
+        f"names class {{}}, got {head.size} classes. Give the number of classes, or the size of "
+        "the vocabulary, that the teacher had.",
+    )
+    possible = np.isfinite(probabilities) & (probabilities >= 0)
+    _check(possible, probabilities, where, "has a probability of {}. Make it again.")
     whole = np.zeros((rows, kept))
     whole[: len(ids), : ids.shape[1]] = probabilities
     named = np.zeros((rows, kept), dtype=np.int64)
     named[: len(ids), : ids.shape[1]] = ids
     ordered = np.sort(np.where(whole > 0, named, -1 - np.arange(kept)), axis=1)
-    if (ordered[:, 1:] == ordered[:, :-1]).any():
-        raise TargetsError("the cache names a class twice in one row. Make it again.")
+    once = ordered[:, 1:] != ordered[:, :-1]
+    _check(once, ordered, where, "names class {} twice. Make it again.")
     whole /= np.maximum(whole.sum(axis=1, keepdims=True), 1.0)
     halves = whole.astype(np.float16)
     halves = np.where(halves > whole, np.nextafter(halves, np.float16(0)), halves)
@@ -173,6 +202,13 @@ def _parts(entries: Entries, kept: int, head: Head, rows: int) -> Arrays:
         "probabilities": halves,
         "tail": tail.astype(np.float32),
     }
+
+
+def _check(right: NDArray[np.bool_], found: NDArray[Any], where: str, says: str) -> None:
+    """Refuse the first entry, of `(rows, kept)`, that is not right; `says` puts it at {}."""
+    if not right.all():
+        row, place = np.argwhere(~right)[0]
+        raise TargetsError(f"row {row} of {where} {says.format(found[row, place])}")
 
 
 __all__ = ["IMPORTERS", "Cache", "import_set"]

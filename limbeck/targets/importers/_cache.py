@@ -1,5 +1,6 @@
-"""What an importer reads: the rows of samples in the order in which another tool wrote them."""
+"""An importer, and what it reads: rows of samples in the order in which another tool wrote them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from limbeck._errors import TargetsError
 
@@ -27,6 +29,26 @@ class Cache:
     """How the tool changed the samples before it asked; None if it did not."""
     sequences: Iterator[NDArray[Any]] | None = None
     """The token ids of each sample, `(rows,)`, where the tool wrote them down."""
+
+
+class Importer(BaseModel, ABC):
+    """A layout; its fields are what its files do not say, the user's to give."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    @abstractmethod
+    def read(self, path: Path, rows: int) -> Cache:
+        """What lies at `path`.
+
+        Args:
+            path: Where the cache lies.
+            rows: Of all samples together: what claims to be more need not be unpacked.
+
+        Raises:
+            TargetsError: It is not what it must be.
+        """
 
 
 def damaged_cache(path: Path, why: str) -> TargetsError:

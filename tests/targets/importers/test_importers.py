@@ -16,25 +16,7 @@ from limbeck.data import ArraySamples
 from limbeck.signals import Sparse
 from limbeck.targets import TransferSet
 from limbeck.targets.importers import import_set
-
-WORDS, TOKENS, KEPT = 70000, 6, 5
-
-
-@pytest.fixture
-def texts():
-    """Samples of token ids, `(12, 6)`."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(1, WORDS, (12, TOKENS), generator=generator)
-    return ArraySamples({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, {})
-
-
-@pytest.fixture
-def kept():
-    """Ids and falling log-probabilities, `(12, 6, 5)`, of a large vocabulary."""
-    rng = np.random.default_rng(1)
-    ids = np.stack([rng.choice(WORDS, KEPT, replace=False) for _ in range(12 * TOKENS)])
-    logs = np.log(np.sort(rng.dirichlet(np.ones(KEPT + 3), 12 * TOKENS))[:, ::-1][:, :KEPT])
-    return ids.reshape(12, TOKENS, KEPT), logs.reshape(12, TOKENS, KEPT)
+from tests.targets.importers.conftest import KEPT, TOKENS, WORDS
 
 
 def check(targets, samples, ids, probabilities, *, rel):
@@ -131,10 +113,40 @@ def test_distillkit_with_a_polynomial_and_residuals(texts, kept, tmp_path):
     check(targets, texts, ids, np.broadcast_to(whole / max(1, whole.sum()), ids.shape), rel=2e-3)
 
 
+def test_distillkit_bins_of_one_bit_are_one_scale_up_or_down(texts, kept, tmp_path):
+    ids, _ = kept
+    # One exact, a constant fit of four, a bin of three single bits, and one that no bin reaches.
+    rng = np.random.default_rng(4)
+    compressed, expected = [], np.zeros((12, TOKENS, KEPT))
+    for text in range(12):
+        compressed.append([])
+        for token in range(TOKENS):
+            log, scale = float(np.float32(rng.uniform(-2, -1))), float(np.float16(rng.uniform()))
+            ups = rng.integers(0, 2, 3).tolist()
+            byte = 128 * ups[0] + 64 * ups[1] + 32 * ups[2]
+            row = [*float_bytes([log, -1.5]), *float_bytes([scale], "<f2"), byte]
+            compressed[-1].append(row)
+            expected[text, token, 0] = math.exp(log)
+            for place in range(1, KEPT):
+                residual = 0.0 if place == 4 else scale if ups[place - 1] else -scale
+                log += -1.5 + residual
+                expected[text, token, place] = math.exp(log)
+    write_distillkit(tmp_path / "cache", texts, ids, compressed)
+    options = {
+        "d": WORDS, "k": KEPT, "exact_k": 1, "polynomial_terms": [0],
+        "residual_bins": [{"scale_dtype": "float16", "element_bits": 1, "num_elements": 3}],
+    }  # fmt: skip
+    targets = import_set(
+        "distillkit", tmp_path / "cache", tmp_path / "set",
+        samples=texts, classes=WORDS, options=options,
+    )  # fmt: skip
+    check(targets, texts, ids, expected, rel=2e-3)
+
+
 def test_distillkit_texts_of_other_lengths_name_nothing_at_their_end(texts, kept, tmp_path):
     ids, logs = kept
     compressed = [[float_bytes(row) for row in text] for text in np.diff(logs, prepend=0.0)]
-    lengths = [TOKENS - number % 3 for number in range(12)]
+    lengths = [0, *(TOKENS - number % 3 for number in range(1, 12))]
     write_distillkit(tmp_path / "cache", texts, ids, compressed, lengths=lengths)
     targets = import_set(
         "distillkit", tmp_path / "cache", tmp_path / "set",
@@ -145,6 +157,19 @@ def test_distillkit_texts_of_other_lengths_name_nothing_at_their_end(texts, kept
         assert (rows.tail[number, length:] == 1).all()
         assert (rows.probabilities[number, length:] == 0).all()
         assert (rows.tail[number, :length] < 1).all()
+
+
+def test_distillkit_may_say_nothing_of_the_last_token(texts, kept, tmp_path):
+    ids, logs = kept
+    compressed = [[float_bytes(row) for row in text[:-1]] for text in np.diff(logs, prepend=0.0)]
+    write_distillkit(tmp_path / "cache", texts, ids[:, :-1], compressed)
+    targets = import_set(
+        "distillkit", tmp_path / "cache", tmp_path / "set",
+        samples=texts, classes=WORDS, options=EXACT,
+    )  # fmt: skip
+    rows = targets.read(targets.positions(texts.keys))["label"]
+    assert (rows.tail[:, -1] == 1).all()
+    assert (rows.tail[:, :-1] < 1).all()
 
 
 def test_distillkit_refuses_other_texts_and_other_settings(texts, kept, tmp_path):
@@ -166,9 +191,9 @@ def test_distillkit_refuses_other_texts_and_other_settings(texts, kept, tmp_path
         take(ArraySamples(more, {}))
     with pytest.raises(DataError, match="the cache has rows of 12 or more samples, got 11"):
         take(texts.subset(torch.arange(11)))
-    with pytest.raises(OptionError, match="more bytes in each row"):
+    with pytest.raises(OptionError, match="a row of compressed_logprobs takes 40 bytes, got 20"):
         take(texts, exact_dtype="float64")
-    with pytest.raises(OptionError, match="exact_dtype must be one of"):
+    with pytest.raises(OptionError, match="exact_dtype: input should be 'float16'"):
         take(texts, exact_dtype="float8")
     assert take(texts).verify() == 12 * TOKENS  # what was refused left nothing in the way
 
@@ -318,18 +343,6 @@ def write_tinyvit(folder, ids, values, names):
         (folder / f"rank{rank}-keys.txt").write_text(keys)
 
 
-@pytest.fixture
-def images():
-    return ArraySamples(torch.rand(20, 3, 4, 4, generator=torch.Generator().manual_seed(5)), {})
-
-
-@pytest.fixture
-def vision():
-    rng = np.random.default_rng(2)
-    ids = np.stack([rng.choice(30, 4, replace=False) for _ in range(20)])
-    return ids, np.sort(rng.dirichlet(np.ones(9), 20))[:, ::-1][:, :4]
-
-
 def take_tinyvit(tmp_path, samples, classes=30):
     folder = tmp_path / "logits_top4_epoch3"
     return import_set("tinyvit", folder, tmp_path / "set", samples=samples, classes=classes)
@@ -345,6 +358,18 @@ def test_tinyvit_rows_come_by_number_or_as_they_lie(images, vision, tmp_path, nu
     targets = take_tinyvit(tmp_path, samples)
     check(targets, images, ids, values, rel=2e-3)
     assert targets.manifest.settings.transform == "TinyViT's augmentation, epoch 3"
+
+
+def test_tinyvit_ranks_come_by_their_number(images, vision, tmp_path):
+    """Rank 2 before rank 10, which as text it is not."""
+    ids, values = vision
+    folder = tmp_path / "logits_top4_epoch3"
+    names = [f"n01/{number}.jpg" for number in range(20)]
+    write_tinyvit(folder, ids, values, names)
+    for kind in ("keys.txt", "values.bin"):
+        (folder / f"rank0-{kind}").rename(folder / f"rank2-{kind}")
+        (folder / f"rank1-{kind}").rename(folder / f"rank10-{kind}")
+    check(take_tinyvit(tmp_path, images), images, ids, values, rel=2e-3)
 
 
 def test_tinyvit_rows_that_were_rounded_above_1_are_divided_by_their_sum(images, tmp_path):
@@ -375,12 +400,12 @@ def test_a_damaged_tinyvit_folder_is_named(images, vision, tmp_path, harm, named
 def test_too_few_classes_and_double_ones_are_refused(images, vision, tmp_path):
     ids, values = vision
     write_tinyvit(tmp_path / "logits_top4_epoch3", ids, values, range(20))
-    with pytest.raises(TargetsError, match=r"the cache names class \d+, got 20 classes"):
+    with pytest.raises(TargetsError, match=r"row 0 of sample 0 in .* class 2\d, got 20 classes"):
         take_tinyvit(tmp_path, images, classes=20)
     ids[3] = 7
     (tmp_path / "logits_top4_epoch3").rename(tmp_path / "before")
     write_tinyvit(tmp_path / "logits_top4_epoch3", ids, values, range(20))
-    with pytest.raises(TargetsError, match="a class twice in one row"):
+    with pytest.raises(TargetsError, match=r"row 0 of sample 3 in .* names class 7 twice"):
         take_tinyvit(tmp_path, images)
 
 
@@ -399,11 +424,11 @@ def test_a_folder_of_something_else_is_refused(texts, tmp_path, layout):
 def test_unknown_layouts_and_options_are_refused(texts, tmp_path):
     with pytest.raises(OptionError, match="Did you mean megatron"):
         import_set("megatro", tmp_path, tmp_path / "set", samples=texts, classes=9)
-    with pytest.raises(OptionError, match="no option 'kk'"):
+    with pytest.raises(OptionError, match="layout megatron has no options, got kk"):
         import_set(
             "megatron", tmp_path, tmp_path / "set", samples=texts, classes=9, options={"kk": 1}
         )
-    with pytest.raises(OptionError, match="needs the option d"):
+    with pytest.raises(OptionError, match="options of layout distillkit: d is missing"):
         import_set("distillkit", tmp_path, tmp_path / "set", samples=texts, classes=9)
 
 
