@@ -204,8 +204,8 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         *(
             (
                 with_(name=name),
-                'name: a name must be letters, digits, "-", "_" and "." (which may not be first), for '
-                f"the run's folder is called by it, got {name!r}.",
+                'name: a name must be letters, digits, "-", "_" and "." (which may not be first), '
+                f"for the run's folder is called by it, got {name!r}.",
             )
             for name in ("../x", "/tmp/x", ".x", "", "a b", "x\n")
         ),

@@ -112,7 +112,7 @@ def test_students_with_nothing_to_learn_from_each_other_are_refused(tmp_path, ov
     [
         (
             (),
-            r"hard_weight = 0 and distil\.soft_weight = 0 leave the students nothing to learn but",
+            r"hard_weight = 0 and distil\.soft_weight = 0 leave the last layer of the students",
         ),
         (("distil.hard_weight=1", "distil.method=dkd"), "leaves nothing of method dkd"),
     ],

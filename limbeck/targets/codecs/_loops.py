@@ -11,7 +11,6 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from limbeck.targets.codecs._chance import FIRST, GAMMA, SECOND
@@ -36,6 +35,7 @@ def jit(*loose: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         loose: What LLVM may assume of floats: "reassoc" that sums have no order, which it needs
             to take several entries at once; "contract" that a product may be added unrounded.
     """
+    from numba import njit
 
     def compiled(function: Callable[P, R]) -> Callable[P, R]:
         made: Callable[P, R] = njit(nogil=True, fastmath=set(loose))(function)
@@ -53,6 +53,7 @@ def loop(*loose: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     Args: as `jit`.
     """
+    from numba import njit
 
     def compiled(function: Callable[P, R]) -> Callable[P, R]:
         fresh: Callable[P, R] = njit(nogil=True, fastmath=set(loose))(function)

@@ -346,10 +346,7 @@ def test_loops_do_without_a_file_where_there_is_no_room_or_it_is_damaged(tmp_pat
     kept = [*(tmp_path / "free").rglob("*.nb[ci]")]
     assert kept
     for file in kept:
-        file.write_bytes(file.read_bytes()[:40])
-    assert fitted(tmp_path / "free") == expected
-    for file in kept:
-        file.write_bytes(b"")
+        file.write_bytes(file.read_bytes()[:40] if file.suffix == ".nbc" else b"")
     assert fitted(tmp_path / "free") == expected
 
 
