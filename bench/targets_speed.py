@@ -400,6 +400,7 @@ def main() -> None:
         ),
         bar("decode sqrt5, 10 classes, one core, rows/s", speed("decode sqrt5, mnist"), ">=", 2e7),
         bar("random batches, codes, rows/s", speed("random batches, codes"), ">=", 2e6),
+        bar("random batches, decoded, rows/s", speed("random batches, rows decoded"), ">=", 2e6),
         bar(
             f"encode after selection, {SIMULATED}, one core, rows/s",
             speed(f"encode after selection threshold, {SIMULATED}"),
