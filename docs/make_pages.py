@@ -300,12 +300,11 @@ def _words(field: Any) -> str:
 
 
 def _methods_table(methods: Mapping[str, Any]) -> str:
-    lines = ["| name | what it is | needs | cost | options |\n|---|---|---|---|---|"]
+    lines = ["| name | what it is | needs | options |\n|---|---|---|---|"]
     for name, method in methods.items():
         options = ", ".join(f"`{key}` = {value}" for key, value, _ in method.option_rows)
         link = f"[`{name}`](methods.md#{name})"
-        needs, cost = ", ".join(method.needs), method.card.cost_factor
-        lines.append(f"| {link} | {method.card.line} | {needs} | {cost} | {options} |")
+        lines.append(f"| {link} | {method.card.line} | {', '.join(method.needs)} | {options} |")
     return "\n".join(lines)
 
 

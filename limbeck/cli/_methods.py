@@ -18,15 +18,10 @@ def methods(
         from limbeck.methods import every_method, find_method
 
     if name is None:
-        table = Table("method", "what it is", "needs", "cost", box=None, pad_edge=False)
+        table = Table("method", "what it is", "needs", box=None, pad_edge=False)
         for known, each in every_method().items():
-            needs = ", ".join(each.needs)
-            table.add_row(known, escape(each.card.line), needs, each.card.cost_factor)
+            table.add_row(known, escape(each.card.line), ", ".join(each.needs))
         out.print(table)
-        out.print(
-            "cost: the time of its loss alone, by that of cross-entropy or, of features, of "
-            "squared error; a card says more."
-        )
         return
     method = find_method(name)
     out.print(f"[bold]{escape(name)}[/bold]: {escape(method.card.line)}")
