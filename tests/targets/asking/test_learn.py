@@ -11,6 +11,7 @@ from limbeck.signals import Head
 from limbeck.targets import TransferSet, capture
 from limbeck.targets.asking._capture import ASKED_AGAIN
 from limbeck.teachers import Teacher
+from tests.targets.asking.conftest import Reusing
 
 TWO = [Head(name=name, space="categorical", size=5) for name in ("one", "other")]
 
@@ -49,16 +50,6 @@ def test_every_head_learns_from_each_sample_once_whatever_is_kept(
 
 
 def test_a_model_that_answers_in_the_same_memory_is_heard_each_time(make, tmp_path, learning):
-    class Reusing(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(()))
-            self.memory = torch.empty(8, 5)
-
-        def forward(self, inputs):
-            out = self.memory[: len(inputs)]
-            return out.copy_(inputs[:, :1] * torch.arange(5.0) * self.scale)
-
     inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     many = ArraySamples(inputs, {})
     made = capture(Teacher(Reusing(), [make.label]), many, tmp_path, codec=learning, batch_size=32)

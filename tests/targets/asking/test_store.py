@@ -12,6 +12,7 @@ import limbeck.targets.format._shard_writer as shard_writer
 from limbeck.data import ArraySamples
 from limbeck.targets import capture
 from limbeck.teachers import Teacher
+from tests.targets.asking.conftest import Reusing
 
 
 @pytest.fixture
@@ -52,16 +53,6 @@ def test_what_a_slow_teacher_said_is_encoded_however_little_it_is(
 
 @pytest.mark.usefixtures("beside")
 def test_a_model_that_answers_in_the_same_memory_is_heard_each_time(make, tmp_path):
-    class Reusing(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(()))
-            self.memory = torch.empty(8, 5)
-
-        def forward(self, inputs):
-            out = self.memory[: len(inputs)]
-            return out.copy_(inputs[:, :1] * torch.arange(5.0) * self.scale)
-
     inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     many = ArraySamples(inputs, {"label": torch.zeros(64).long()})
     targets = capture(
