@@ -10,8 +10,6 @@ Peaks are those of a process of its own, above what it held before the call, log
 not counted; times are medians of interleaved rounds, and ratios are within a round.
 
 python bench/costs.py [--rounds 5] [--threads N] [--quick] [--only METHOD]
-
-Each method's card has its time at 4096 rows of 1000 classes, or of features, as `cost`.
 """
 
 import argparse
@@ -245,7 +243,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     options.add_argument("--quick", action="store_true", help="small shapes, a round, no peaks")
-    options.add_argument("--only", metavar="METHOD", help="one method, for its card; no file")
+    options.add_argument("--only", metavar="METHOD", help="one method; no file")
     options.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     torch.manual_seed(0)
