@@ -42,7 +42,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "_progress",
         "_interrupt",
     },
-    {"_validation", "_devices"},
+    {"_validation", "_devices", "_splitmix"},
     {"_errors"},
 ]
 DEPTH = {name: depth for depth, floor in enumerate(FLOORS) for name in floor}

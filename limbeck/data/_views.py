@@ -20,6 +20,7 @@ from torch import Tensor
 
 from limbeck._devices import sent
 from limbeck._errors import OptionError, ShapeError
+from limbeck._splitmix import splitmix
 from limbeck.signals import Inputs
 
 VERSION = 2
@@ -113,9 +114,9 @@ class Views:
         """`(batch,)`: which of all shifts and flips this view of each sample is; 0 is neither."""
         turn, place = divmod(view, self.kinds)
         if turn == 0:  # view 0 stays the sample as it came
-            kinds = 1 + _shuffled(place - 1, self.kinds - 1, _hash(keys, turn))
+            kinds = 1 + _shuffled(place - 1, self.kinds - 1, splitmix(keys, turn))
         else:
-            kinds = _shuffled(place, self.kinds, _hash(keys, turn))
+            kinds = _shuffled(place, self.kinds, splitmix(keys, turn))
         return torch.from_numpy(kinds)
 
     def _move(self, choice: Tensor) -> Tensor:
@@ -142,12 +143,3 @@ def _steps(size: int) -> NDArray[np.int64]:
 
 def _within(positions: Tensor, size: int) -> Tensor:
     return (positions >= 0) & (positions < size)
-
-
-def _hash(keys: NDArray[np.uint64], turn: int) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele et al., 2014) of each key moved on by `turn` + 1 steps, `(batch,)`."""
-    with np.errstate(over="ignore"):
-        state = keys + np.uint64(turn + 1) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(state ^ (state >> np.uint64(31)), dtype=np.uint64)

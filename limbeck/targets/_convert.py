@@ -17,14 +17,13 @@ from torch import Tensor
 from limbeck._progress import Progress, Silence
 from limbeck.signals import Head, Rows, Sparse
 from limbeck.targets._write_set import write_set
+from limbeck.targets.asking._learn import FITTED_ROWS
 from limbeck.targets.codecs import make_codec
 from limbeck.targets.encoding._encoder import Encoder, Stored
 from limbeck.targets.encoding._measure import dense_log_probabilities
 from limbeck.targets.format._manifest import Origin
 from limbeck.targets.reading._transfer_set import TransferSet
 
-_FITTED_ROWS = 16384
-"""Rows of each head, about, that a codec learns from."""
 _NUMBERS_AT_ONCE = 16 << 20
 """Decoded at once, about, so that memory is bounded for any vocabulary."""
 
@@ -91,7 +90,7 @@ def _first(read: TransferSet) -> list[Rows]:
 
 def _some(read: TransferSet, head: Head) -> Iterator[Tensor]:
     """Rows `(rows, size)` of samples that are chosen by their keys, a block at a time."""
-    one_in = np.uint64(max(1, read.card.rows // len(read.heads) // _FITTED_ROWS))
+    one_in = np.uint64(max(1, read.card.rows // len(read.heads) // FITTED_ROWS))
     for keys, _, rows in read.blocks():
         chosen = torch.from_numpy(np.flatnonzero(keys % one_in == 0))
         for index in torch.split(chosen, _step(read)):

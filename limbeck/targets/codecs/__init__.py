@@ -11,6 +11,7 @@ from limbeck.targets.codecs._codec import Codec as Codec
 from limbeck.targets.codecs._codec import Column as Column
 from limbeck.targets.codecs._codec import Seeds as Seeds
 from limbeck.targets.codecs._codec import State as State
+from limbeck.targets.codecs._codec import Values as Values
 from limbeck.targets.codecs._dense import DenseCodec as DenseCodec
 from limbeck.targets.codecs._dense import dense16, dense32, real16
 from limbeck.targets.codecs._principal import Principal as Principal

@@ -12,6 +12,9 @@ from limbeck.signals import Head, Rows
 
 Arrays = Mapping[str, NDArray[Any]]
 """The parts of some rows by name: `(rows, width)`, or `(numbers,)` where rows differ in length."""
+Values = Tensor | NDArray[np.floating[Any]]
+"""What a teacher said in rows `(rows, size)`, on any device or in numpy: of classes,
+log-probabilities."""
 State = Mapping[str, Tensor]
 """What a codec learned of a head from some of its rows, once for the whole transfer set."""
 Seeds = NDArray[np.uint64]
@@ -56,8 +59,8 @@ class Codec(Protocol):
         A part that counts another comes before it.
         """
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
-        """What to learn from some rows, which come in pieces of `(rows, size)`; {} for most.
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
+        """What to learn from some rows, which come in pieces; {} for most.
 
         Each piece asks the teacher: a codec that learns nothing takes none.
         """
@@ -65,8 +68,8 @@ class Codec(Protocol):
     def state_fault(self, state: State, head: Head) -> str | None:
         """What this state, read from a file, holds that `fit` never gives; None if nothing."""
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
-        """The parts of rows `(rows, size)` in float32: of classes, their log-probabilities."""
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
+        """The parts of rows, which are taken in float32."""
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """What these parts, read from a file, hold that `encode` never gives; None if nothing."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head, Space
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._learned import misfit
+from limbeck.targets.codecs._pieces import tensor_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DenseCodec:
             )
         return {"values": Column(self.dtype, head.size)}
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """Nothing."""
         return {}
 
@@ -52,8 +52,9 @@ class DenseCodec:
         """Anything: it learns nothing."""
         return misfit(state, {})
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round to the nearest; numbers that are too large are refused."""
+        values = tensor_of(values)
         largest = float(np.finfo(self.dtype).max)
         # A class without mass has a log-probability of -inf: the lowest number means the same.
         exact = values.masked_fill(values == -torch.inf, -largest).cpu().numpy()

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck.targets.codecs._chance import FIRST, GAMMA, SECOND
+from limbeck._splitmix import FIRST, GAMMA, SECOND
 
 P = ParamSpec("P")
 R = TypeVar("R")

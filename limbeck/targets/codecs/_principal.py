@@ -21,9 +21,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from limbeck._errors import ModelError, OptionError
 from limbeck.signals import Dense, Head
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._learned import Wanted, misfit, not_finite
-from limbeck.targets.codecs._pieces import joined, smaller, spans
+from limbeck.targets.codecs._pieces import joined, smaller, spans, tensor_of
 from limbeck.targets.codecs._principal_basis import Moments, Sample, basis
 from limbeck.targets.codecs._principal_search import cheapest_steps
 
@@ -99,7 +99,7 @@ class Principal:
     def _count(self, head: Head) -> int:
         return min(self.components, head.size)
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """`mean`, `basis` (the directions), `analysis` (what finds them), `spread` along each.
 
         Of many numbers `directions` and `scale` instead of the two in the middle. The mean of a
@@ -120,7 +120,7 @@ class Principal:
             "spread": spread.float(),
         }
 
-    def _fit_many(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def _fit_many(self, pieces: Iterable[Values], head: Head) -> State:
         """`mean`, `directions` and `scale` by which they are found, `spread` along each."""
         sample, none = Sample(head.size, _MANY), torch.zeros(head.size, dtype=torch.bool)
         for rows, without in _learned_from(pieces, head):
@@ -155,8 +155,9 @@ class Principal:
             return "scale holds a number that is not above 0"
         return fault
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each coefficient to the nearest step."""
+        values = tensor_of(values)
         learned = {name: part.to(values.device) for name, part in state.items()}
         if "directions" in learned and values.device.type == "cpu":
             learned["directions"] = _wide(state["directions"])
@@ -247,7 +248,7 @@ def _groups(count: int) -> list[tuple[str, slice]]:
     return [(f"low_{start}", slice(start, min(start + _TOGETHER, count))) for start in starts]
 
 
-def _learned_from(pieces: Iterable[Tensor], head: Head) -> Iterator[tuple[Tensor, Tensor]]:
+def _learned_from(pieces: Iterable[Values], head: Head) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows a few at a time, and which of their classes have no probability in any."""
     none: Tensor | None = None
     for piece in smaller(pieces):

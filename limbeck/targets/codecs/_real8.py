@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._learned import misfit, not_finite
+from limbeck.targets.codecs._pieces import tensor_of
 
 _MARGIN = 1 / 8
 """Of the range that was seen, added at either end."""
@@ -43,13 +43,13 @@ class Real8:
             )
         return {"levels": Column(np.dtype(np.uint8), head.size)}
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """`low`, where each channel's range begins, and `step`, through it; float32."""
         low = torch.full((head.size,), torch.inf)
         high = -low
-        for piece in pieces:
-            low = torch.minimum(low, piece.float().amin(dim=0).cpu())
-            high = torch.maximum(high, piece.float().amax(dim=0).cpu())
+        for piece in map(tensor_of, pieces):
+            low = torch.minimum(low, piece.amin(dim=0).cpu())
+            high = torch.maximum(high, piece.amax(dim=0).cpu())
         margin = (high - low) * _MARGIN
         step = (high - low + 2 * margin) / 255
         # A channel that never varied keeps its number.
@@ -62,8 +62,9 @@ class Real8:
             return fault
         return None if bool((state["step"] > 0).all()) else "step holds one that is not above 0"
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each number to the nearest step, within the range."""
+        values = tensor_of(values)
         low, step = (state[name].to(values.device).double() for name in ("low", "step"))
         levels = ((values.double() - low) / step).round().clamp(0, 255)
         return {"levels": levels.to(torch.uint8).cpu().numpy()}

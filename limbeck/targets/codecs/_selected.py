@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._flat import (
     Ints,
     below,
@@ -34,7 +34,7 @@ from limbeck.targets.codecs._flat import (
 )
 from limbeck.targets.codecs._learned import disorder, misfit, not_log_weights
 from limbeck.targets.codecs._mean_tail import MeanTail
-from limbeck.targets.codecs._pieces import joined, smaller, spans
+from limbeck.targets.codecs._pieces import joined, smaller, spans, tensor_of
 from limbeck.targets.codecs._selection import least_costly, least_mass
 
 _MOST_CONTEXTS = 4096
@@ -94,7 +94,7 @@ class Selected:
             **plane_columns("steps", head.size, "others"),
         }
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """`common`: classes by mean probability; `order`: the same for each context; `tail`.
 
         A context's order is that of mean p_context p_class, so that every row tells of all of
@@ -137,8 +137,9 @@ class Selected:
             or not_log_weights(state["tail"])
         )
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Select, and round each root to the nearest level."""
+        values = tensor_of(values)
         ranks = _ranks(state["order"]).to(values.device)
         common = _ranks(state["common"]).numpy()
         shape = state["tail"].to(values.device).double().exp()

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Dense, Head
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._learned import misfit
+from limbeck.targets.codecs._pieces import tensor_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class SquareRoot:
     def _dtype(self) -> np.dtype[Any]:
         return np.min_scalar_type(self._impossible)
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """Nothing."""
         return {}
 
@@ -86,8 +86,9 @@ class SquareRoot:
         """Anything: it learns nothing."""
         return misfit(state, {})
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Round each square root, or angle, to the nearest level."""
+        values = tensor_of(values)
         if head.space == "binary":
             roots = torch.asin((values.double().sigmoid()).sqrt()) / (math.pi / 2)
         else:

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from limbeck._errors import OptionError
+from limbeck._splitmix import uniform
 from limbeck.signals import Head, Sparse
-from limbeck.targets.codecs._chance import uniform
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._compiled import compiled
 from limbeck.targets.codecs._flat import (
     Ints,
@@ -36,7 +36,7 @@ from limbeck.targets.codecs._flat import (
 )
 from limbeck.targets.codecs._learned import disorder, misfit, not_log_weights
 from limbeck.targets.codecs._mean_tail import MeanTail
-from limbeck.targets.codecs._pieces import joined, smaller, spans
+from limbeck.targets.codecs._pieces import joined, smaller, spans, tensor_of
 from limbeck.targets.codecs._sampling import Named, rounded, select
 
 _MOST_CLASSES = 1 << 24
@@ -121,7 +121,7 @@ class Threshold:
             columns["log_normalisers"] = Column(np.dtype(np.uint16), len(self.temperatures))
         return columns
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """`order`: classes by how often they are named; `tail`: where the mass below tau lies."""
         tail = MeanTail(head.size)
         for piece in smaller(pieces):
@@ -141,8 +141,9 @@ class Threshold:
             or not_log_weights(state["tail"])
         )
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """Keep, draw, and round each level to either neighbour, by the row's own chance."""
+        values = tensor_of(values)
         ranks = _ranks(state["order"])
         kept, drawn = select(values, self.tau, uniform(seeds, 0))
         loops = compiled()

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from limbeck._errors import OptionError
 from limbeck.signals import Head, Sparse
-from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State
+from limbeck.targets.codecs._codec import Arrays, Column, Seeds, State, Values
 from limbeck.targets.codecs._learned import misfit
+from limbeck.targets.codecs._pieces import tensor_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class TopK:
             "tail": Column(np.dtype(np.float32), 1),
         }
 
-    def fit(self, pieces: Iterable[Tensor], head: Head) -> State:
+    def fit(self, pieces: Iterable[Values], head: Head) -> State:
         """Nothing."""
         return {}
 
@@ -65,16 +65,11 @@ class TopK:
         """Anything: it learns nothing."""
         return misfit(state, {})
 
-    def encode(self, values: Tensor, head: Head, state: State, seeds: Seeds) -> Arrays:
+    def encode(self, values: Values, head: Head, state: State, seeds: Seeds) -> Arrays:
         """The largest log-probabilities of each row, in falling order."""
+        values = tensor_of(values)
         kept, ids = values.topk(self.k, dim=-1)  # (..., k)
-        probabilities = _rounded_down(kept.exp().cpu().numpy())
-        stored = probabilities.astype(np.float64).sum(axis=-1, keepdims=True)  # (..., 1)
-        return {
-            "ids": ids.cpu().numpy().astype(np.min_scalar_type(head.size - 1)),
-            "probabilities": probabilities,
-            "tail": np.maximum(1.0 - stored, 0.0).astype(np.float32),
-        }
+        return topk_parts(ids.cpu().numpy(), kept.exp().cpu().numpy(), head)
 
     def fault(self, arrays: Arrays, head: Head) -> str | None:
         """Classes that the head does not have or a row names twice, and sums that are not 1."""
@@ -100,7 +95,20 @@ class TopK:
         )
 
 
-def _rounded_down(exact: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Float16 at or below each number; rounding up could make a row sum to more than 1."""
-    nearest = exact.astype(np.float16)
-    return np.where(nearest > exact, np.nextafter(nearest, np.float16(0)), nearest)
+def topk_parts(ids: NDArray[np.int64], probabilities: NDArray[Any], head: Head) -> Arrays:
+    """The parts of rows of which these classes are kept.
+
+    Args:
+        ids: `(rows, k)`.
+        probabilities: Of each, `(rows, k)`, at most 1 in sum.
+        head: Whose they are.
+    """
+    nearest = probabilities.astype(np.float16)
+    # Rounded up, a row could sum to more than 1.
+    below = np.where(nearest > probabilities, np.nextafter(nearest, np.float16(0)), nearest)
+    stored = below.astype(np.float64).sum(axis=-1, keepdims=True)  # (rows, 1)
+    return {
+        "ids": ids.astype(np.min_scalar_type(head.size - 1)),
+        "probabilities": below,
+        "tail": np.maximum(1.0 - stored, 0.0).astype(np.float32),
+    }

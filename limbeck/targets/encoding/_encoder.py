@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._errors import ModelError
+from limbeck._splitmix import splitmix
 from limbeck.signals import Head
 from limbeck.targets.codecs import Arrays, Codec, Seeds, Threshold, make_codec
 from limbeck.targets.codecs._compiled import compiled
+from limbeck.targets.codecs._pieces import entries_at_once
 from limbeck.targets.encoding._compress import compressed, softened
 from limbeck.targets.encoding._measure import faithfulness
 from limbeck.targets.format._blocks import BLOCK_ROWS, RowsPerSample, rows_of_a_sample, shard_schema
@@ -22,8 +24,6 @@ from limbeck.targets.format._faithfulness import Faithfulness
 from limbeck.targets.format._manifest import Settings
 from limbeck.targets.format._state_file import States
 
-_PIECE_NUMBERS = 1 << 20
-"""Numbers that are encoded at once, about: few enough to stay in a processor's cache."""
 _MEASURED_ROWS = 4096
 """About so many rows are measured, if there are as many: those of samples chosen by their keys."""
 _MEASURED_NUMBERS = 1 << 24
@@ -63,7 +63,8 @@ class Encoder:
         self._codec = make_codec(settings.codec, settings.codec_options)
         numbers = sum((rows_per_sample[head.name] or 1) * head.size for head in self._heads)
         rows = rows_of_a_sample(rows_per_sample)
-        self._piece = max(1, min(BLOCK_ROWS // rows, _PIECE_NUMBERS // numbers))
+        self._most = max(1, BLOCK_ROWS // rows)
+        self._numbers = numbers
         self._lot = max(1, _MEASURED_AT_ONCE // numbers)
         self._one_in = np.uint64(_one_in(samples, rows, numbers))
         # Compiled loops take one thread each, where torch's operations take all that it has.
@@ -85,7 +86,10 @@ class Encoder:
         """
         for head in self._heads:
             self._check(head, answers[head.name], len(keys))
-        pieces = -(-len(keys) // self._piece)  # of one size: a small rest would wait in no block
+        at_once = entries_at_once(answers[self._heads[0].name].device) // self._numbers
+        pieces = -(
+            -len(keys) // max(1, min(self._most, at_once))
+        )  # of one size: a small rest would wait in no block
         size = -(-len(keys) // max(pieces, 1))
         starts = range(0, len(keys), max(size, 1))
 
@@ -174,15 +178,7 @@ def row_seeds(keys: NDArray[np.uint64], view: int, rows: int, head: int) -> Seed
         head: The head's number.
     """
     row = np.arange(rows, dtype=np.uint64) + np.uint64((head << 32) + (view << 40))
-    return _mixed(_mixed(keys)[:, None] ^ _mixed(row)).reshape(-1)
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Numbers that look unlike their neighbours (splitmix64: Steele, Lea and Flood, 2014)."""
-    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return splitmix(splitmix(keys)[:, None] ^ splitmix(row)).reshape(-1)
 
 
 def rows_per_sample_of(answers: Mapping[str, Tensor]) -> dict[str, int | None]:

@@ -8,11 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.signals import Dense, Head, Rows, Sparse
+from limbeck.targets.codecs import Values
 from limbeck.targets.codecs._compiled import compiled
+from limbeck.targets.codecs._pieces import tensor_of
 from limbeck.targets.format._faithfulness import Faithfulness
 
 
-def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
+def faithfulness(live: Values, stored: Rows, head: Head) -> Faithfulness:
     """Compare rows as the teacher gave them, `(..., size)` compressed, with the stored ones.
 
     Of classes, `live` may be off by a constant a row.
@@ -20,7 +22,7 @@ def faithfulness(live: Tensor, stored: Rows, head: Head) -> Faithfulness:
     Sparse rows without a shape for the tail are compared as the coarser distribution they are: the
     tail is one more class.
     """
-    live = live.cpu().flatten(0, -2)  # (rows, size)
+    live = tensor_of(live).cpu().flatten(0, -2)  # (rows, size)
     loops = compiled()
     if loops is not None and isinstance(stored, Sparse) and stored.tail_shape is not None:
         return _in_a_loop(loops, live, stored)

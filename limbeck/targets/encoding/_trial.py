@@ -1,21 +1,15 @@
 """Some rows as they would come back from a transfer set, without one."""
 
-from typing import Any
-
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from limbeck.signals import Head, Rows
-from limbeck.targets.codecs import Arrays, Codec
+from limbeck.targets.codecs import Arrays, Codec, Values
+from limbeck.targets.codecs._pieces import tensor_of
 from limbeck.targets.encoding._encoder import row_seeds
 from limbeck.targets.format._index import Keys
 
 
-def as_stored(
-    values: Tensor | NDArray[Any], head: Head, codec: Codec, temperature: float
-) -> tuple[Rows, Arrays]:
+def as_stored(values: Values, head: Head, codec: Codec, temperature: float) -> tuple[Rows, Arrays]:
     """Encode and decode rows with a codec that learned what it needs from the same rows.
 
     Args:
@@ -28,7 +22,7 @@ def as_stored(
     Returns:
         The rows, and the arrays that would lie in the shards.
     """
-    values = torch.as_tensor(values)
+    values = tensor_of(values)
     flat = values.flatten(0, -2).cpu()  # (batch * rows, size)
     state = codec.fit([flat], head)
     seeds = row_seeds(_numbers(len(values)), 0, len(flat) // len(values), 0)

@@ -21,6 +21,7 @@ from limbeck.data import Samples
 from limbeck.signals import Head
 from limbeck.targets._write_set import write_set
 from limbeck.targets.codecs import Arrays, make_codec
+from limbeck.targets.codecs._topk import topk_parts
 from limbeck.targets.encoding._encoder import Stored
 from limbeck.targets.format._faithfulness import Faithfulness
 from limbeck.targets.format._index import data_fingerprint
@@ -194,14 +195,7 @@ def _parts(entries: Entries, kept: int, head: Head, rows: int, where: str) -> Ar
     once = ordered[:, 1:] != ordered[:, :-1]
     _check(once, ordered, where, "names class {} twice. Make it again.")
     whole /= np.maximum(whole.sum(axis=1, keepdims=True), 1.0)
-    halves = whole.astype(np.float16)
-    halves = np.where(halves > whole, np.nextafter(halves, np.float16(0)), halves)
-    tail = np.maximum(1.0 - halves.astype(np.float64).sum(axis=1, keepdims=True), 0.0)
-    return {
-        "ids": named.astype(np.min_scalar_type(head.size - 1)),
-        "probabilities": halves,
-        "tail": tail.astype(np.float32),
-    }
+    return topk_parts(named, whole, head)
 
 
 def _check(right: NDArray[np.bool_], found: NDArray[Any], where: str, says: str) -> None:

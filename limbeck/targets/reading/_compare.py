@@ -13,6 +13,8 @@ from limbeck.teachers import Teacher
 
 LARGEST_DIFFERENCE = 0.02
 """Between two probabilities. Another device or batch size moves far less, another teacher more."""
+_AT_ONCE = 64
+"""Samples that the teacher is asked about at once."""
 
 
 def compare(
@@ -31,20 +33,22 @@ def compare(
     """
     targets.expect_asked()
     settings = targets.manifest.settings
-    index = torch.linspace(0, len(samples) - 1, min(limit, len(samples))).long()
-    answers = teacher.answer(samples.fetch(index).inputs)
-    keys = samples.keys[index.numpy()]
-    stored = targets.read(targets.positions(keys))
     codec = make_codec(settings.codec, settings.codec_options)
     total, coded = Faithfulness(), Faithfulness()
-    for number, head in enumerate(targets.heads):
-        live = rows_to_store(answers[head.name], head, settings, codec)
-        state, rows = targets.states[head.name], targets.manifest.rows_per_sample[head.name] or 1
-        seeds = row_seeds(keys, 0, rows, number)
-        parts = codec.encode(live, head, state, seeds)
-        again = codec.decode(parts, head, state, settings.temperature_of(head))
-        coded += faithfulness(live, again, head)
-        total += faithfulness(live, stored[head.name], head)
+    every = torch.linspace(0, len(samples) - 1, min(limit, len(samples))).long()
+    for index in torch.split(every, _AT_ONCE):
+        answers = teacher.answer(samples.fetch(index).inputs)
+        keys = samples.keys[index.numpy()]
+        stored = targets.read(targets.positions(keys))
+        for number, head in enumerate(targets.heads):
+            live = rows_to_store(answers[head.name], head, settings, codec)
+            state = targets.states[head.name]
+            rows = targets.manifest.rows_per_sample[head.name] or 1
+            seeds = row_seeds(keys, 0, rows, number)
+            parts = codec.encode(live, head, state, seeds)
+            again = codec.decode(parts, head, state, settings.temperature_of(head))
+            coded += faithfulness(live, again, head)
+            total += faithfulness(live, stored[head.name], head)
     allowed = LARGEST_DIFFERENCE + coded.difference  # a coarse codec's own error is no change
     if total.difference > allowed:
         raise TargetsError(

@@ -69,6 +69,8 @@ def test_a_killed_workers_rows_are_done_again_and_none_twice(cluster, make, samp
     assert targets.card.rows == 40
     # Of what the killed one was asked, the open batches are asked again, not those before.
     assert 41 <= sum(count for _, count in noted.noted()) <= 42
+    numbers = [path.name.split("-")[1] for path in (tmp_path / "set").glob("shard-*")]
+    assert len(set(numbers)) == len(numbers) > 1
     alone = capture(Teacher(make.asked(make.logits), [make.label]), samples, tmp_path / "alone")
     assert values(targets, samples).equal(values(alone, samples))
 

@@ -366,3 +366,12 @@ def test_where_numba_cannot_be_loaded_there_are_no_loops(monkeypatch):
             patch.setattr(builtins, "__import__", refuse)
             assert _compiled.compiled.__wrapped__() is None
     monkeypatch.undo()
+
+
+def test_loops_do_without_a_file_where_no_folder_takes_one():
+    from limbeck.targets.codecs._loops import loop
+
+    named = {}
+    exec("def total(numbers):\n    return numbers.sum()", named)  # of no file, it can have none
+    total = loop()(named["total"])
+    assert total(np.arange(5)) == 10

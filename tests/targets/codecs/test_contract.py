@@ -112,6 +112,25 @@ def test_a_row_is_the_same_in_any_company(name, space, rows, size, seed, spread)
 
 
 @each_codec
+@given(st.integers(1, 6), st.integers(2, 40), st.integers(0, 2**31))
+def test_numpy_rows_are_stored_as_those_of_torch_are(name, space, rows, size, seed):
+    codec, head = codec_of(name), Head(space=space, size=size)
+    learned, values = rows_of(space, 30, size, 1, 2.0), rows_of(space, rows, size, seed, 2.0)
+    state = codec.fit([learned], head)
+    as_array = codec.fit([learned.numpy()], head)
+    assert state.keys() == as_array.keys()
+    assert all(torch.equal(state[part], as_array[part]) for part in state)
+    wanted = codec.encode(values, head, state, seeds_of(rows))
+    locked = values.numpy().copy()
+    locked.setflags(write=False)  # as a memory map is
+    backwards = values.numpy()[:, ::-1].copy()[:, ::-1]
+    for given_as in (values.numpy(), values.double().numpy(), locked, backwards):
+        before = given_as.copy()
+        assert same(codec.encode(given_as, head, state, seeds_of(rows)), wanted)
+        assert np.array_equal(given_as, before)
+
+
+@each_codec
 def test_decoding_a_row_alone_says_the_same(name, space):
     codec, head = codec_of(name), Head(space=space, size=60)
     values = rows_of(space, 7, 60, 0, 2.0)

@@ -49,7 +49,7 @@ def make_encoder(answers, monkeypatch):
     """An encoder of ten samples at a time, after its codec has learned."""
 
     def make():
-        monkeypatch.setattr(encoding, "_PIECE_NUMBERS", 10 * 2 * 2 * SIZE)
+        monkeypatch.setattr(encoding, "entries_at_once", lambda device: 10 * 2 * 2 * SIZE)
         settings = Settings(
             teacher=TeacherRecord(fingerprint="0" * 16, name=""),
             data="0" * 16,

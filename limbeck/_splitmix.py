@@ -1,9 +1,11 @@
-"""Random numbers that belong to a row, wherever and with whatever other rows it is encoded.
+"""Random numbers that belong to a key, such as a row's or a sample's, in whatever company.
 
 SplitMix64 read by counter: the n-th number of a seed is a hash of seed + n gamma. It passes
 BigCrush, and needs no state (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
 Generators", OOPSLA 2014, figure 17; the mixing constants are Stafford's variant 13).
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,8 @@ FIRST = np.uint64(0xBF58476D1CE4E5B9)
 SECOND = np.uint64(0x94D049BB133111EB)
 
 
-def uniform(seeds: NDArray[np.uint64], numbers: NDArray[np.int64] | int) -> NDArray[np.float64]:
-    """Numbers in [0, 1), a multiple of 2^-53 each.
+def splitmix(seeds: NDArray[np.uint64], numbers: NDArray[Any] | int = 0) -> NDArray[np.uint64]:
+    """Whole numbers of 64 bits that look unlike their neighbours'.
 
     Args:
         seeds: `(...)`.
@@ -27,5 +29,11 @@ def uniform(seeds: NDArray[np.uint64], numbers: NDArray[np.int64] | int) -> NDAr
     mixed ^= mixed >> np.uint64(27)
     mixed *= SECOND
     mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def uniform(seeds: NDArray[np.uint64], numbers: NDArray[Any] | int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), a multiple of 2^-53 each; arguments as of `splitmix`."""
+    mixed = splitmix(seeds, numbers)
     mixed >>= np.uint64(11)
-    return mixed * 2.0**-53
+    return np.multiply(mixed, 2.0**-53, dtype=np.float64)
