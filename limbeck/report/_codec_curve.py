@@ -106,7 +106,7 @@ def _plot(
 ) -> dict[str, object]:
     import plotly.graph_objects as go
 
-    from limbeck.report._style import axis, figure, text
+    from limbeck.report._style import axis, figure, log_axis, text
 
     lossy = [point for point in points if point.error > 0]
     on_line = [point for point in best if point.error > 0]
@@ -115,7 +115,7 @@ def _plot(
     placed = _placed(lossy, named, low, high)
     plot = figure(
         height=_HEIGHT,
-        x=axis("bytes a row, on disk", type="log", range=[low, high], dtick="D2"),
+        x=log_axis("bytes a row, on disk", low, high),
         y=axis(error_name, type="log", exponentformat="power", dtick=1),
     )
     plot.add_trace(

@@ -1,13 +1,13 @@
 """The Pareto picture: what a score costs in parameters."""
 
-from math import ceil, floor, log10
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
 
 from limbeck import _format as form
 from limbeck.report._palette import LIGHT
-from limbeck.report._style import axis, figure, score_axis, text
+from limbeck.report._style import figure, log_axis, score_axis, text
 from limbeck.results import Measured, Metric, Report
 
 
@@ -77,15 +77,10 @@ def _spread(plot: go.Figure, role: str, models: list[tuple[str, Measured]], metr
 
 
 def _size_axis(sizes: list[int]) -> dict[str, Any]:
-    """A logarithmic axis with room at both sides, marked at 1, 2, 5, 10, ... or at powers of 10."""
+    """A logarithmic axis with room at both sides."""
     low, high = log10(min(sizes)), log10(max(sizes))
     room = max(0.2, 0.14 * (high - low))
-    low, high = low - room, high + room
-    steps = (1, 2, 5) if high - low < 2.2 else (1,)
-    marks = [step * 10**power for power in range(floor(low), ceil(high)) for step in steps]
-    shown = [mark for mark in marks if low <= log10(mark) <= high]
-    names = [form.count(mark) for mark in shown]
-    return axis("parameters", type="log", range=[low, high], tickvals=shown, ticktext=names)
+    return log_axis("parameters", low - room, high + room, lambda mark: form.count(round(mark)))
 
 
 def _arrow(plot: go.Figure, control: Measured, student: Measured) -> None:

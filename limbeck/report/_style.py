@@ -1,6 +1,8 @@
 """What all plots share: a bare figure, quiet axes, and labels that data cannot break."""
 
 import html
+from collections.abc import Callable
+from math import ceil, floor, log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -50,6 +52,36 @@ def axis(title: str, **options: Any) -> dict[str, Any]:
         "title": {"text": title, "standoff": 14, "font": {"color": LIGHT["muted"], "size": 13}},
     }
     return quiet | options
+
+
+_STEPS = (
+    (1,),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 1.2, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9),
+)
+_ENOUGH_MARKS = 4
+
+
+def log_axis(
+    title: str, low: float, high: float, name: Callable[[float], str] = "{:g}".format
+) -> dict[str, Any]:
+    """A logarithmic axis, marked with as few numbers as let others be read off between them.
+
+    Args:
+        title: What it shows.
+        low: log10 of where it begins.
+        high: log10 of where it ends.
+        name: What is written at a number.
+    """
+    shown: list[float] = []
+    for steps in _STEPS:
+        marks = [step * 10.0**power for power in range(floor(low), ceil(high)) for step in steps]
+        shown = [mark for mark in marks if low <= log10(mark) <= high]
+        if len(shown) >= _ENOUGH_MARKS:
+            break
+    names = [name(mark) for mark in shown]
+    return axis(title, type="log", range=[low, high], tickvals=shown, ticktext=names)
 
 
 def score_axis(split: str, metric: Metric) -> dict[str, Any]:

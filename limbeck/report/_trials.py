@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -170,14 +171,16 @@ def _order(whole: Sequence[TrialPoint], metric: Metric, roles: dict[str, str]) -
 def _against(
     name: str, whole: Sequence[TrialPoint], metric: Metric, roles: dict[str, str]
 ) -> dict[str, Any]:
-    from limbeck.report._style import axis
+    from limbeck.report._style import axis, log_axis
 
-    kind: dict[str, Any] = {}
+    x = axis("")
     if name == "epochs":
-        kind = {"type": "log", "tickvals": sorted({each.epochs for each in whole})}
+        x = axis("", type="log", tickvals=sorted({each.epochs for each in whole}))
     elif name in ("temperature", "learning_rate"):
-        kind = {"type": "log", "dtick": "D2", "exponentformat": "e"}
-    return _drawn(_points(name, axis("", **kind), whole, metric, roles, height=280))
+        at = [log10(getattr(each, name)) for each in whole]
+        room = max(0.1, 0.05 * (max(at) - min(at)))
+        x = log_axis("", min(at) - room, max(at) + room)
+    return _drawn(_points(name, x, whole, metric, roles, height=280))
 
 
 def _points(

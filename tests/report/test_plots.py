@@ -1,7 +1,14 @@
 """Each plot shows what the result files say, or is not there."""
 
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from limbeck.report._palette import DARK, LIGHT, dark_partners
 from limbeck.report._plots import class_note, figures
+from limbeck.report._style import log_axis
 from limbeck.results import Curve, Details, PerClass
 from tests.report import examples
 
@@ -220,3 +227,18 @@ def test_tags_in_labels_are_shown_and_not_read():
     labels = [mark.text for mark in plots["score_and_size"].layout.annotations if mark.text]
     assert labels
     assert all("<" not in label for label in labels)
+
+
+@given(st.floats(-8, 8), st.floats(0.24, 12))
+def test_a_logarithmic_axis_names_numbers_that_can_be_read_off_it(low, wide):
+    found = log_axis("bytes", low, low + wide)
+    marks = found["tickvals"]
+    assert 2 <= len(marks) <= 16
+    assert all(low <= math.log10(mark) <= low + wide for mark in marks)
+    assert [float(name) for name in found["ticktext"]] == pytest.approx(marks, rel=1e-9)
+    assert sorted(marks) == marks
+
+
+def test_a_logarithmic_axis_of_many_decades_is_marked_at_powers_of_ten():
+    assert log_axis("", -0.3, 4.2)["ticktext"] == ["1", "10", "100", "1000", "10000"]
+    assert log_axis("", 0.9, 2.1)["ticktext"] == ["10", "20", "50", "100"]

@@ -73,6 +73,14 @@ class TransferSet:
         if fault := self._index.fault(views=self.views, data=self.manifest.settings.data):
             raise self._not_of_one_piece(fault)
 
+    def __repr__(self) -> str:
+        settings = self.manifest.settings
+        heads = ", ".join(head.name for head in self.heads)
+        return (
+            f"<TransferSet {self.folder}: {self.card.rows} rows of {heads}, codec "
+            f"{settings.codec}, T = {settings.temperature:g}>"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         """To another process goes where it lies, and not what is in it."""
         return _open_again, (self.folder.absolute(), self._reading, self.fingerprint)

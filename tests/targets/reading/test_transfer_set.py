@@ -103,6 +103,12 @@ def test_the_fingerprint_of_data_forgets_order_and_repetition(samples, make):
     assert data_fingerprint(keys) != data_fingerprint(make.samples(seed=1).keys)
 
 
+def test_printed_it_says_where_and_what_it_is(stored):
+    assert repr(TransferSet(stored)) == (
+        f"<TransferSet {stored}: 40 rows of label, codec dense16, T = 4>"
+    )
+
+
 def test_verify_decodes_every_row(stored):
     assert TransferSet(stored).verify() == 40
 
