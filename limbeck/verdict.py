@@ -128,4 +128,4 @@ def _sentence(
             f"Not shown: the student's {metric.name} is {compared} its control's ({between})"
             f"{chance}."
         )
-    return f"The teacher {outcome}: {metric.name} is {better} than without it ({between})."
+    return f"The teaching {outcome}: {metric.name} is {better} than without it ({between})."

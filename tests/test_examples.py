@@ -29,7 +29,7 @@ def printed(name: str, folder: Path, *arguments: str, data: Path | None = None) 
 
 
 def test_the_python_api_goes_from_teacher_to_verdict(tmp_path):
-    assert printed("python_api", tmp_path).startswith("The teacher helped: accuracy is ")
+    assert printed("python_api", tmp_path).startswith("The teaching helped: accuracy is ")
 
 
 def test_a_loop_of_ones_own_learns_from_a_transfer_set(tmp_path):
@@ -46,7 +46,7 @@ def test_a_random_forest_teaches(tmp_path):
 
 def test_keras_models_teach_and_learn(tmp_path, data_root):
     said = printed("keras_mnist", tmp_path, "4000", data=data_root)
-    assert said.splitlines()[-1].startswith("The teacher helped: accuracy is ")
+    assert said.splitlines()[-1].startswith("The teaching helped: accuracy is ")
 
 
 def test_transformers_trainer_learns_from_stored_rows_alone(tmp_path, data_root):

@@ -70,7 +70,7 @@ def test_the_limbeck_commands_run_in_order(tmp_path, monkeypatch, capsys):
 
 def test_make_demo_ends_with_the_verdict_and_the_page():
     printed = shell("make demo", ROOT)
-    assert "The teacher helped" in printed
+    assert "The teaching helped" in printed
     assert printed.rstrip().endswith("report: runs/digits/report.html")
 
 

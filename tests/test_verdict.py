@@ -128,14 +128,14 @@ def test_the_gap_closed_is_none_where_the_teacher_is_no_better_than_the_control(
             [0.81, 0.82, 0.83],
             [0.71, 0.72, 0.74],
             ACCURACY,
-            "The teacher helped: accuracy is 9.67 points better than without it "
+            "The teaching helped: accuracy is 9.67 points better than without it "
             "(95 % interval of the gain +8.23 to +11.10 points, 3 seeds).",
         ),
         (
             [0.71, 0.72, 0.74],
             [0.81, 0.82, 0.83],
             ACCURACY,
-            "The teacher hurt: accuracy is 9.67 points worse than without it "
+            "The teaching hurt: accuracy is 9.67 points worse than without it "
             "(95 % interval of the gain -11.10 to -8.23 points, 3 seeds).",
         ),
         (
