@@ -42,6 +42,7 @@ def folder(tmp_path, monkeypatch):
         ("teacher.model=mpl", "no model is called 'mpl'. Did you mean mlp?"),
         ("teacher.options.hiden=[8]", "no option 'hiden'. Did you mean hidden?"),
         ("students.small.model=nowhere:big", "cannot import nowhere: No module named"),
+        ("students.small.model=mine/models.py:big", "Name the module: mine.models:big."),
         (f"students.small.model={MODELS}:nothing", "no function 'nothing'"),
         ("data.source=digit", "Did you mean digits?"),
         ("data.options.colour=true", "colour"),

@@ -1,5 +1,7 @@
 """Several teachers are asked each by itself, and teach as one."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from limbeck.models import MLP, load_weights
 from limbeck.pipeline import compare_targets, draw_curve, make_targets
 from limbeck.pipeline._chain import chain_stages
 from limbeck.pipeline._context import Context
+from limbeck.pipeline._summary import _targets as targets_of_all
 from limbeck.pipeline._teachers import teachers_stage
 from limbeck.recipe import Recipe
 from limbeck.recipe_combinations import check_combinations
@@ -225,3 +228,24 @@ def test_a_way_that_there_is_not_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(OptionError, match="tries the rows of one teacher"):
         draw_curve(several(tmp_path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_of_several_transfer_sets_the_report_says_how_near_the_least_faithful_is(taught):
+    sets = [TransferSet(taught / f"targets-{name}") for name in ("wide", "deep")]
+    faithful, coarse = (
+        replace_card(one, kl_to_teacher=kl, agreement_with_teacher=agreement)
+        for one, kl, agreement in zip(sets, (0.1, 0.3), (0.9, 0.7), strict=True)
+    )
+    recipe = load_recipe(str(taught / "recipe.toml"))
+    for order in ([faithful, coarse], [coarse, faithful]):
+        found = targets_of_all(order, recipe, {})
+        assert (found.kl_to_teacher, found.agreement_with_teacher) == (0.3, 0.7)
+    of_numbers = replace_card(sets[0], kl_to_teacher=None, agreement_with_teacher=None)
+    found = targets_of_all([of_numbers, faithful], recipe, {})
+    assert (found.kl_to_teacher, found.agreement_with_teacher) == (0.1, 0.9)
+
+
+def replace_card(targets, **changed):
+    """The same set, with other numbers on its card."""
+    card = targets.card.model_copy(update=changed)
+    return SimpleNamespace(card=card, heads=targets.heads, manifest=targets.manifest)
