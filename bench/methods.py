@@ -6,6 +6,9 @@ method, or of soft targets at T = 4 beside features, whose weight is the method'
 tuned on the test data. The cost is a student's seconds by its control's; of a method of features
 the live teacher's pass is in it.
 
+After the methods come other ways to teach with the plain one, soft targets: what is set for each is
+in `WAYS`. The teacher is the same, and but for function matching, where all see new views, controls are.
+
 python bench/methods.py [--quick] [--out DIR] [METHOD ...]
 """
 
@@ -86,9 +89,38 @@ HELD_BACK = {
     "distilbert": OF_TOKENS,
 }
 """Methods that are not for these models."""
+WAYS = {
+    "annealed to labels": ["distil.anneal={soft_weight=0.0, hard_weight=1.0}"],
+    "balanced": ["distil.balance=20"],
+    "born again": ["distil.generations=3"],
+    "assistant": ["assistants.middle={model='cnn', options={channels=[14, 28, 56]}}"],
+    "mean teacher": ["distil.ema={weight=1.0, decay=0.99}"],
+    "branches": ["distil.branches={taps=['features.3', 'features.7']}"],
+    "each other": [
+        "students.peer={model='cnn', options={channels=[6, 12, 24]}}",
+        "distil.mutual_weight=0.5",
+    ],
+    "function matching": [
+        "data.augment={shift=2, flip=true}",
+        "train.views=true",
+        "distil.live=true",
+        "distil.mixup=true",
+        "distil.hard_weight=0",
+        "distil.soft_weight=1",
+    ],
+    "the teacher's widest units": ["students.small.start.how=width"],
+    "hints, then all": [
+        "distil.method=at",
+        taps(STAGES),
+        "distil.progressive=0.5",
+    ],
+}
+"""Other ways to teach by soft targets, and what is set for each."""
 
 
 def overrides(method: str) -> list[str]:
+    if method in WAYS:
+        return WAYS[method]
     said = [f"distil.method={method}"]
     if method in TAPS:
         said.append(taps(TAPS[method]))
@@ -111,7 +143,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="600 images, an epoch, two seeds")
     options.add_argument("--out", help="the run's folder, to go on from")
     chosen = options.parse_args()
-    names: Sequence[str] = chosen.methods or [*METHODS, *TAPS]
+    names: Sequence[str] = chosen.methods or [*METHODS, *TAPS, *WAYS]
     missing = FEATURE_METHODS.keys() - TAPS.keys() - HELD_BACK.keys()
     assert not missing, f"say where {missing} look"
     said = {name: overrides(name) + (QUICK if chosen.quick else []) for name in names}
@@ -120,9 +152,9 @@ def main() -> None:
     if chosen.quick or chosen.methods:
         print("not all of it: no result file is written")
         return
-    said_so = {name: every_method()[name].card.notes for name in names}
+    cards = {name: each.card.notes for name, each in every_method().items()}
     hurt = [one["method"] for one in rows if one["outcome"] == "hurt"]
-    silent = [name for name in hurt if "hurt" not in said_so[name]]
+    silent = [name for name in hurt if name in cards and "hurt" not in cards[name]]
     flops = rows[0]["flops"]
     write(
         "methods",
