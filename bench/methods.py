@@ -7,8 +7,8 @@ tuned on the test data. The cost is a student's seconds by its control's; of a m
 the live teacher's pass is in it.
 
 After the methods come other ways to teach with the plain one, soft targets: what is set for each is
-in `WAYS`. The teacher is the same, and so are controls, but for function matching, where all see new
-views.
+in `WAYS`. The teacher is the same, and so are controls, but for function matching, where all see
+new views.
 
 python bench/methods.py [--quick] [--out DIR] [METHOD ...]
 """
