@@ -22,8 +22,8 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
     if not module_name or module_name.startswith("."):
         raise error(f'{what} {name!r} must be "package.module:function".')
     if module_name.endswith(".py"):
-        module = ".".join(Path(module_name).with_suffix("").parts)
-        raise error(f"{what} {name!r} names a file. Name the module: {module}:{function_name}.")
+        dotted = ".".join(Path(module_name).with_suffix("").parts)
+        raise error(f"{what} {name!r} names a file. Name the module: {dotted}:{function_name}.")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -24,6 +24,8 @@ from limbeck.targets.encoding._measure import dense_log_probabilities
 from limbeck.targets.format._manifest import Origin
 from limbeck.targets.reading._transfer_set import TransferSet
 
+_LEAST_SAMPLES = 32
+"""About so many samples are learned from at least, however many rows each has."""
 _NUMBERS_AT_ONCE = 16 << 20
 """Decoded at once, about, so that memory is bounded for any vocabulary."""
 
@@ -90,7 +92,9 @@ def _first(read: TransferSet) -> list[Rows]:
 
 def _some(read: TransferSet, head: Head) -> Iterator[Tensor]:
     """Rows `(rows, size)` of samples that are chosen by their keys, a block at a time."""
-    one_in = np.uint64(max(1, read.card.rows // len(read.heads) // FITTED_ROWS))
+    samples = sum(shard.samples for shard in read.manifest.shards)
+    count = read.card.rows // len(read.heads)
+    one_in = np.uint64(max(1, min(count // FITTED_ROWS, samples // _LEAST_SAMPLES)))
     for keys, _, rows in read.blocks():
         chosen = torch.from_numpy(np.flatnonzero(keys % one_in == 0))
         for index in torch.split(chosen, _step(read)):
@@ -119,8 +123,13 @@ def _step(read: TransferSet) -> int:
 def _values(rows: Rows, head: Head) -> Tensor:
     """Every entry of some rows, `(..., size)` float32, at the temperature they are stored at."""
     if not isinstance(rows, Sparse):
-        return rows.values.float()
+        values = rows.values.float()
+        if head.space != "categorical":
+            return values
+        # What codecs of floating point have of a class without mass.
+        return values.masked_fill(rows.values == torch.finfo(rows.values.dtype).min, -torch.inf)
     rows = rows.density
-    if rows.tail_shape is None:
-        rows = replace(rows, tail_shape=torch.zeros(head.size))
-    return dense_log_probabilities(rows).float()
+    shape = torch.zeros(head.size) if rows.tail_shape is None else rows.tail_shape
+    logs = dense_log_probabilities(replace(rows, tail_shape=shape)).float()
+    named = torch.zeros_like(logs).scatter_add_(-1, rows.ids.long(), rows.probabilities.float())
+    return logs.masked_fill((shape == -torch.inf) & (named == 0), -torch.inf)

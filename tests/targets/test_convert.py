@@ -10,6 +10,7 @@ from limbeck.data import ArraySamples
 from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets import TransferSet, capture, compare, convert, describe, to_parquet
+from limbeck.targets.reading._mix import log_density
 from limbeck.teachers import Teacher
 
 
@@ -166,3 +167,53 @@ def test_parquet_of_sparse_rows_and_several_rows_a_sample(make, samples, tmp_pat
     assert np.array_equal(got, want.ids.numpy())
     tails = np.stack([np.asarray(rows) for rows in table["label.tail"]])
     assert np.array_equal(tails, want.tail.numpy())
+
+
+PADDED = Head(space="categorical", size=16)
+PADS = {
+    "dense16": {},
+    "dense32": {},
+    "sqrt8": {},
+    "selected": {},
+    "threshold": {"tau": 0.05},
+    "principal": {"components": 8},
+}
+
+
+@pytest.mark.parametrize("second", PADS)
+@pytest.mark.parametrize("first", PADS)
+def test_classes_that_a_vocabulary_is_padded_with_get_no_mass(tmp_path, first, second):
+    samples = ArraySamples(torch.randn(100, 4, generator=torch.Generator().manual_seed(0)), {})
+    weights = 2 * np.random.default_rng(0).normal(size=(4, 13))
+
+    def answer(inputs):
+        padding = np.full((len(inputs), 3), -np.inf)
+        return np.concatenate([inputs @ weights, padding], axis=1).astype(np.float32)
+
+    teacher = Teacher(answer, [PADDED])
+    settings = {"codec": first, "codec_options": PADS[first], "temperature": 1.0}
+    capture(teacher, samples, tmp_path / "a", **settings)
+    made = convert(tmp_path / "a", tmp_path / "b", codec=second, codec_options=PADS[second])
+    rows = rows_of(made, samples)
+    if isinstance(rows, Dense):
+        p = rows.values.float().softmax(dim=-1)
+    else:
+        p = log_density(rows.to(torch.device("cpu")).density, 16).exp()
+    assert float(p[:, -3:].max()) == 0
+    assert float(p[:, :-3].sum(-1).min()) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("codec", ["real8", "principal"])
+def test_a_codec_learns_from_some_rows_however_many_a_sample_has(tmp_path, codec, monkeypatch):
+    monkeypatch.setattr("limbeck.targets._convert.FITTED_ROWS", 8)
+    numbers = Head(space="real", size=2)
+    options = {"components": 2} if codec == "principal" else {}
+    for seed in range(12):  # the keys of some samples are all odd to what is looked for
+        drawn = torch.rand(6, 4, generator=torch.Generator().manual_seed(seed))
+        samples = ArraySamples(drawn, {})
+        teacher = Teacher(lambda x: np.stack([x[:, :2], x[:, 2:]] * 20, axis=1), [numbers])
+        folder = tmp_path / str(seed)
+        was = rows_of(capture(teacher, samples, folder / "a", codec="real16"), samples)
+        made = convert(folder / "a", folder / "b", codec=codec, codec_options=options)
+        got = rows_of(made, samples)
+        torch.testing.assert_close(got.values, was.values.float(), rtol=0, atol=0.06)

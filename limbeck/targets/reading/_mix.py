@@ -5,7 +5,9 @@ others by its `tail_shape`, evenly where it has none. So a class that one teache
 does not gets its part of the other's tail, and what remains of the tails is that of the mix.
 
 Rows with drawn entries are right on average as they are, without their tail, and so is a mix of
-such rows alone. Beside rows that have a tail they are read as their density.
+such rows alone. Of a class that one teacher keeps and another draws, the sum is a probability of
+its own, right on average: only what nobody keeps is drawn. Beside rows that have a tail they are
+read as their density.
 """
 
 from collections.abc import Sequence
@@ -75,12 +77,14 @@ def _mix_sparse(
     ids, slots = _each_once(torch.cat(named_by, dim=-1), classes)
     slot = torch.split(slots, [part.shape[-1] for part in said], dim=-1)
     probabilities = torch.zeros(ids.shape, dtype=torch.float64)
-    drawn, tail = torch.zeros(ids.shape), torch.zeros(len(ids), dtype=torch.float64)
+    tail = torch.zeros(len(ids), dtype=torch.float64)
+    kept_by_one = torch.zeros(ids.shape)
     for k, row in enumerate(rows):
         left = weight[:, k] * row.tail.flatten()  # (rows,)
         probabilities.scatter_add_(-1, slot[k], weight[:, k, None] * said[k])
         if row.drawn is not None:
-            drawn.scatter_add_(-1, slot[k], (row.drawn.flatten(0, -2) & (said[k] > 0)).float())
+            is_kept = ~row.drawn.flatten(0, -2) & (said[k] > 0)
+            kept_by_one.scatter_add_(-1, slot[k], is_kept.float())
             tail += left  # of which nothing is on any class
             continue
         own = torch.zeros(ids.shape).scatter_add_(-1, slot[k], (said[k] > 0).float()) > 0
@@ -95,7 +99,7 @@ def _mix_sparse(
         tail=tail.float().reshape(leading),
         temperature=rows[0].temperature,
         tail_shape=tail_shape,
-        drawn=(drawn[:, :kept] > 0).reshape(*leading, kept)
+        drawn=(named & (kept_by_one[:, :kept] == 0)).reshape(*leading, kept)
         if any(row.drawn is not None for row in rows)
         else None,
     )

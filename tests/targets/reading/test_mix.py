@@ -8,7 +8,7 @@ import torch
 
 from limbeck.signals import Dense, Head, Sparse
 from limbeck.targets.codecs import Threshold
-from limbeck.targets.reading._mix import _shares, mix, mixed_tail_shape
+from limbeck.targets.reading._mix import _shares, log_density, mix, mixed_tail_shape
 
 CLASSES = 7
 LABEL = Head(space="categorical", size=CLASSES)
@@ -132,12 +132,12 @@ def test_a_teacher_of_weight_0_names_nothing():
         assert not mixed.probabilities[k::2, kept:].any()
 
 
-def test_an_entry_is_drawn_if_a_part_of_it_is():
+def test_an_entry_is_drawn_if_nobody_keeps_it():
     first = Sparse(
-        ids=torch.tensor([[1, 2, 5]]),
-        probabilities=torch.tensor([[0.5, 0.2, 0.0]]),
+        ids=torch.tensor([[1, 2, 3, 5]]),
+        probabilities=torch.tensor([[0.5, 0.2, 0.2, 0.0]]),
         tail=torch.tensor([0.3]),
-        drawn=torch.tensor([[False, True, True]]),
+        drawn=torch.tensor([[False, True, True, True]]),
     )
     second = Sparse(
         ids=torch.tensor([[2, 5]]),
@@ -146,10 +146,27 @@ def test_an_entry_is_drawn_if_a_part_of_it_is():
         drawn=torch.tensor([[False, False]]),
     )
     mixed = mix([first, second], torch.tensor([[0.5, 0.5]]), LABEL, None)
-    assert mixed.ids.tolist() == [[1, 2, 5]]
-    assert mixed.drawn.tolist() == [[False, True, False]]
-    torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.25, 0.4, 0.2]]))
+    assert mixed.ids.tolist() == [[1, 2, 3, 5]]
+    assert mixed.drawn.tolist() == [[False, False, True, False]]
+    torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.25, 0.4, 0.1, 0.2]]))
     torch.testing.assert_close(mixed.tail, torch.tensor([0.2]))
+
+
+def test_the_density_of_a_mix_of_drawn_rows_is_near_the_mean():
+    sure = torch.tensor([0.9, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01])  # draws what the other keeps
+    other = torch.tensor([0.01, 0.9, 0.02, 0.02, 0.02, 0.02, 0.01])
+    codec, seeds = Threshold(tau=0.05, levels=255), np.arange(4000, dtype=np.uint64)
+    members = []
+    for each in (sure, other):
+        every = each.log().expand(len(seeds), -1)
+        state = codec.fit([every], LABEL)
+        members.append(codec.decode(codec.encode(every, LABEL, state, seeds), LABEL, state, 1.0))
+    given = torch.full((len(seeds), 2), 0.5)
+    shape = mixed_tail_shape([row.tail_shape for row in members], torch.tensor([0.5, 0.5]))
+    mixed = mix(members, given, LABEL, shape)
+    found = log_density(mixed.density, CLASSES).exp()
+    torch.testing.assert_close(found.mean(dim=0), (sure + other) / 2, rtol=0, atol=0.005)
+    assert (found[:, :2] > 0.4).all()
 
 
 def test_a_mix_of_drawn_rows_is_right_on_average_class_by_class():
