@@ -58,7 +58,7 @@ def test_a_mutant_is_a_change_of_this_code(family):
 
 def test_every_file_of_losses_is_broken_in_three_ways_or_more():
     counts = Counter(mutant.file for path in families() for mutant in read(path))
-    files = [path.relative_to(REPOSITORY) for path in LOSSES.glob("*.py")]
+    files = [path.relative_to(REPOSITORY) for path in LOSSES.rglob("*.py")]
     few = [str(file) for file in files if counts[str(file)] < 3 and file.name != "__init__.py"]
     assert not few
 

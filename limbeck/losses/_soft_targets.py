@@ -24,7 +24,9 @@ def soft_targets(
         teacher_logits: $t$, shape `(..., classes)`; log-probabilities are logits too. No gradient
             flows into it.
         temperature: $T > 0$. Near 0 only the teacher's first choice counts; as it grows the loss
-            nears half the mean squared difference of the centred logits. A tensor of no axes gets
+            nears half the mean squared difference of the centred logits, and rounding in float32
+            about $10^{-7} T^2$, by which it may be off, or below 0 near equality; its gradient is
+            not, for it is no difference of large numbers. A tensor of no axes gets
             its gradient, through both sides.
 
     Returns:

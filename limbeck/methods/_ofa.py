@@ -30,7 +30,8 @@ ofa = Method(
         setting="temperature = 1; labels beside it.",
         notes=(
             "This is the loss of OFA-KD at the student's own logits; its branches at other depths "
-            "need features. Not 0 at equality, for it is a cross-entropy."
+            "need features. Not 0 at equality, for it is a cross-entropy. The formula is that of "
+            "the official code; in the paper's equation the exponent is on the label's term alone."
         ),
     ),
     dense={"categorical": enhanced_soft_cross_entropy},

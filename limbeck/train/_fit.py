@@ -213,7 +213,7 @@ def _own_noise(device: torch.device) -> Iterator[None]:
 
 
 def _weights_on_the_way(term: AnyTerm) -> list[float]:
-    return [term.weight_at(tenths / 10) for tenths in range(11)]
+    return [term.weight_at(thousandths / 1000) for thousandths in range(1001)]
 
 
 def _fingerprint(

@@ -140,6 +140,18 @@ def test_it_goes_on_after_a_kill_with_the_average_of_before(tmp_path, monkeypatc
     assert rest.histories == whole.histories
 
 
+def test_it_does_not_go_on_as_if_its_weight_had_risen_otherwise(tmp_path, monkeypatch):
+    stop_after = stopper(monkeypatch)
+    stop_after(10)
+    with pytest.raises(Interrupted):
+        train(normed(), terms=terms(Ema(ramp_up=0.02)), checkpoint=tmp_path / "state")
+    stop_after(NEVER)
+    anew, other = normed(), normed()
+    train(anew, terms=terms(Ema(ramp_up=0.09)), checkpoint=tmp_path / "state")
+    train(other, terms=terms(Ema(ramp_up=0.09)))
+    assert same_weights(anew, other)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns_from_an_average_in_full(precision):
     trained = model()
