@@ -403,3 +403,14 @@ def test_no_tail_is_nothing_lost_where_the_student_excludes_all_others_too(loss)
     value, gradient = value_and_gradient(loss, masked.scatter(-1, ids, named.log()), rows)
     torch.testing.assert_close(value, torch.zeros(2, dtype=torch.float64))
     torch.testing.assert_close(gradient.nan_to_num(nan=9.0), torch.zeros_like(gradient))
+
+
+def test_a_tail_is_lost_where_the_student_excludes_all_others():
+    ids, named = torch.tensor([[1, 4]]), torch.tensor([[0.5, 0.25]], dtype=torch.float64)
+    rows = Sparse(ids=ids, probabilities=named, tail=torch.tensor([0.25], dtype=torch.float64))
+    masked = torch.full((1, CLASSES), -torch.inf, dtype=torch.float64)
+    student = masked.scatter(-1, ids, torch.tensor([[0.5, 0.5]], dtype=torch.float64).log())
+    assert losses.sparse_total_variation(student, rows).item() == pytest.approx(0.25)
+    p, q = torch.tensor([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0]], dtype=torch.float64).log()
+    want = losses.jensen_shannon(q[None], p[None], temperature=1.0)
+    torch.testing.assert_close(losses.sparse_jensen_shannon(student, rows), want)

@@ -186,6 +186,21 @@ def test_a_row_without_a_tail_has_a_finite_gradient_beside_one_with_a_tail():
     assert bool(torch.isfinite(gradient(sparse_soft_targets, student, rows)).all())
 
 
+@pytest.mark.parametrize("loss", [sparse_soft_targets, sparse_soft_cross_entropy])
+def test_how_a_tail_spreads_is_read_beside_a_row_without_one(loss):
+    student, teacher = pair(rows=2)
+    rows = replace(name_largest(teacher, 2), tail_shape=torch.randn(6, dtype=torch.float64))
+    rows.probabilities[0] /= rows.probabilities[0].sum()
+    rows.tail[0] = 0.0
+    each = [
+        replace(rows, ids=rows.ids[row], probabilities=rows.probabilities[row], tail=rows.tail[row])
+        for row in ([0], [1])
+    ]
+    for of in (loss, lambda *both: gradient(loss, *both)):
+        alone = [of(student[row], said) for row, said in zip(([0], [1]), each, strict=True)]
+        torch.testing.assert_close(of(student, rows), torch.cat(alone))
+
+
 def test_without_a_tail_impossible_classes_leave_the_gradient_finite():
     """The classes that are not named are all padding: the bucket's logarithm is -inf."""
     student = torch.tensor([[1.0, 0.0, float("-inf")]], dtype=torch.float64)

@@ -69,6 +69,14 @@ def test_a_fair_draw_is_biased_once_its_distribution_is_taken(make, samples, tmp
     assert convert(tmp_path / "a", tmp_path / "b", codec="dense32").card.biased
 
 
+def test_a_codec_that_was_named_was_not_chosen_by_what_the_one_before_was(make, samples, tmp_path):
+    teacher = Teacher(make.asked(make.logits), [make.label])
+    chosen = capture(teacher, samples, tmp_path / "a", codec="auto", max_kl=0.01)
+    assert chosen.manifest.settings.chosen_by == "max_kl 0.01"
+    named = convert(tmp_path / "a", tmp_path / "b", codec="dense32")
+    assert named.manifest.settings.chosen_by == ""
+
+
 def test_every_head_view_and_row_goes_along(tmp_path):
     heads = [
         Head(name="kind", space="categorical", size=3),

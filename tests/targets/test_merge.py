@@ -1,6 +1,7 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -226,6 +227,41 @@ def test_converted_sets_merge_with_the_mean_of_what_was_lost_before(parts, tmp_p
         (15 * read[0].card.kl_to_teacher + 25 * read[1].card.kl_to_teacher) / 40
     )
     assert TransferSet(tmp_path / "merged").verify() == 40
+
+
+@pytest.fixture
+def by_line(make):
+    """A function to a teacher that gives a row for each of the first lines of a sample."""
+
+    def of(lines):
+        def answer(sample):
+            return np.stack([make.logits(line) for line in sample[:lines]])
+
+        return Teacher(make.asked(answer), [make.label])
+
+    return of
+
+
+def test_what_converted_sets_of_several_rows_a_sample_lost_is_a_mean_over_rows(
+    by_line, samples, tmp_path
+):
+    for name, index in (("a", range(15)), ("b", range(15, 40))):
+        part = samples.subset(torch.tensor(list(index)))
+        capture(by_line(4), part, tmp_path / name)
+        convert(tmp_path / name, tmp_path / f"{name}-converted", codec="sqrt8")
+    lost = [TransferSet(tmp_path / name).card.kl_to_teacher for name in "ab"]
+    merged = merge(tmp_path / "merged", [tmp_path / "a-converted", tmp_path / "b-converted"])
+    mean = (15 * lost[0] + 25 * lost[1]) / 40
+    assert merged.manifest.settings.origin.kl_to_teacher == pytest.approx(mean)
+
+
+def test_sets_of_more_and_fewer_rows_a_sample_are_refused(by_line, halves, tmp_path):
+    _, one, other = halves
+    capture(by_line(4), one, tmp_path / "a")
+    capture(by_line(2), other, tmp_path / "b")
+    expected = r"rows of a sample: expected \{'label': 4\}, got \{'label': 2\}\. They may"
+    with pytest.raises(TargetsError, match=expected):
+        merge(tmp_path / "merged", [tmp_path / "a", tmp_path / "b"])
 
 
 def test_a_converted_set_does_not_merge_with_one_that_was_asked(parts, tmp_path):

@@ -155,11 +155,13 @@ def test_refuses_unknown_codecs_and_options(name, options, message):
     [
         ({"ids": np.array([[3]], dtype=np.uint8)}, "class 3 of a head of 3 classes"),
         ({"tail": np.array([[0.9]], dtype=np.float32)}, "probabilities that do not sum to 1"),
+        ({"tail": np.array([[0.335]], dtype=np.float32)}, "probabilities that do not sum to 1"),
         ({"tail": np.array([[np.nan]], dtype=np.float32)}, "probabilities that do not sum to 1"),
     ],
 )
 def test_topk_finds_what_it_never_wrote(change, fault):
     codec = make_codec("topk", {"k": 1})
+    # The class that is kept has .66504, and .33496 is left.
     arrays = encoded(codec, torch.tensor([[2.0, 1.0, 0.0]]).log_softmax(-1), head_of(3))
     assert codec.fault({**arrays, **change}, head_of(3)) == fault
 

@@ -104,6 +104,16 @@ def test_even_rows_whose_levels_would_be_rounded_up_leave_the_context_its_part(s
     assert float(back.probabilities.sum() + back.tail) == pytest.approx(1, abs=1e-6)
 
 
+def test_levels_that_are_rounded_up_leave_the_context_no_less_than_half():
+    # Roots of 2.55 levels are rounded to 3: eight classes take 72 of 81, and leave 9 of 29.
+    log_p = torch.tensor([[0.36] + 8 * [0.08]]).log()
+    codec = Selected(levels=9, cost=0.0)
+    state = codec.fit([distributions(100, 9, 3.0)], head_of(9))
+    back = encoded(codec, log_p, state)[1]
+    assert (back.probabilities > 0).all()
+    assert back.probabilities[0, 0] >= 0.36 / 2
+
+
 def test_each_entry_is_worth_its_bits():
     log_p = confusable(500)
     codec = Selected(cost=1e-3)

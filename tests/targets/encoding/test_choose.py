@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+import limbeck.targets.asking._settle_codec as settling
 from limbeck._errors import OptionError, TargetsError
-from limbeck.data import ArraySamples
+from limbeck.data import ArraySamples, Views
 from limbeck.signals import Head
 from limbeck.targets import Measured, TransferSet, capture, choose, try_codecs
 from limbeck.targets.encoding._choose import bytes_per_row_of, check_choice_of_codec
@@ -141,6 +142,15 @@ def test_auto_stores_with_the_codec_that_fits(linear, many, tmp_path):
     by_kl = capture(linear, many, tmp_path / "b", codec="auto", max_kl=1e-3)
     _, smallest = min((one.bytes_per_row, one.codec) for one in tried if one.kl <= 1e-3)
     assert by_kl.manifest.settings.codec == smallest
+
+
+def test_a_budget_for_all_rows_counts_each_view(teacher, many, tmp_path, monkeypatch):
+    measured = [tried("dense32", 20.0, 0.0), tried("dense16", 10.0, 1e-7), tried("sqrt8", 5.0, 0.1)]
+    monkeypatch.setattr(settling, "try_codecs", lambda *_, **__: measured)
+    samples = many.subset(torch.arange(40)).with_views(Views(flip=True))
+    options = {"codec": "auto", "budget": "800 B"}  # 10 B for each of 40 rows in two views
+    stored = capture(teacher, samples, tmp_path, views=2, **options)
+    assert stored.manifest.settings.codec == "dense16"
 
 
 def test_auto_goes_on_with_what_it_chose_before_and_asks_nothing_again(make, samples, tmp_path):

@@ -100,6 +100,13 @@ def test_the_codec_draws_by_the_seeds_that_the_format_states(
         ]
 
 
+def test_no_piece_holds_more_rows_than_a_block(keys, answers, make_encoder, monkeypatch):
+    monkeypatch.setattr(encoding, "BLOCK_ROWS", 24)  # of six samples, of two rows in each head
+    pieces = [columns["key"] for columns, _ in make_encoder().encode(keys, 0, answers)]
+    assert [len(piece) for piece in pieces] == [6, 6, 6, 6, 6, 6, 6, 2]
+    assert np.concatenate(pieces).tolist() == keys.tolist()
+
+
 @pytest.fixture
 def in_threads():
     """Compiled loops take pieces in three threads."""

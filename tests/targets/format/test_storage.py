@@ -279,6 +279,13 @@ def test_copies_that_killed_processes_left_half_unpacked_are_removed(stored):
     assert going.exists()
 
 
+def test_a_copy_that_was_begun_just_now_is_left_to_who_will_write_it(stored):
+    begun = stored / ".unpacked-0.1.part"
+    begun.mkdir()  # its process is its only writer in a moment
+    TransferSet(stored, reading="mapped").read(torch.arange(40))
+    assert begun.exists()
+
+
 LOCK = """
 import fcntl, os, sys, time
 fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2]))

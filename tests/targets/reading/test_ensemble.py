@@ -67,6 +67,17 @@ def test_weights_of_each_sample_choose_who_answers(captured, samples, views):
             torch.testing.assert_close(mixed[who == k], alone[who == k], rtol=1e-5, atol=1e-5)
 
 
+def test_tails_spread_by_the_mean_of_the_weights_of_all_samples(captured, samples):
+    members = [captured(k, codec="selected", codec_options={"cost": 0.1}) for k in range(2)]
+    who = (torch.arange(40) % 4 == 0).long()
+    chosen = Ensemble(members, weights=nn.functional.one_hot(who, 2), samples=samples)
+    of_all = Ensemble(members, weights=[0.75, 0.25])
+    shapes = [each.like["label"].tail_shape for each in (chosen, of_all, *members)]
+    torch.testing.assert_close(shapes[0], shapes[1])
+    for alone in shapes[2:]:
+        assert not torch.allclose(shapes[0].softmax(0), alone.softmax(0), atol=0.01)
+
+
 @pytest.mark.parametrize("how", [{}, SPARSE], ids=["dense", "sparse"])
 def test_the_most_confident_teacher_answers(captured, samples, how):
     members = [captured(k, **how) for k in range(3)]
