@@ -22,7 +22,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -370,6 +370,37 @@ def overhead(asked: Asked, pairs: int) -> dict[str, Any]:
     return row
 
 
+def bars_of(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the issue asks of these rows."""
+
+    def speed(begins: str) -> float:
+        return min(row["rows_per_second"] for row in found if row["what"].startswith(begins))
+
+    def beyond(name: str) -> float:
+        return next(row["beyond_forward"] for row in found if row["what"] == f"capture, {name}")
+
+    return [
+        bar(
+            f"decode threshold, {SIMULATED}, one core, rows/s",
+            speed(f"decode threshold, {SIMULATED}"),
+            ">=",
+            5e6,
+        ),
+        # The lesser of those of digits and of MNIST.
+        bar("decode sqrt5, 10 classes, one core, rows/s", speed("decode sqrt5, "), ">=", 2e7),
+        bar("random batches, codes, rows/s", speed("random batches, codes"), ">=", 2e6),
+        bar("random batches, decoded, rows/s", speed("random batches, rows decoded"), ">=", 2e6),
+        bar(
+            f"encode after selection, {SIMULATED}, one core, rows/s",
+            speed(f"encode after selection threshold, {SIMULATED}"),
+            ">=",
+            4e6,
+        ),
+        bar("capture on top of the MNIST teacher", beyond("mnist, sqrt5"), "<=", 0.05),
+        bar("capture on top of the language model", beyond("words, threshold"), "<=", 0.15),
+    ]
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="to see that it runs")
@@ -385,35 +416,10 @@ def main() -> None:
         found.append(overhead(image_teacher(sizes, codec), sizes.pairs))
     found.append(overhead(language_model(sizes), sizes.pairs))
 
-    def speed(begins: str) -> float:
-        return next(row["rows_per_second"] for row in found if row["what"].startswith(begins))
-
-    def beyond(name: str) -> float:
-        return next(row["beyond_forward"] for row in found if row["what"] == f"capture, {name}")
-
-    bars = [
-        bar(
-            f"decode threshold, {SIMULATED}, one core, rows/s",
-            speed(f"decode threshold, {SIMULATED}"),
-            ">=",
-            5e6,
-        ),
-        bar("decode sqrt5, 10 classes, one core, rows/s", speed("decode sqrt5, mnist"), ">=", 2e7),
-        bar("random batches, codes, rows/s", speed("random batches, codes"), ">=", 2e6),
-        bar("random batches, decoded, rows/s", speed("random batches, rows decoded"), ">=", 2e6),
-        bar(
-            f"encode after selection, {SIMULATED}, one core, rows/s",
-            speed(f"encode after selection threshold, {SIMULATED}"),
-            ">=",
-            4e6,
-        ),
-        bar("capture on top of the MNIST teacher", beyond("mnist, sqrt5"), "<=", 0.05),
-        bar("capture on top of the language model", beyond("words, threshold"), "<=", 0.15),
-    ]
     if quick:
         print("not all of it, and CPU time: no result file is written")
     else:
-        write("targets_speed", found, bars)
+        write("targets_speed", found, bars_of(found))
 
 
 if __name__ == "__main__":
