@@ -116,8 +116,7 @@ STUDIES = {
         train=_train(1, 4, 4e-3),
         stores={
             "principal": PRINCIPAL,
-            # The noise of the draws slows a student that sees each row once, at any size tried.
-            "threshold": replace(_threshold(0.02), faithful=False),
+            "threshold": _threshold(0.02),
             **TRUNCATED,
         },
         one_in=4,
