@@ -81,13 +81,10 @@ def _origin(read: TransferSet) -> Origin:
     was, card = read.manifest.settings, read.card
     before = () if was.origin is None else was.origin.path
     kl = card.kl_to_teacher if was.origin is None else was.origin.kl_to_teacher
+    first = read.like.values()
     # A fair draw is no longer one when its distribution is taken.
-    drawn = any(isinstance(rows, Sparse) and rows.drawn is not None for rows in _first(read))
+    drawn = any(isinstance(rows, Sparse) and rows.drawn is not None for rows in first)
     return Origin(path=(*before, was.codec), biased=card.biased or drawn, kl_to_teacher=kl)
-
-
-def _first(read: TransferSet) -> list[Rows]:
-    return list(read.read(torch.tensor([0])).values())
 
 
 def _some(read: TransferSet, head: Head) -> Iterator[Tensor]:

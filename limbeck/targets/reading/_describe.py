@@ -15,7 +15,7 @@ def describe(targets: TransferSet) -> dict[str, str]:
     options = ", ".join(f"{name} = {value}" for name, value in settings.codec_options.items())
     samples = sum(shard.samples for shard in targets.manifest.shards) // settings.views
     views = form.counted(settings.views, "view")
-    first = targets.read(torch.tensor([0]))
+    first = targets.like
     facts = {
         "folder": str(targets.folder),
         "teacher": f"{settings.teacher.name} ({settings.teacher.fingerprint})",

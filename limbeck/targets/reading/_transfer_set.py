@@ -35,6 +35,7 @@ from limbeck.targets.reading._unpacked import (
     arrays_of,
     check_unpacked,
     checked_blocks,
+    first_of,
     in_memory,
     mapped,
 )
@@ -117,8 +118,12 @@ class TransferSet:
 
     @cached_property
     def like(self) -> Mapping[str, Rows]:
-        """A row of each head, for what all rows share: kind, temperature, shape of the tail."""
-        return self.read(torch.zeros(1, dtype=torch.int64))
+        """The first row of each head, for what all share: kind, temperature, shape of the tail.
+
+        No more is unpacked for it than the first block.
+        """
+        first = first_of(self._shards, self.manifest)
+        return {head.name: self._decode(head, first[head.name]) for head in self.heads}
 
     def expect(
         self,

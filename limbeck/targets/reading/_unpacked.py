@@ -50,6 +50,17 @@ def in_memory(shards: Sequence[Shard], manifest: Manifest) -> dict[str, Columns]
     return _columns(manifest, {name: np.concatenate(pieces) for name, pieces in found.items()})
 
 
+def first_of(shards: Sequence[Shard], manifest: Manifest) -> dict[str, Arrays]:
+    """The parts of each head of the first sample.
+
+    Raises:
+        TargetsError: The first block holds what its codec never wrote.
+    """
+    block = next(block for block in checked_blocks(shards, manifest) if len(block["key"]))
+    first = np.zeros(1, dtype=np.int64)
+    return {name: columns.take(first) for name, columns in _columns(manifest, block).items()}
+
+
 def mapped(
     shards: Sequence[Shard], manifest: Manifest, folder: Path, fingerprint: str
 ) -> dict[str, Columns]:

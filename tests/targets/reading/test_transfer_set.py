@@ -3,10 +3,11 @@ import pytest
 import torch
 
 import limbeck.targets.asking._learn as learning_rows
+import limbeck.targets.reading._transfer_set as transfer_set
 from limbeck._errors import TargetsError
 from limbeck.data import ArraySamples
 from limbeck.signals import Head
-from limbeck.targets import TransferSet, capture, compare, data_fingerprint, describe
+from limbeck.targets import TransferSet, capture, compare, convert, data_fingerprint, describe
 from limbeck.teachers import Teacher
 
 
@@ -137,6 +138,41 @@ def test_describes_itself_with_a_row_in_words(stored, samples):
     best = ("ant", "bee", "cat", "dog", "eel")[int(first.argmax())]
     assert facts["first row of label"].startswith(f"{best}: {float(first.max()):.3f}, ")
     assert facts["first row of label"].endswith(", ...")
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("dense16", {}), ("selected", {"cost": 0.0}), ("threshold", {"tau": 0.1})],
+)
+def test_the_first_row_alone_is_what_it_is_among_all(
+    samples, tmp_path, make, codec, options, several
+):
+    def captured(folder, sharp):
+        def answer(sample):
+            rows = np.stack([make.logits(sample), make.logits(sample + 1)])
+            rows *= 9.0 if np.array_equal(sample, sharp) else 0.1
+            return rows if several else rows[0]
+
+        words = {"codec": codec, "codec_options": options, "temperature": 1.0}
+        return capture(Teacher(make.asked(answer), [make.label]), samples, folder, **words)
+
+    first = samples.keys == captured(tmp_path / "order", None).keys[0]
+    targets = captured(tmp_path / "set", samples.inputs[int(first.argmax())].numpy())
+    alone, among = targets.like["label"], targets.read(torch.tensor([0]))["label"]
+    for name, part in vars(among).items():
+        other = getattr(alone, name)
+        assert other.equal(part) if isinstance(part, torch.Tensor) else other == part
+
+
+def test_to_look_at_one_row_no_more_is_unpacked_than_a_block(stored, tmp_path, monkeypatch):
+    def unpacked(shards, manifest):
+        raise AssertionError("the whole set is unpacked")
+
+    monkeypatch.setattr(transfer_set, "in_memory", unpacked)
+    targets = TransferSet(stored)
+    assert "first row of label" in describe(targets)
+    assert convert(stored, tmp_path / "converted", codec="dense32").verify() == 40
 
 
 def test_describes_every_kind_of_row(samples, tmp_path, make):
