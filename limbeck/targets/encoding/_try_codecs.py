@@ -93,8 +93,12 @@ def try_codecs(
         compress: As for `capture`.
         temperature: As for `capture`.
         views: How many views of each sample will be stored.
-        candidates: Codecs with their options; those that cannot hold these heads are left out.
+        candidates: Codecs with their options; those that cannot hold these heads, or some of these
+            rows, are left out.
         progress: Is told how far it has come.
+
+    Raises:
+        OptionError: None of them can.
     """
     learned, kept = _two_lots(teacher, samples, compress, temperature)
     total = len(samples) * views * sum(rows.shape[1] for rows in kept.values())
@@ -121,9 +125,15 @@ def try_codecs(
                 codec_options=codec.options,
                 state="0" * 16,
             )
-            with suppress(ModelError):  # rows that it has no place for: it says why
+            with suppress(ModelError, OptionError):  # rows that it has no place for: it says why
                 found.append(_tried(codec, options, settings, learned, kept, total))
         progress.advance(1)
+    if not found:
+        heads = ", ".join(f"{head.name} ({head.space})" for head in teacher.heads)
+        raise OptionError(
+            f"of the {len(candidates)} codecs that were tried none can hold the rows of {heads}. "
+            'Name one that can, such as codec = "dense32".'
+        )
     return found
 
 

@@ -153,6 +153,28 @@ def test_a_budget_for_all_rows_counts_each_view(teacher, many, tmp_path, monkeyp
     assert stored.manifest.settings.codec == "dense16"
 
 
+def large(inputs):
+    flat = inputs.reshape(len(inputs), -1)
+    return {"place": flat[:, :4] * 1e6, "tags": flat[:, 4:6]}
+
+
+PLACE, TAGS = Head(name="place", space="real", size=4), Head(name="tags", space="binary", size=2)
+
+
+def test_a_codec_that_cannot_hold_the_numbers_is_not_chosen(samples, tmp_path):
+    teacher = Teacher(large, [PLACE])
+    tried = try_codecs(teacher, samples, compress="softmax", temperature=1.0)
+    assert {one.codec for one in tried} == {"principal", "real8"}  # not dense16, nor real16
+    made = capture(teacher, samples, tmp_path, codec="auto", budget="1 kB/row")
+    assert made.manifest.settings.codec in ("principal", "real8")
+
+
+def test_rows_that_no_codec_can_hold_are_refused_by_name(samples, tmp_path):
+    message = r"none can hold the rows of place \(real\), tags \(binary\)\. Name one .*dense32"
+    with pytest.raises(OptionError, match=message):
+        capture(Teacher(large, [PLACE, TAGS]), samples, tmp_path, codec="auto", budget="1 kB/row")
+
+
 def test_auto_goes_on_with_what_it_chose_before_and_asks_nothing_again(make, samples, tmp_path):
     asked = make.asked(make.logits)
     teacher = Teacher(asked, [make.label])
