@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from limbeck._errors import OptionError, did_you_mean
 from limbeck.targets.codecs._codec import Arrays as Arrays
 from limbeck.targets.codecs._codec import Codec as Codec
@@ -38,11 +40,20 @@ CODECS: dict[str, Callable[..., Codec]] = {
 
 
 def make_codec(name: str, options: Mapping[str, Any]) -> Codec:
-    """The codec of this name, made with these options.
+    """The codec of this name, made with these options; numpy's numbers and arrays among them.
 
     Raises:
         OptionError: The name or an option is unknown, missing or out of range.
     """
+    if not isinstance(name, str):
+        raise OptionError(
+            f"codec must be a name, got {name!r}. Of a codec that is made already, give its name, "
+            "and its options as codec_options."
+        )
+    if not isinstance(options, Mapping):
+        raise OptionError(
+            f"codec_options must be options by name, such as {{'k': 8}} for topk, got {options!r}."
+        )
     if name not in CODECS:
         raise OptionError(
             f"codec must be one of {', '.join(CODECS)}, or auto, which takes one by a budget, got "
@@ -59,4 +70,9 @@ def make_codec(name: str, options: Mapping[str, Any]) -> Codec:
             f"{', '.join(sorted(options)) or 'none'}. "
             + (f"Set codec_options = {{ {missing} }}." if missing else f"Leave {unknown} out.")
         )
-    return CODECS[name](**options)
+    return CODECS[name](**{option: _plain(value) for option, value in options.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A number of Python's for one of numpy's: options are written as JSON."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

@@ -77,13 +77,17 @@ class Threshold:
                 f"levels of codec threshold must be a whole number from {least}, at which a class "
                 f"of tau {self.tau:g} has one, to 65535, got {self.levels!r}."
             )
-        if not all(
-            type(each) in (float, int) and 0 < each < math.inf and each != 1
-            for each in self.temperatures
-        ) or len(set(self.temperatures)) < len(self.temperatures):
+        if (
+            type(self.temperatures) not in (list, tuple)
+            or not all(
+                type(each) in (float, int) and 0 < each < math.inf and each != 1
+                for each in self.temperatures
+            )
+            or len(set(self.temperatures)) < len(self.temperatures)
+        ):
             raise OptionError(
-                "temperatures of codec threshold must be numbers above 0, each once and other than "
-                f"1, which needs no mention, got {self.temperatures!r}."
+                "temperatures of codec threshold must be a list of numbers above 0, each once and "
+                f"other than 1, which needs no mention, got {self.temperatures!r}."
             )
         object.__setattr__(self, "temperatures", tuple(self.temperatures))
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -148,6 +150,27 @@ def test_k_is_a_whole_number_from_one(k):
 def test_refuses_unknown_codecs_and_options(name, options, message):
     with pytest.raises(OptionError, match=message):
         make_codec(name, options)
+
+
+@pytest.mark.parametrize("name", [make_codec("sqrt8", {}), None, ["topk"], b"topk"])
+def test_a_codec_is_named(name):
+    with pytest.raises(OptionError, match=r"codec must be a name, got .* options as codec_options"):
+        make_codec(name, {})
+
+
+@pytest.mark.parametrize("options", [["k"], "k", 3])
+def test_options_go_by_name(options):
+    with pytest.raises(OptionError, match=r"codec_options must be options by name, .* got"):
+        make_codec("topk", options)
+
+
+def test_options_may_be_numbers_of_numpy():
+    assert make_codec("topk", {"k": np.int64(3)}).options == {"k": 3}
+    taken = {"tau": np.float64(0.25), "temperatures": np.array([2.0, 4.0])}
+    options = make_codec("threshold", taken).options
+    assert json.dumps(options) == '{"tau": 0.25, "levels": 63, "temperatures": [2.0, 4.0]}'
+    with pytest.raises(OptionError, match=r"whole number from 1, got 2\.5"):
+        make_codec("topk", {"k": np.float64(2.5)})
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,11 @@ def test_moved_rows_select_and_group_like_others():
         ({"temperatures": (2.0, 2.0)}, r"temperatures of codec threshold must be .* each once"),
         ({"temperatures": (1.0,)}, r"other than 1"),
         ({"temperatures": (-2.0,)}, r"above 0"),
+        ({"temperatures": None}, r"must be a list of numbers above 0, .*, got None"),
+        ({"temperatures": 2.0}, r"a list of numbers .*, got 2\.0"),
+        ({"temperatures": True}, r"a list of numbers .*, got True"),
+        ({"temperatures": {}}, r"a list of numbers .*, got \{\}"),
+        ({"temperatures": "2"}, r"a list of numbers .*, got '2'"),
     ],
 )
 def test_refuses_options_that_make_no_sense(options, message):

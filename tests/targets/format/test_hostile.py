@@ -24,7 +24,7 @@ from limbeck._files import file_hash
 from limbeck.signals import Dense, Head
 from limbeck.targets import Faithfulness, TransferSet, data_fingerprint, make_codec
 from limbeck.targets.format._announced import Announced, announced
-from limbeck.targets.format._blocks import block_of, parts_of, shard_schema
+from limbeck.targets.format._blocks import SETTINGS_KEY, block_of, parts_of, shard_schema
 from limbeck.targets.format._from_shards import manifest_of
 from limbeck.targets.format._manifest import HeadRecord, Settings, TeacherRecord, manifest_text
 from limbeck.targets.format._shards import open_shard
@@ -374,6 +374,31 @@ def zeros(rows):
         pa.array(np.zeros(rows, dtype=np.int32)),
         pa.FixedSizeListArray.from_arrays(values, type=kind),
     ]
+
+
+def resettled(folder, **changes):
+    """Other settings, in the shard and in the manifest; the shard's new path."""
+    with pa.ipc.open_file(next(folder.glob("shard-*")).read_bytes()) as reader:
+        block, schema = reader.get_batch_with_custom_metadata(0), reader.schema
+    said = json.loads(schema.metadata[SETTINGS_KEY]) | changes
+    metadata = {**schema.metadata, SETTINGS_KEY: json.dumps(said)}
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema.with_metadata(metadata)) as writer:
+        writer.write_batch(block.batch, custom_metadata=dict(block.custom_metadata))
+    replaced(folder, sink.getvalue().to_pybytes())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest.pop("checksum")
+    manifest["settings"] |= changes
+    (folder / "manifest.json").write_text(manifest_text(manifest))
+    return next(folder.glob("shard-*"))
+
+
+@pytest.mark.parametrize("temperatures", [None, 5, True, {}, "x", [[1]], [None], [0]])
+def test_options_that_no_codec_takes_are_a_fault_of_the_shard(stored, temperatures):
+    options = {"tau": 0.1, "levels": 63, "temperatures": temperatures}
+    path = resettled(stored, codec="threshold", codec_options=options)
+    for opened in (lambda: open_shard(path), lambda: TransferSet(stored)):
+        assert f"{path.name} in {stored} is damaged: it is no shard" in refusal(opened)
 
 
 @pytest.mark.parametrize(("rows", "times"), [(10**6, 1), (50_000, 40)])
