@@ -7,12 +7,15 @@ tables are FlatBuffers.
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 Bytes = bytes | memoryview
 _MAGIC = b"ARROW1"
-_RECORD_BATCHES, _HEADER, _LENGTH, _BUFFERS, _COMPRESSION = 3, 2, 0, 2, 3
-"""Places of fields: of `Footer`, of `Message`, and of `RecordBatch`."""
+_RECORD_BATCHES, _KIND, _HEADER, _LENGTH, _BUFFERS, _COMPRESSION = 3, 1, 2, 0, 2, 3
+"""Places of fields: of `Footer`, twice of `Message`, and of `RecordBatch`."""
+_IS_RECORD_BATCH = 3
+"""What a `Message` says of its kind if it is a block."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,25 @@ def announced(raw: Bytes) -> Iterator[Announced]:
     Raises:
         ValueError: It is no such file.
     """
-    try:
+    with _pointing_inside():
         yield from _blocks(raw)
+
+
+def announced_at(raw: Bytes, offset: int) -> Announced:
+    """What the block whose message begins there says of itself, in a stream of messages.
+
+    Raises:
+        ValueError: There is no block.
+    """
+    with _pointing_inside():
+        _, length = _read("<ii", raw, offset)
+        return _block(raw, offset, offset + 8 + length)
+
+
+@contextmanager
+def _pointing_inside() -> Iterator[None]:
+    try:
+        yield
     except struct.error as error:
         raise ValueError(f"it points to what it does not hold: {error}") from error
 
@@ -43,23 +63,30 @@ def _blocks(raw: Bytes) -> Iterator[Announced]:
     (length,) = _read("<i", raw, end - 4)
     footer = _table(raw, end - 4 - length)
     for offset, metadata_length, _ in _structs("<qi4xq", raw, footer, _RECORD_BATCHES):
-        prefix, _ = _read("<ii", raw, offset)
-        if prefix != -1:
-            raise ValueError("a block is of an older version of the format")
-        message = _table(raw, offset + 8)
-        batch = _table(raw, _needed(raw, message, _HEADER))
-        (rows,) = _read("<q", raw, _needed(raw, batch, _LENGTH))
-        compressed = _field(raw, batch, _COMPRESSION) is not None
-        body, size = offset + metadata_length, 0
-        for start, stored in _structs("<qq", raw, batch, _BUFFERS):
-            unpacked = stored
-            if compressed and stored > 0:
-                (unpacked,) = _read("<q", raw, body + start)
-                unpacked = stored - 8 if unpacked == -1 else unpacked  # -1: as it is
-            if unpacked < 0:
-                raise ValueError(f"a column of {unpacked} bytes")
-            size += unpacked
-        yield Announced(rows, size)
+        yield _block(raw, offset, offset + metadata_length)
+
+
+def _block(raw: Bytes, offset: int, body: int) -> Announced:
+    """The block whose message begins at `offset`, and whose columns at `body`."""
+    prefix, _ = _read("<ii", raw, offset)
+    if prefix != -1:
+        raise ValueError("a block is of an older version of the format")
+    message = _table(raw, offset + 8)
+    if _read("<B", raw, _needed(raw, message, _KIND)) != (_IS_RECORD_BATCH,):
+        raise ValueError("a block is none")
+    batch = _table(raw, _needed(raw, message, _HEADER))
+    (rows,) = _read("<q", raw, _needed(raw, batch, _LENGTH))
+    compressed = _field(raw, batch, _COMPRESSION) is not None
+    size = 0
+    for start, stored in _structs("<qq", raw, batch, _BUFFERS):
+        unpacked = stored
+        if compressed and stored > 0:
+            (unpacked,) = _read("<q", raw, body + start)
+            unpacked = stored - 8 if unpacked == -1 else unpacked  # -1: as it is
+        if unpacked < 0:
+            raise ValueError(f"a column of {unpacked} bytes")
+        size += unpacked
+    return Announced(rows, size)
 
 
 def _read(layout: str, raw: Bytes, at: int) -> tuple[int, ...]:

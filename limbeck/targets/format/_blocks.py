@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from limbeck.targets.codecs import Column, make_codec
+from limbeck.targets.format._announced import announced_at
 from limbeck.targets.format._faithfulness import Faithfulness
 from limbeck.targets.format._manifest import FORMAT, Settings, Size
 
@@ -32,6 +33,8 @@ BLOCK_BYTES = 64 << 20
 """A block that is larger, unpacked, is closed, however few rows it has."""
 LARGEST_BLOCK = 1 << 30
 """Bytes of a block, unpacked, beyond which it is refused, unless four samples take more."""
+SAMPLES_PER_BYTE = 16
+"""Samples that a shard may hold per byte; keys alone take more than that."""
 FORMAT_KEY, SETTINGS_KEY = b"limbeck.format", b"limbeck.settings"
 ROWS_KEY = b"limbeck.rows_per_sample"
 """Metadata of a shard."""
@@ -63,6 +66,18 @@ def shard_schema(settings: Settings, rows_per_sample: RowsPerSample) -> pa.Schem
     return pa.schema(fields, metadata=metadata)
 
 
+def said_in(schema: pa.Schema) -> tuple[Settings, RowsPerSample]:
+    """The settings and the rows of a sample that a shard of this schema says it has.
+
+    Raises:
+        KeyError: It says none.
+        ValueError: It says what cannot be.
+    """
+    metadata = schema.metadata or {}
+    settings = Settings.model_validate_json(metadata[SETTINGS_KEY])
+    return settings, ROWS_PER_SAMPLE.validate_json(metadata[ROWS_KEY], strict=True)
+
+
 def parts_of(
     settings: Settings, rows_per_sample: RowsPerSample
 ) -> Iterator[tuple[str, Column, int]]:
@@ -71,6 +86,15 @@ def parts_of(
     for record in settings.heads:
         for part, column in codec.columns(record.head).items():
             yield f"{record.name}.{part}", column, rows_per_sample[record.name] or 1
+
+
+def largest_block(settings: Settings, rows_per_sample: RowsPerSample) -> int:
+    """Bytes that a block may take, unpacked."""
+    sample = sum(
+        rows * column.width * column.dtype.itemsize
+        for _, column, rows in parts_of(settings, rows_per_sample)
+    )
+    return max(LARGEST_BLOCK, 4 * sample)
 
 
 def block_of(
@@ -121,12 +145,21 @@ def measured_in(said: str | bytes) -> Faithfulness:
 
 
 def whole_blocks(path: Path, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch, Faithfulness]]:
-    """The blocks that were written whole of a shard that was not; none of another schema."""
+    """The blocks that were written whole of a shard that was not; none of another schema.
+
+    None is unpacked that would take more than a shard's may.
+    """
+    largest, samples = largest_block(*said_in(schema)), 0
     try:
         with pa.memory_map(str(path)) as source:
+            raw = memoryview(source.read_buffer())
             source.seek(MAGIC_BYTES)
             reader = pa.ipc.open_stream(source)
             while reader.schema.equals(schema, check_metadata=True):
+                next_one = announced_at(raw, source.tell())
+                samples += next_one.rows
+                if next_one.bytes > largest or samples > SAMPLES_PER_BYTE * len(raw):
+                    return
                 block = reader.read_next_batch_with_custom_metadata()
                 block.batch.validate(full=True)
                 metadata = block.custom_metadata or {}

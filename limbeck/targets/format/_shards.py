@@ -21,16 +21,14 @@ from limbeck.targets.format._announced import announced
 from limbeck.targets.format._blocks import (
     FAITHFULNESS,
     FORMAT_KEY,
-    LARGEST_BLOCK,
     MAGIC_BYTES,
-    ROWS_KEY,
-    ROWS_PER_SAMPLE,
-    SETTINGS_KEY,
+    SAMPLES_PER_BYTE,
     RowsPerSample,
     columns_of,
+    largest_block,
     measured_in,
-    parts_of,
     rows_of_a_sample,
+    said_in,
     shard_schema,
 )
 from limbeck.targets.format._faithfulness import Faithfulness
@@ -38,8 +36,6 @@ from limbeck.targets.format._index import KeyIndex
 from limbeck.targets.format._manifest import FORMAT, SHARD_NAME, Settings, ShardRecord
 from limbeck.targets.format._state_file import state_path
 
-_SAMPLES_PER_BYTE = 16
-"""Samples that a shard may hold per byte; keys alone take more than that."""
 UNFINISHED = ".shard-*.part"
 """What open shards are called, beside the whole ones; no two writers' alike."""
 
@@ -100,11 +96,13 @@ def begun(folder: Path, shards: Sequence[Shard], settings: Settings) -> pa.Schem
             with pa.memory_map(str(path)) as source:
                 source.seek(MAGIC_BYTES)
                 schema = pa.ipc.open_stream(source).schema
-            said = Settings.model_validate_json(schema.metadata[SETTINGS_KEY])
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+            said, rows_per_sample = said_in(schema)
+            true = shard_schema(said, rows_per_sample)
+        except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError):
             continue
         state_is_there = not said.state or state_path(folder, said.state).is_file()
-        if settings in (said, said.model_copy(update={"state": ""})) and state_is_there:
+        ours = settings in (said, said.model_copy(update={"state": ""}))
+        if ours and state_is_there and schema.equals(true):
             return schema
     return None
 
@@ -148,8 +146,7 @@ def _read_head(path: Path, checksum: str, size: int) -> Shard:
         metadata = schema.metadata or {}
         if metadata[FORMAT_KEY] != str(FORMAT).encode():
             raise damaged_shard(path, f"expected format {FORMAT}, got {metadata[FORMAT_KEY]!r}")
-        settings = Settings.model_validate_json(metadata[SETTINGS_KEY])
-        rows_per_sample = ROWS_PER_SAMPLE.validate_json(metadata[ROWS_KEY], strict=True)
+        settings, rows_per_sample = said_in(schema)
         if not schema.equals(shard_schema(settings, rows_per_sample)):
             raise damaged_shard(path, "its columns are not those of its settings")
         source.seek(0)
@@ -183,16 +180,12 @@ def _refuse_bombs(
     path: Path, raw: memoryview, settings: Settings, rows_per_sample: RowsPerSample
 ) -> None:
     """Before anything is unpacked: what a shard may say of its sizes, `ShardWriter` being true."""
-    sample = sum(
-        rows * column.width * column.dtype.itemsize
-        for _, column, rows in parts_of(settings, rows_per_sample)
-    )
-    samples = 0
+    largest, samples = largest_block(settings, rows_per_sample), 0
     for block in announced(raw):
         samples += block.rows
-        if not 0 <= block.bytes <= max(LARGEST_BLOCK, 4 * sample):
+        if block.bytes > largest:
             raise damaged_shard(path, f"a block of it would take {block.bytes} bytes unpacked")
-    if not 0 < samples <= _SAMPLES_PER_BYTE * len(raw):
+    if not 0 < samples <= SAMPLES_PER_BYTE * len(raw):
         raise damaged_shard(path, f"it says that it holds {samples} samples in {len(raw)} bytes")
 
 

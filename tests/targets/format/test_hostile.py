@@ -16,7 +16,7 @@ import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import limbeck.targets.format._shards as shards
+import limbeck.targets.format._blocks as blocks
 import limbeck.targets.format._state_file as state_file
 import limbeck.targets.reading._transfer_set as transfer_set
 from limbeck._errors import TargetsError
@@ -27,7 +27,7 @@ from limbeck.targets.format._announced import Announced, announced
 from limbeck.targets.format._blocks import SETTINGS_KEY, block_of, parts_of, shard_schema
 from limbeck.targets.format._from_shards import manifest_of
 from limbeck.targets.format._manifest import HeadRecord, Settings, TeacherRecord, manifest_text
-from limbeck.targets.format._shards import open_shard
+from limbeck.targets.format._shards import begun, open_shard, whole_shards
 
 quickly = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -411,11 +411,52 @@ def test_rows_that_unpack_to_far_more_than_they_take_are_refused(stored, shard, 
 
 
 def test_a_column_that_unpacks_to_more_than_a_block_may_is_refused(stored, shard, monkeypatch):
-    monkeypatch.setattr(shards, "LARGEST_BLOCK", 40 * 22)  # bytes of 40 rows
+    monkeypatch.setattr(blocks, "LARGEST_BLOCK", 40 * 22)  # bytes of 40 rows
     assert TransferSet(stored).verify() == 40
     at = shard.index(struct.pack("<q", 40 * 8) + b"\x28\xb5\x2f\xfd")  # the keys, then zstd's mark
     replaced(stored, shard[:at] + struct.pack("<q", 40 * 8 + 1) + shard[at + 8 :])
     assert "a block of it would take 881 bytes unpacked" in refusal(lambda: TransferSet(stored))
+
+
+@pytest.mark.parametrize(
+    ("rows", "largest", "kept"),
+    [(40, 40 * 22, 1), (10**6, 1 << 30, 0), (20_000, 20_000 * 22, 1), (20_000, 20_000 * 22 - 1, 0)],
+)
+def test_a_block_of_an_open_shard_is_not_unpacked_beyond_what_a_block_may(
+    stored, shard, monkeypatch, rows, largest, kept
+):
+    monkeypatch.setattr(blocks, "LARGEST_BLOCK", largest)
+    path = stored / ".shard-00001.0123456789abcdef.part"
+    with pa.ipc.open_file(shard) as reader:
+        schema = reader.schema
+    columns = [column.flatten() if at == 2 else column for at, column in enumerate(zeros(rows))]
+    names = dict(zip(schema.names, (column.to_numpy() for column in columns), strict=True))
+    batch, said = block_of(names, schema, Faithfulness(rows=rows))
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema, options=options) as out:
+        out.write_batch(batch, custom_metadata=said)
+    del batch, columns, names
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(1 for _ in blocks.whole_blocks(path, schema)) == kept
+    finally:
+        pa.set_memory_pool(before)
+    assert (pool.max_memory() >= rows * 22) == bool(kept)
+
+
+def test_what_an_open_shard_says_of_its_columns_must_be_true(stored, shard):
+    (whole,) = whole_shards(stored)
+    whole.path.unlink()
+    path = stored / ".shard-00000.0123456789abcdef.part"
+    with pa.ipc.open_file(shard) as reader:
+        schema = reader.schema
+    for names, begins in ((schema.names, True), (["key", "view", "other"], False)):
+        sink = pa.BufferOutputStream()
+        columns = [schema.field(at).with_name(name) for at, name in enumerate(names)]
+        pa.ipc.new_file(sink, pa.schema(columns, metadata=schema.metadata)).close()
+        path.write_bytes(sink.getvalue())
+        assert (begun(stored, [], whole.settings) is not None) == begins
 
 
 def test_what_blocks_say_of_their_sizes_is_what_they_hold(shard):
