@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limbeck._devices import sent
-from limbeck._errors import TargetsError
+from limbeck._errors import OptionError, TargetsError
 
 Space = Literal["categorical", "binary", "real"]
 """How two answers of a head compare: logits over classes, one logit for each class, numbers."""
@@ -24,7 +24,11 @@ Inputs: TypeAlias = Tensor | dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One named output of a model."""
+    """One named output of a model.
+
+    Raises:
+        OptionError: Some of its classes have a name, and some have none.
+    """
 
     name: str = "label"
     """Its name: a key of a model's output where that is a dict of several heads."""
@@ -34,6 +38,13 @@ class Head:
     """Number of classes, or of numbers: the last axis of its rows."""
     classes: tuple[str, ...] = ()
     """The names of the classes, in order; empty where they have none."""
+
+    def __post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.size:
+            raise OptionError(
+                f"classes of head {self.name} must be {self.size} names, one for each, or none, "
+                f"got {len(self.classes)}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from limbeck._errors import TargetsError
-from limbeck.signals import Batch, Dense, Signals, Sparse
+from limbeck._errors import OptionError, TargetsError
+from limbeck.signals import Batch, Dense, Head, Signals, Sparse
 
 CPU = torch.device("cpu")
 
@@ -14,6 +14,14 @@ def batch(**options):
         index=torch.arange(10, 14),
         **options,
     )
+
+
+@pytest.mark.parametrize("classes", [("ant", "bee"), ("ant", "bee", "cat", "dog")])
+def test_all_classes_of_a_head_have_a_name_or_none(classes):
+    message = rf"classes of head kind must be 3 names, one for each, or none, got {len(classes)}"
+    with pytest.raises(OptionError, match=message):
+        Head(name="kind", space="categorical", size=3, classes=classes)
+    assert Head(name="kind", space="categorical", size=3).classes == ()
 
 
 def test_dense_rows_give_their_logits_up_to_a_constant():

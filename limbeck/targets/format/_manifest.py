@@ -52,6 +52,11 @@ class HeadRecord(_Record):
     size: Size
     classes: tuple[str, ...]
 
+    @model_validator(mode="after")
+    def _is_one(self) -> "HeadRecord":
+        _ = self.head  # which cannot be made of what is none
+        return self
+
     @classmethod
     def of(cls, head: Head) -> "HeadRecord":
         """The record of a head."""

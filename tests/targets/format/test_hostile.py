@@ -401,6 +401,20 @@ def test_options_that_no_codec_takes_are_a_fault_of_the_shard(stored, temperatur
         assert f"{path.name} in {stored} is damaged: it is no shard" in refusal(opened)
 
 
+@pytest.mark.parametrize("classes", [["ant"], ["ant"] * 6])
+def test_names_of_other_classes_than_there_are_are_a_fault(stored, classes):
+    head = {"name": "label", "space": "categorical", "size": 5, "classes": classes}
+    path = resettled(stored, heads=[head])
+    assert f"{path.name} in {stored} is damaged: it is no shard" in refusal(
+        lambda: open_shard(path)
+    )
+    why = refusal(lambda: TransferSet(stored))
+    assert why.startswith(f"{stored / 'manifest.json'} is damaged or was changed: settings.heads.0")
+    assert (
+        f"classes of head label must be 5 names, one for each, or none, got {len(classes)}" in why
+    )
+
+
 @pytest.mark.parametrize(("rows", "times"), [(10**6, 1), (50_000, 40)])
 def test_rows_that_unpack_to_far_more_than_they_take_are_refused(stored, shard, rows, times):
     raw = rezipped(shard, zeros(rows), times)
