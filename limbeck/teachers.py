@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck._errors import ModelError, ShapeError
+from limbeck._errors import ModelError, OptionError, ShapeError
 from limbeck._lookup import check_choice
 from limbeck._outputs import (
     OUTPUTS,
@@ -36,6 +36,10 @@ class Teacher:
         heads: What it answers.
         outputs: "logits", or "probabilities" for non-negative scores of any sum.
         device: Where a torch module answers.
+
+    Raises:
+        OptionError: Two heads have one name.
+        ModelError: The model is none.
     """
 
     def __init__(
@@ -48,6 +52,12 @@ class Teacher:
     ) -> None:
         check_choice("outputs", outputs, OUTPUTS)
         self.heads = tuple(heads)
+        names = [head.name for head in self.heads]
+        if len(set(names)) < len(names):
+            raise OptionError(
+                f"heads must be called by different names, got {', '.join(names)}: what a model "
+                "answers is found by them. Rename one, in the model's output too."
+            )
         self.outputs: Outputs = outputs
         self.device = torch.device(device)
         if isinstance(model, nn.Module):

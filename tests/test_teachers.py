@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck._errors import ModelError, ShapeError
+from limbeck._errors import ModelError, OptionError, ShapeError
 from limbeck.models import MLP, load_weights, save_weights
 from limbeck.signals import Head
 from limbeck.teachers import Teacher
@@ -51,6 +51,11 @@ def test_a_teacher_that_raises_at_some_sample_is_named_with_its_inputs():
         "model that takes them."
     )
     assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_heads_of_one_name_are_refused_before_anything_is_asked():
+    with pytest.raises(OptionError, match=r"called by different names, got kind, price, kind: .*"):
+        Teacher(lambda x: x, (*TWO, TWO[0]))
 
 
 def test_a_callable_takes_keywords_and_gives_a_dict_by_head():

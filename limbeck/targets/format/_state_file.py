@@ -49,14 +49,12 @@ def read_states(folder: Path, settings: Settings) -> States:
     path = state_path(folder, checksum)
     tensors = {} if checksum == NOTHING else _read(path, checksum)
     codec = make_codec(settings.codec, settings.codec_options)
-    states = {}
+    states: dict[str, dict[str, Tensor]] = {record.name: {} for record in settings.heads}
+    for name, tensor in tensors.items():
+        head, _, part = name.rpartition(".")  # a head's name may have dots, what is learned none
+        if head in states:
+            states[head][part] = tensor
     for record in settings.heads:
-        before = f"{record.name}."
-        states[record.name] = {
-            name.removeprefix(before): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(before)
-        }
         if fault := codec.state_fault(states[record.name], record.head):
             raise _lost(path, fault)
     return states

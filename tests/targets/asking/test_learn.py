@@ -49,6 +49,19 @@ def test_every_head_learns_from_each_sample_once_whatever_is_kept(
         assert states[0][head]["mean"].equal(states[1][head]["mean"])
 
 
+@pytest.mark.parametrize("names", [("a", "a.low"), ("a.low", "a"), ("", "."), ("a.b.c", "a.b")])
+def test_heads_may_be_called_by_what_begins_like_another(samples, tmp_path, names):
+    heads = [Head(name=name, space="real", size=4) for name in names]
+
+    def answer(inputs):
+        return {names[0]: inputs[:, 0], names[1]: 2 - inputs[:, 1]}
+
+    made = capture(Teacher(answer, heads), samples, tmp_path, codec="real8")
+    rows = TransferSet(tmp_path).read(made.positions(samples.keys))
+    for name, said in answer(samples.inputs).items():
+        torch.testing.assert_close(rows[name].values, said, atol=0.01, rtol=0)
+
+
 def test_a_model_that_answers_in_the_same_memory_is_heard_each_time(make, tmp_path, learning):
     inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     many = ArraySamples(inputs, {})
