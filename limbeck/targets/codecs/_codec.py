@@ -75,4 +75,8 @@ class Codec(Protocol):
         """What these parts, read from a file, hold that `encode` never gives; None if nothing."""
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Rows:
-        """The rows of these parts, `(rows, ...)`, in the same memory where that can be."""
+        """The rows of these parts, `(rows, ...)`, in the same memory where that can be.
+
+        Raises:
+            IndexError: They name a class or a level that there is not; `fault` finds more.
+        """

@@ -87,6 +87,8 @@ class TopK:
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
         """`Sparse` rows in the stored precision."""
+        if arrays["ids"].max(initial=0) >= head.size:
+            raise IndexError
         return Sparse(
             ids=torch.from_numpy(arrays["ids"]),
             probabilities=torch.from_numpy(arrays["probabilities"]),

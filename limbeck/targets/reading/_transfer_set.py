@@ -35,6 +35,7 @@ from limbeck.targets.reading._unpacked import (
     arrays_of,
     check_unpacked,
     checked_blocks,
+    damaged_copy,
     first_of,
     in_memory,
     mapped,
@@ -205,11 +206,16 @@ class TransferSet:
 
         Returns:
             Rows `(samples, ...)` of heads that have one row a sample, else `(samples, rows, ...)`.
+
+        Raises:
+            TargetsError: An unpacked copy names what there is not.
         """
         at = positions.numpy()
-        return {
-            head.name: self._decode(head, self._columns[head.name].take(at)) for head in self.heads
-        }
+        taken = {head.name: self._columns[head.name].take(at) for head in self.heads}
+        try:
+            return {head.name: self._decode(head, taken[head.name]) for head in self.heads}
+        except IndexError as error:  # no shard's, which are looked at when they are unpacked
+            raise damaged_copy(self.folder, self.fingerprint) from error
 
     def aligned(self, samples: Samples) -> AlignedTargets:
         """The rows of these samples, by their place among them, for a training loop."""

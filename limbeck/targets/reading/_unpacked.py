@@ -123,6 +123,11 @@ def check_unpacked(
         raise _damaged(copy)
 
 
+def damaged_copy(folder: Path, fingerprint: str) -> TargetsError:
+    """The error that says so of the unpacked copy in `folder`."""
+    return _damaged(_copy_in(folder, fingerprint))
+
+
 def _copy_in(folder: Path, fingerprint: str) -> Path:
     return folder / f".unpacked-{fingerprint}"
 

@@ -5,7 +5,7 @@ import math
 import resource
 import shutil
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,13 @@ import limbeck.targets.reading._transfer_set as transfer_set
 from limbeck._errors import TargetsError
 from limbeck._files import file_hash
 from limbeck.signals import Dense, Head
-from limbeck.targets import Faithfulness, TransferSet, data_fingerprint, make_codec
+from limbeck.targets import Faithfulness, TransferSet, capture, data_fingerprint, make_codec
 from limbeck.targets.format._announced import Announced, announced
 from limbeck.targets.format._blocks import SETTINGS_KEY, block_of, parts_of, shard_schema
 from limbeck.targets.format._from_shards import manifest_of
 from limbeck.targets.format._manifest import HeadRecord, Settings, TeacherRecord, manifest_text
 from limbeck.targets.format._shards import begun, open_shard, whole_shards
+from tests.targets.codecs.conftest import without_numba
 
 quickly = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -494,6 +495,40 @@ def test_a_copy_of_other_sizes_is_refused_though_its_checksums_are_right(stored,
     contents.write_text(json.dumps({"0.bin": xxhash.xxh3_64(lie).hexdigest()}))
     opened = TransferSet(stored, reading="mapped")
     assert "an unpacked copy of the shards" in refusal(lambda: opened.read(torch.arange(1)))
+
+
+THERE_IS_NOT = [
+    ("topk", {"k": 3}, "ids"),
+    *(
+        ("selected", {"cost": 0.0}, part)
+        for part in ("context_0", "tail", "others", "levels", "steps_0")
+    ),
+    *(("threshold", {"tau": 0.3}, part) for part in ("kept", "drawn", "kept_levels")),
+    *(("threshold", {"tau": 0.3}, part) for part in ("kept_steps_0", "drawn_steps_0")),
+]
+
+
+@pytest.mark.parametrize(("codec", "options", "part"), THERE_IS_NOT)
+@pytest.mark.parametrize("without", [nullcontext, without_numba])
+def test_a_copy_that_names_what_there_is_not_is_refused_though_its_checksums_are_right(
+    samples, teacher, tmp_path, codec, options, part, without
+):
+    words = {
+        "codec": codec,
+        "codec_options": options,
+        "temperature": 20.0,
+    }  # neither sharp nor flat
+    whole = capture(teacher, samples, tmp_path, **words)
+    TransferSet(tmp_path, reading="mapped").read(torch.arange(1))
+    (contents,) = tmp_path.glob(".unpacked-*/contents.json")
+    parts = list(make_codec(codec, options).columns(whole.heads[0]))
+    path = contents.with_name(f"{parts.index(part)}.bin")
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    said = json.loads(contents.read_text()) | {path.name: file_hash(path)}
+    contents.write_text(json.dumps(said))
+    with without():
+        why = refusal(lambda: TransferSet(tmp_path, reading="mapped").read(torch.arange(40)))
+    assert "an unpacked copy of the shards beside it, is damaged. Delete it" in why
 
 
 def test_a_copy_whose_contents_climb_out_is_refused(stored, tmp_path):
