@@ -6,7 +6,7 @@ data are not read: `limbeck run` with the recipe that is found measures what it 
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from limbeck.pipeline._preflight import a_few, check_parts
 from limbeck.pipeline._search import Asked, Search, Trial, library
 from limbeck.pipeline._search_space import Candidate, SearchSpace
 from limbeck.pipeline._teachers import teachers_stage
-from limbeck.recipe import Recipe
+from limbeck.recipe import Recipe, Train
 from limbeck.recipe_file import to_toml
 from limbeck.report import FinalPoint, TrialPoint, write_trials
 from limbeck.results import Metric
 from limbeck.tasks import load_task
-from limbeck.train import History, Learner, generator_seed
+from limbeck.train import Fitted, History, Learner, generator_seed
 
 TOGETHER = 4
 """Candidates that are trained in one pass."""
@@ -194,19 +194,54 @@ class _Trainer:
         settings = candidates[0].put_in(context.recipe).train
         if not settings.validate_every:
             settings = settings.model_copy(update={"validate_every": 1})
-        fitted = context.fit(
-            "tune",
-            "",  # it keeps nothing to go on from: a pass is short
+        fitted = [
+            self._fit(
+                "tune",
+                "",  # it keeps nothing to go on from: a pass is short
+                together,
+                settings,
+                FIRST_SEED,
+                goes_on=goes_on,
+                title=f"trying {len(together)} together",
+            )
+            for together in self._by_samples(learners)
+        ]
+        self.seconds_of_one = sum(each.seconds for each in fitted) / len(candidates)
+        return [context.validate(each.model, each.outputs) for each in learners]
+
+    def _by_samples(self, learners: Sequence[Learner]) -> list[list[Learner]]:
+        """Apart, where labels are few: those that see every sample, and those that see these."""
+        if self.context.task.data.train.labelled is None:
+            return [[*learners]]
+        parted: dict[bool, list[Learner]] = {}
+        for learner in learners:
+            parted.setdefault(only_from_labels(learner.objective), []).append(learner)
+        return [*parted.values()]
+
+    def _fit(
+        self,
+        stage: str,
+        name: str,
+        learners: list[Learner],
+        settings: Train,
+        seed: int,
+        *,
+        title: str,
+        goes_on: Callable[[Learner, History], bool] | None = None,
+    ) -> Fitted:
+        """Train learners that see the same samples: those that a run would show them."""
+        terms = tuple(term for learner in learners for term in learner.objective)
+        return self.context.fit(
+            stage,
+            name,
             learners,
             settings,
-            FIRST_SEED,
-            "taught",
-            teach=self._teach,
+            seed,
+            "labelled" if only_from_labels(terms) else "taught",
+            teach=self._teach if any(term.from_teacher for term in terms) else None,
             goes_on=goes_on,
-            title=f"trying {len(candidates)} together",
+            title=title,
         )
-        self.seconds_of_one = fitted.seconds / len(candidates)
-        return [context.validate(each.model, each.outputs) for each in learners]
 
     def final(
         self, what: str, candidate: Candidate, *, from_labels: bool = False
@@ -234,15 +269,12 @@ class _Trainer:
         heads = context.task.data.heads
         objective = supervised(heads) if from_labels else self._objective(candidate)
         learner = self._learner(what, objective, seed, "control" if from_labels else "distil")
-        asked = any(term.from_teacher for term in objective)
-        fitted = context.fit(
+        fitted = self._fit(
             stage,
             name,
             [learner],
             candidate.put_in(context.recipe).train,
             seed,
-            "labelled" if only_from_labels(objective) else "taught",
-            teach=self._teach if asked else None,
             title=f"training again: {what}, {number + 1} of {context.recipe.seeds}",
         )
         score = context.validate(learner.model, learner.outputs)

@@ -5,12 +5,14 @@ import math
 import sys
 from dataclasses import replace
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import limbeck.pipeline._tune as tuning
 from limbeck._errors import ExtraError, Interrupted, OptionError, StorageError, TrainingError
+from limbeck._progress import Silence
 from limbeck.cli._tune import _print
 from limbeck.data import ArraySamples
 from limbeck.methods import METHODS
@@ -119,6 +121,19 @@ def test_at_each_quarter_the_worse_half_may_be_given_up(tmp_path, higher):
         assert not good.given_up
 
 
+def test_a_search_that_goes_on_draws_what_it_has_not_drawn(tmp_path):
+    first = search(tmp_path)
+    for one in first.ask(4):
+        first.tell(one, 0.5)
+    drawn = set()
+    for _ in range(3):
+        again = search(tmp_path)
+        (asked,) = again.ask(1)
+        again.tell(asked, 0.5)
+        drawn.add(asked.candidate)
+    assert len(drawn) == 3
+
+
 def test_a_score_that_was_not_measured_gives_nothing_up(tmp_path):
     found = search(tmp_path)
     assert all(one.goes_on([None] * epoch) for one in found.ask(1) for epoch in range(1, 9))
@@ -173,7 +188,100 @@ def test_a_setting_put_in_a_recipe_is_read_back_from_it(tmp_path):
     assert replace(other, method="dist").put_in(recipe).distil.options == {}
 
 
+# ---- in parts ------------------------------------------------------------------------------------
+
+
+def test_of_the_minutes_as_many_are_left_as_the_finalists_take(tmp_path, monkeypatch):
+    clock, per_pass, per_final = [0.0], 4.0, 1.0
+
+    def scores(asked):
+        clock[0] += per_pass
+        return [0.5 for _ in asked]
+
+    recipe = small(tmp_path)
+    context = SimpleNamespace(recipe=recipe, task=tuning.load_task(recipe.data), progress=Silence())
+    trainer = SimpleNamespace(context=context, scores=scores, seconds_of_one=per_final)
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    tuning._try(search(tmp_path), trainer, None, deadline=100.0)
+    finals = (tuning.FINALISTS + 3) * recipe.seeds * per_final  # own, found, and two controls
+    assert 100 - per_pass < clock[0] + finals <= 100
+
+
+def test_the_control_of_what_was_found_learns_as_fast_and_as_long_as_that(tmp_path):
+    recipe = small(tmp_path)
+    own = Candidate.of(recipe)
+    found = replace(own, learning_rate=2 * own.learning_rate, epochs=2 * own.epochs)
+    asked = []
+
+    def final(what, candidate, *, from_labels=False):
+        asked.append((what, candidate, from_labels))
+        return tuning.Finalist(what=what, candidate=candidate, scores=[float(candidate == found)])
+
+    trainer = SimpleNamespace(
+        context=SimpleNamespace(recipe=recipe, task=tuning.load_task(recipe.data)), final=final
+    )
+    trials = [tuning.Trial(candidate=each, score=0.5, seen={}) for each in (own, found)]
+    tuning._finals(SimpleNamespace(trials=trials), trainer)
+    assert asked == [
+        ("recipe", own, False),
+        ("found", found, False),
+        ("control recipe", own, True),
+        ("control found", found, True),
+    ]
+
+
+def test_what_is_tried_is_balanced_as_the_recipe_says_and_controls_are_not(tmp_path):
+    recipe = small(tmp_path, "distil.balance=7")
+    context = tuning.Context(recipe, tmp_path / "run", tuning.load_task(recipe.data), Silence())
+    lecture = SimpleNamespace(teacher=None, teach=None, depends=[])
+    trainer = tuning._Trainer(context, "small", lecture)
+    balance = {role: trainer._learner(role, (), 0, role).balance for role in ("distil", "control")}
+    assert balance == {"distil": 7, "control": None}
+
+
 # ---- whole ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Each training of students, in order: its stage, seed, terms and samples."""
+    seen, fit = [], tuning.Context.fit
+
+    def watched(self, stage, name, learners, settings, seed, who, **how):
+        if stage != "teacher":
+            terms = [{term.name for term in learner.objective} for learner in learners]
+            seen.append((stage, seed, terms, who))
+        return fit(self, stage, name, learners, settings, seed, who, **how)
+
+    monkeypatch.setattr(tuning.Context, "fit", watched)
+    return seen
+
+
+def test_finalists_have_seeds_that_neither_trials_nor_a_verdict_have(tmp_path, fits):
+    tune(small(tmp_path), tmp_path / "run", trials=1)
+    trials = {seed for stage, seed, *_ in fits if stage == "tune"}
+    finals = {seed for stage, seed, *_ in fits if stage != "tune"}
+    assert len(finals) == 2
+    assert not finals & trials
+    assert min(finals | trials) > 1000  # more seeds than any recipe has
+
+
+def test_each_sees_the_samples_that_it_would_see_in_a_run(tmp_path, fits):
+    few = small(tmp_path, "seeds=1", "data.labelled=0.3", "distil.method=teacher_free")
+    tune(few, tmp_path / "run", trials=4)
+    trials, finals = ([one for one in fits if (one[0] == "tune") == flag] for flag in (True, False))
+    assert [(len(terms), who) for _, _, terms, who in trials] == [(1, "labelled"), (3, "taught")]
+    own, *found, control = finals
+    assert own[-1] == control[-1] == "labelled"
+    assert control[2] == [{"hard"}]
+    assert {who for *_, who in found} == {"taught"}
+
+
+def test_branches_that_learn_without_labels_show_a_student_every_sample(tmp_path, fits):
+    branches = 'distil.branches={taps = ["layers.2"]}'
+    labels = ("data.labelled=0.3", "distil.method=teacher_free", "seeds=1")
+    tune(small(tmp_path, *labels, branches), tmp_path / "run", trials=1)
+    assert [who for *_, who in fits] == ["taught", "taught", "labelled"]
 
 
 @pytest.fixture(scope="module")
