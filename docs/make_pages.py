@@ -188,7 +188,8 @@ which learns from labels, from soft targets of the last answer, and, where `feat
 features itself. No gradient goes into that answer and those features. The branches' losses are summed, and branches are dropped at the
 end. It goes with a teacher or, as in the paper, at `soft_weight = 0`, without. Samples without a label count for all but the labels.
 It is for a student whose labels are many: beside a good teacher of few labels it hurt, and most where the branches learned from the
-student's answer alone ([log](log.md)).
+student's answer alone ([log](log.md)). With several students, each has branches at these paths. `assistants` and `generations`, which would
+learn as the students do, are refused beside it, and `anneal` does not move the branches' weights.
 
 ```toml
 [distil]
@@ -197,20 +198,26 @@ soft_weight = 0.0
 
 [distil.branches]
 taps = ["features.3", "features.7"]
-hard_weight = 0.7    # 1 - alpha, as in the authors' code
-soft_weight = 0.3    # alpha
+hard_weight = 0.7      # 1 - alpha
+soft_weight = 0.033    # alpha / T²
 temperature = 3.0
-feature_weight = 0.03
+feature_weight = 0.1   # of a mean of squares: not lambda
 features = "features.11"
 ```
 
 Taps may give maps, vectors, or tokens, of which those that count are averaged; a head with an answer for each token needs taps that give as
 many tokens. It is for every head: a binary one learns yes and no, a real one by squared error. Otherwise than in the [authors' later code](https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final)
-the soft loss is times T²; features are compared by the mean of their squared distances, after a linear layer of the branch's own; what is
-normalised is each sample by itself, so that micro-batches and processes change nothing; and a bottleneck has one convolution of stride 2,
-wherever it is. A step costs the branches more, most for maps of shallow layers; `limbeck doctor` times it and shows what each loss pulls, but
-the ledger's operations do not count what is learned beside a student. In Python,
+the soft loss is times T², as all are here, so that their alpha of 0.3 at T = 3 is a `soft_weight` of 0.3 / 9 = 0.033, which is the default and
+pulls as hard (a real head has no T: 0.3 there); features are compared, after a linear layer of the branch's own, by the mean of their squared
+distances, where they take the root of the sum over the batch, so that their lambda of 0.03 is no `feature_weight`: look at the gradient norms that
+`limbeck doctor` shows; what is normalised is each sample by itself, so that micro-batches and processes change nothing; and a bottleneck has
+one convolution of stride 2, wherever it is. It ends as wide as the widest of all modules at `taps` and `features`, and is a quarter of that
+inside, 16 channels at least. A step costs the branches more, most for maps of shallow layers; `limbeck doctor` times it and shows what each
+loss pulls, but the ledger's operations do not count what is learned beside a student. In Python,
 `limbeck.distil(..., branches=limbeck.recipe.Branches(taps=["features.3"]))`.
+
+Where `soft_weight = 0` lets students learn from each other, an average or branches **without a teacher**, a recipe still has one: it is trained or
+loaded, since students are measured against it, and what it says is stored. `distil.live = true` leaves the storing out, and asks nothing.
 
 What a method **needs**: *rows*, of any codec; *dense rows*, of one that keeps every class (not `selected`, `threshold` and `topk`), or a
 teacher that is asked live; *labels*: samples without one teach nothing by it, and if nothing else is learned from, an epoch

@@ -314,9 +314,9 @@ class Branches(_Section):
     """The student's modules that have a branch, by path, as `limbeck layers RECIPE` lists them."""
     hard_weight: Annotated[float, Field(ge=0)] = 0.7
     """Weight of the supervised loss of each branch, on labelled samples; at 0 none sees labels."""
-    soft_weight: Annotated[float, Field(ge=0)] = 0.3
+    soft_weight: Annotated[float, Field(ge=0)] = 0.033
     """Weight of each branch's soft targets of the student's own last answer, which gets no
-    gradient from it; at 0 none learns from that."""
+    gradient from it; at 0 none learns from that. They are times T^2, as all are here."""
     temperature: Positive = 3.0
     """T of these soft targets, above 0; 1 is what the student says."""
     feature_weight: Annotated[float, Field(ge=0)] = 0.0

@@ -5,17 +5,18 @@ a bottleneck and a classifier on what a module gives, learns by
 
 (1 - alpha) CE(label, branch i) + alpha KL(last answer, branch i) + lambda |features i - deepest|^2,
 
-and these are summed. Here `hard_weight` is 1 - alpha, `soft_weight` alpha, `feature_weight` lambda;
-what the last classifier learns, from labels alone in the paper, is said by the rest of `[distil]`.
-The authors' later code (https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final)
-has alpha = 0.3, T = 3, lambda = 0.03 and weight 1 for the last classifier. Where we differ:
+and these are summed. Here `hard_weight` is 1 - alpha and `soft_weight` alpha / T^2; what the last
+classifier learns, from labels alone in the paper, is said by the rest of `[distil]`. The authors'
+later code (https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final) has
+alpha = 0.3, T = 3, lambda = 0.03 and weight 1 for the last classifier. Where we differ:
 
-- T^2 is part of the soft loss, as of every one here; that code leaves it out.
+- T^2 is part of the soft loss, as of every one here; that code leaves it out. So its alpha is 9
+  times the `soft_weight` that pulls as hard, 0.033.
 - The soft loss is a KL divergence, as in the paper; that code's cross-entropy has its gradient.
 - Features are compared after a linear layer of their own, as in that code, by the mean of their
   squared distances. There it is the root of their sum over the whole batch, which depends on the
-  batch's size; and the branch at index 1 is left out, which its comment calls the shallowest, and
-  is the deepest.
+  batch's size: its lambda belongs to that, and is no `feature_weight`. And the branch at index 1
+  is left out, which its comment calls the shallowest, and is the deepest.
 - Each sample is normalised by itself, and not over the batch: so neither padding nor other samples
   count, and micro-batches and processes change nothing.
 - Wherever it is, a bottleneck has one convolution over neighbours, of stride 2, and no attention:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from limbeck.losses import soft_targets
-from limbeck.methods import objective
+from limbeck.methods import Paced, objective
 from limbeck.methods._ctkd import CtkdOptions, LearnedTemperature
 from limbeck.train import fit
 from tests.methods.problem import draw
@@ -83,3 +83,5 @@ def test_each_learner_has_its_own_and_both_learn_it():
     after = [float(each.detach()) for one in learners for each in one.beside.parameters()]
     assert before == [1.0, 1.0]
     assert len({*before, *after}) == 3
+    paces = [part for one in learners for part in one.beside.modules() if isinstance(part, Paced)]
+    assert [pace.epochs for pace in paces] == [13 / 7, 13 / 7]  # before the last step of 14

@@ -7,6 +7,7 @@ import pytest
 import limbeck
 from limbeck._errors import LimbeckError
 from limbeck.doctor import examine
+from limbeck.pipeline import _chain as chain
 from limbeck.pipeline import tune
 from limbeck.pipeline._context import Context
 from limbeck.pipeline._stages import distil_words
@@ -49,6 +50,16 @@ def test_a_student_learns_from_labels_with_its_branches_which_are_not_kept(tmp_p
     assert set(written) == {"distil-0", "evaluate"}
 
 
+def test_without_a_teacher_and_live_nothing_is_asked_or_stored(tmp_path, monkeypatch):
+    def never(batch):
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(chain, "teach_live", lambda context, teacher: never)
+    recipe = small(tmp_path, *SHORT, *LABELS, BRANCHES, "distil.live=true")
+    limbeck.run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "targets").exists()
+
+
 def test_they_go_beside_a_teacher_an_average_and_other_students(tmp_path):
     others = ("students.twin={model = 'mlp', options = {hidden = [12, 8]}}", "distil.ema={}")
     recipe = small(tmp_path, *SHORT, BRANCHES, *others, "distil.mutual_weight=1")
@@ -78,11 +89,11 @@ def test_what_was_made_without_them_or_before_there_were_any_stays(tmp_path, wri
 
 def test_samples_without_a_label_are_seen_where_the_last_answer_teaches_and_only_there(tmp_path):
     seen = {}
-    for weight in ("0.3", "0"):
+    for weight in ("0.033", "0"):
         only = f'distil.branches={{taps = ["layers.2"], soft_weight = {weight}}}'
         limbeck.run(small(tmp_path, *SHORT, *LABELS, only), tmp_path / weight)
         seen[weight] = weights(tmp_path / weight)["distil/seed-0/small.safetensors"]
-    assert not equal({"": seen["0.3"]}, {"": seen["0"]})
+    assert not equal({"": seen["0.033"]}, {"": seen["0"]})
 
 
 REFUSED = [
@@ -164,7 +175,7 @@ def test_doctor_shows_their_modules_and_losses(tmp_path):
     assert rows == {
         "hard": "1",
         "branches hard": "0.7",
-        "branches soft": "0.3",
+        "branches soft": "0.033",
         "branches feature": "0.1",
     }
     # 12 to 16 to 16, each normalised; ten classes; eight features

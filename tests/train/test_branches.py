@@ -1,6 +1,7 @@
 """Branches that learn from the student's own last answer, against a loop written by hand."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ def test_it_is_a_loop_by_hand(kind):
     for epoch in range(2):
         for index in ORDER.epoch(epoch).split(8):
             losses = losses_by_hand(theirs, weights, index)
-            loss = sum(w * x for w, x in zip((0.5, 0.7, 0.3, 0.4), losses, strict=True))
+            loss = sum(w * x for w, x in zip((0.5, 0.7, 0.033, 0.4), losses, strict=True))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -197,6 +198,46 @@ def test_no_gradient_reaches_the_last_answer_and_each_reaches_the_layers_below(k
     assert slopes(mean, net.head) == (None, None)
     assert slopes(mean, net.second) == (None, None)  # its features are the deepest, and given
     assert all(slope.abs().max() > 0 for slope in slopes(mean, net.first))
+
+
+def test_by_default_they_pull_as_hard_as_in_the_authors_code():
+    net, index = made(Maps, 3, 4), torch.arange(8)
+    terms = terms_for(net, Branches(taps=["first"]))
+    means = means_of(net, terms, batch_for(net, index))
+    ours = sum(term.weight * means[term.name] for term in terms)
+    one, _, logits = inside(net, index)
+    said, _ = branch_by_hand(one, terms[0].module.each[0].parameters(), index)
+    # train.py: CrossEntropy(outputs[i], teacher_output) * 0.3 + criterion(...) * 0.7, no T squared
+    p, q = (F.softmax(logits.detach() / 3, dim=1), F.log_softmax(said / 3, dim=1))
+    theirs = -0.3 * (p * q).sum(dim=1).mean() + 0.7 * F.cross_entropy(said, LABELS[index])
+    for one, other in zip(slopes(ours, net.first), slopes(theirs, net.first), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3 * float(other.abs().max()))
+
+
+def test_a_bottleneck_is_as_wide_as_the_widest_module_and_a_quarter_of_that_inside():
+    for asked, width in ((ALL, 80), (Branches(taps=["first"]), 20)):
+        for branch in terms_for(made(Maps, 20, 80), asked)[0].module.each:
+            convolutions = [part for part in branch.bottleneck if isinstance(part, torch.nn.Conv2d)]
+            narrow = max(16, width // 4)
+            assert [part.out_channels for part in convolutions] == [narrow, narrow, width]
+            assert branch.classifiers[0].in_features == width
+
+
+def test_beside_a_student_of_float64_they_are_too():
+    net = made(Maps, 3, 4).double()
+    batch = replace(batch_for(net, range(8)), inputs=IMAGES[:8].double())
+    terms = branch_terms(ALL, [LABEL], net, batch, seed=7)
+    assert {part.dtype for part in terms[0].module.parameters()} == {torch.float64}
+    assert {mean.dtype for mean in means_of(net, terms, batch).values()} == {torch.float64}
+
+
+def test_each_weight_is_named_by_its_key_in_a_recipe():
+    found = {term.name: term.weighed_by for term in terms_for(made(Maps, 3, 4), ALL)}
+    assert found == {
+        "branches hard": "distil.branches.hard_weight",
+        "branches soft": "distil.branches.soft_weight",
+        "branches feature": "distil.branches.feature_weight",
+    }
 
 
 def test_samples_without_labels_teach_by_the_answer_and_the_features_alone():
@@ -334,7 +375,7 @@ def test_each_head_has_a_classifier_of_its_own_and_the_losses_of_its_space():
     for name, mean in means.items():
         assert value(mean) == pytest.approx(value(found[name]), rel=1e-4), name
     weights = {term.name: term.weight for term in terms}
-    assert weights == {name: 0.7 if "hard" in name else 0.3 for name in found}
+    assert weights == {name: 0.7 if "hard" in name else 0.033 for name in found}
 
 
 class Tagger(Tokens):
