@@ -255,7 +255,7 @@ blockwise distillation has it, [Wang et al. 2018](https://www.ijcai.org/proceedi
 
 ```console
 $ limbeck layers my-recipe.toml    # modules of both with their shapes, and pairs to begin with
-$ limbeck doctor my-recipe.toml    # the taps' shapes and norms, and how hard each loss pulls
+$ limbeck doctor my-recipe.toml    # the taps' shapes, adapters and norms, and how hard each loss pulls
 ```
 
 In Python, `limbeck.distil(student, data, targets, method="fitnets", taps=[("features.3", "features.7")], teacher=teacher)`.

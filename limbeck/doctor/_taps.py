@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import nn
 
 from limbeck import _format as form
 from limbeck.doctor._findings import Findings
@@ -17,7 +18,8 @@ from limbeck.taps import tap_name
 def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: Findings) -> None:
     """Show what each tap gives for a batch, on both sides, and what is learned between them.
 
-    A norm is the mean length of what one sample gives, by the root of how many numbers that is.
+    An adapter is what the method learns beside the student. A norm is the mean length of what one
+    sample gives, by the root of how many numbers that is.
 
     Args:
         lessons: Who learns.
@@ -30,12 +32,13 @@ def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: F
         for term in lesson.learner.objective:
             if not isinstance(term, FeatureTerm):
                 continue
-            for ours, theirs in zip(term.student_taps, term.teacher_taps, strict=True):
+            taps = zip(term.student_taps, term.teacher_taps, _adapters(term), strict=True)
+            for ours, theirs, adapter in taps:
                 said = taught[tap_name(theirs)]
                 assert isinstance(said, Dense), "features are numbers, all of them"
                 mine = answers[tap_name(ours)].detach()
                 rows.append(
-                    [lesson.name, ours, *_told(mine), theirs, *_told(said.values)],
+                    [lesson.name, ours, *_told(mine), adapter, theirs, *_told(said.values)],
                 )
             learned = parameter_count(term.module)
             kept = sum(part.numel() for part in term.module.buffers())
@@ -43,8 +46,31 @@ def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: F
                 f"Beside {lesson.name} its method trains {learned:,} weights and keeps {kept:,} "
                 "other numbers, which are no part of the student that is saved."
             )
-    columns = ["model", "its module", "shape", "norm", "teacher's module", "shape", "norm"]
-    found.tables.append(("Taps", columns, rows))
+    columns = ["its module", "shape", "norm", "adapter", "teacher's module", "shape", "norm"]
+    found.tables.append(("Taps", ["model", *columns], rows))
+
+
+def _adapters(term: FeatureTerm) -> list[str]:
+    """The layers that a method learns for each tap, in words."""
+    told = ["none"] * len(term.student_taps)
+    for parts in term.module.children():
+        if isinstance(parts, nn.ModuleList):
+            # One for each tap, or, of tinybert, for each third one, its layer's states.
+            taps = len(told) // len(parts)
+            for place, part in enumerate(parts, start=1):
+                layers = [text for layer in part.modules() if (text := _layer(layer))]
+                told[place * taps - 1] = ", ".join(layers) or "none"
+    return told
+
+
+def _layer(layer: nn.Module) -> str:
+    """A layer with weights in words; nothing for another module."""
+    if isinstance(layer, nn.Conv2d):
+        size = "x".join(map(str, layer.kernel_size))
+        return f"{size} conv {layer.in_channels} -> {layer.out_channels}"
+    if isinstance(layer, nn.Linear):
+        return f"linear {layer.in_features} -> {layer.out_features}"
+    return ""
 
 
 def look_at_branches(lessons: Sequence[Lesson], settings: Branches, found: Findings) -> None:

@@ -665,9 +665,9 @@ TAPS = 'distil.taps=[{student = "layers.2", teacher = "layers.2"}]'
 
 def test_taps_are_shown_with_shapes_and_norms_and_what_is_learned_between():
     found = look("distil.method=fitnets", TAPS, "students.small.options={hidden = [8]}")
-    ((who, ours, shape, norm, theirs, teachers, other),) = table(found, "Taps")
+    ((who, ours, shape, norm, adapter, theirs, teachers, other),) = table(found, "Taps")
     assert (who, ours, theirs) == ("student small", "layers.2", "layers.2")
-    assert (shape, teachers) == ("(64, 8)", "(64, 16)")
+    assert (shape, adapter, teachers) == ("(64, 8)", "linear 8 -> 16", "(64, 16)")
     assert float(norm) > 0
     assert float(other) > 0
     assert any("trains 144 weights and keeps 0 other numbers" in note for note in found.notes)
