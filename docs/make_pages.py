@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from limbeck import recipe
 from limbeck.data import SOURCES
-from limbeck.methods import METHODS, every_method
+from limbeck.methods import BESIDE, METHODS, every_method
 from limbeck.methods.features import FEATURE_METHODS
 from limbeck.models import MODELS
 from limbeck.targets import CODECS
@@ -273,6 +273,12 @@ uncompiled while it is looked into; under activation checkpointing take `use_ree
 """
 
 
+BESIDE_HEAD = """
+## Beside a method
+
+Other keys of a recipe that say who teaches, when and how; each goes with most methods. `limbeck methods` lists them, too, and
+`limbeck methods KEY`, or what papers call it (`limbeck methods byot`), prints its card.
+"""
 LOSS_COSTS = """
 ## What their losses cost
 
@@ -320,15 +326,32 @@ def methods_page() -> str:
     for head, methods in (("", METHODS), (FEATURES_HEAD, FEATURE_METHODS)):
         parts += [head.rstrip("\n") + "\n"] if head else []
         parts.append(_methods_table(methods).replace("](methods.md#", "](#"))
+    parts.append(_beside())
     for name, method in every_method().items():
         parts.append(f"\n## {name}\n\n{method.card.line}\n")
-        for what, text in method.facts.items():
-            shown = f"`{text}`" if what == "formula" else text
-            parts.append(f"- **{what}**: {shown}")
+        parts += _facts(method.facts)
         if method.option_rows:
             parts.append("\n| option | default | what it is |\n|---|---|---|")
             parts += [f"| `{key}` | {value} | {text} |" for key, value, text in method.option_rows]
     return "\n".join(parts) + "\n" + losses_costs()
+
+
+def _beside() -> str:
+    parts = [BESIDE_HEAD, "| key | what it is | paper |\n|---|---|---|"]
+    for name, each in BESIDE.items():
+        keys = ", ".join(f"`{key}`" for key in each.keys)
+        parts.append(f"| [{keys}](#{name}) | {each.line} | {each.paper.told} |")
+    for name, each in BESIDE.items():
+        parts.append(f"\n### {name}\n\n{each.line}\n")
+        parts += _facts(each.facts | {"more": f"[{each.page}]({each.page})"})
+    return "\n".join(parts)
+
+
+def _facts(facts: Mapping[str, str]) -> list[str]:
+    return [
+        f"- **{what}**: {f'`{text}`' if what == 'formula' else text}"
+        for what, text in facts.items()
+    ]
 
 
 def losses_costs() -> str:

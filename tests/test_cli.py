@@ -17,7 +17,7 @@ from limbeck import cli
 from limbeck._errors import Interrupted
 from limbeck.cli import _bars, _common, _runs
 from limbeck.cli._bars import Bars
-from limbeck.methods import every_method
+from limbeck.methods import BESIDE, every_method
 from limbeck.models import MLP, save_weights
 from tests.pipeline.examples import REPOSITORY, python, small, small_file
 
@@ -130,6 +130,25 @@ def test_methods_shows_what_a_feature_methods_taps_may_give(ask):
     assert re.search(r"^needs +rows, features, whole batches", said, re.MULTILINE)
     assert re.search(r"^taps +2 or more, of maps", said, re.MULTILINE)
     assert re.search(r"^feature_weight +1, if left out", said, re.MULTILINE)
+
+
+def test_methods_lists_what_stands_beside_one_by_its_key(ask):
+    code, said, _ = ask("methods")
+    assert code == 0
+    _, _, beside = said.partition("Beside a method, in [distil] and elsewhere")
+    for key in (key for one in BESIDE.values() for key in one.keys):
+        assert key in beside
+
+
+@pytest.mark.parametrize("name", ["byot", "branches", "distil.branches", "Be-Your-Own-Teacher"])
+def test_methods_shows_the_card_of_what_stands_beside_one_by_any_of_its_names(ask, name):
+    code, said, _ = ask("methods", name)
+    assert code == 0
+    assert said.startswith(f"{name}: Branches inside a student")
+    assert re.search(r"^in a recipe +distil\.branches", said, re.MULTILINE)
+    assert re.search(r"^paper +Zhang et al. \(2019\), https://arxiv", said, re.MULTILINE)
+    assert re.search(r"^refuses +Assistants and generations", said, re.MULTILINE)
+    assert re.search(r"^more +docs/methods\.md", said, re.MULTILINE)
 
 
 def test_layers_ends_with_taps_to_copy_into_a_recipe(ask, tmp_path):

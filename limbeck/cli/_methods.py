@@ -1,5 +1,6 @@
-"""The command about methods: the list of them, and one's card."""
+"""The command about methods: the list of them and of what stands beside one, and a card."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -11,27 +12,52 @@ from limbeck.cli._common import end, out
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show the card of this one.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show the card of this one, or of what stands beside one.")
+    ] = None,
 ) -> None:
     """List the distillation methods, or show the card of one: when to use it, its options."""
     with interrupt_ends(end):
-        from limbeck.methods import every_method, find_method
+        from limbeck.methods import find_beside, find_method
 
     if name is None:
-        table = Table("method", "what it is", "needs", box=None, pad_edge=False)
-        for known, each in every_method().items():
-            table.add_row(known, escape(each.card.line), ", ".join(each.needs))
-        out.print(table)
+        _list()
+        return
+    if (other := find_beside(name)) is not None:
+        _show(name, other.line, other.facts)
         return
     method = find_method(name)
-    out.print(f"[bold]{escape(name)}[/bold]: {escape(method.card.line)}")
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for what, value in method.facts.items():
-        table.add_row(what, escape(value))
-    out.print(table)
+    _show(name, method.card.line, method.facts)
     if method.options.model_fields:
-        table = Table("option", "default", "what it is", box=None, pad_edge=False)
+        table = _table("option", "default", "what it is")
         for option, default, text in method.option_rows:
             table.add_row(option, escape(default), escape(text))
         out.print("")
         out.print(table)
+
+
+def _list() -> None:
+    from limbeck.methods import BESIDE, every_method
+
+    table = _table("method", "what it is", "needs")
+    for known, each in every_method().items():
+        table.add_row(known, escape(each.card.line), ", ".join(each.needs))
+    out.print(table)
+    out.print("\nBeside a method, in \\[distil] and elsewhere; `limbeck methods KEY` says more:\n")
+    table = _table("key in a recipe", "what it is", "paper")
+    for other in BESIDE.values():
+        paper = f"{other.paper.authors} ({other.paper.year})"
+        table.add_row(", ".join(other.keys), escape(other.line), paper)
+    out.print(table)
+
+
+def _show(name: str, line: str, facts: Mapping[str, str]) -> None:
+    out.print(f"[bold]{escape(name)}[/bold]: {escape(line)}")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for what, value in facts.items():
+        table.add_row(what, escape(value))
+    out.print(table)
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False)

@@ -6,6 +6,9 @@ A recipe chooses one by `distil.method`, and sets its `distil.options`. docs/add
 how to add one.
 """
 
+from limbeck.methods._beside import BESIDE as BESIDE
+from limbeck.methods._beside import Beside as Beside
+from limbeck.methods._beside import find_beside as find_beside
 from limbeck.methods._branches import branch_terms as branch_terms
 from limbeck.methods._method import Card as Card
 from limbeck.methods._method import Method as Method
@@ -41,10 +44,12 @@ from limbeck.methods._terms import only_from_labels as only_from_labels
 from limbeck.methods._terms import supervised as supervised
 
 __all__ = [
+    "BESIDE",
     "METHODS",
     "NO_OPTIONS",
     "SUPERVISED",
     "AnyTerm",
+    "Beside",
     "BranchTerm",
     "Card",
     "FeatureTerm",
@@ -61,6 +66,7 @@ __all__ = [
     "check_rows",
     "every_method",
     "feature_terms",
+    "find_beside",
     "find_method",
     "fitting_methods",
     "learns_from",

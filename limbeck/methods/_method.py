@@ -43,6 +43,11 @@ class Paper:
     year: int
     link: str
 
+    @property
+    def told(self) -> str:
+        """In one line."""
+        return f"{self.authors} ({self.year}), {self.link}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
@@ -84,9 +89,9 @@ class Described(ABC):
     @property
     def facts(self) -> dict[str, str]:
         """The card, for people: each fact by what it says."""
-        card, paper = self.card, self.card.paper
+        card = self.card
         told = {
-            "paper": f"{paper.authors} ({paper.year}), {paper.link}",
+            "paper": card.paper.told,
             "formula": card.formula,
             "when": card.when,
             "needs": ", ".join(self.needs),

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from limbeck._errors import OptionError, did_you_mean
 from limbeck._validation import explain, first_fault
+from limbeck.methods._beside import find_beside
 from limbeck.methods._ctkd import ctkd
 from limbeck.methods._dist import dist
 from limbeck.methods._divergences import (
@@ -65,6 +66,11 @@ def find_method(name: str) -> Method | FeatureMethod:
         OptionError: There is none.
     """
     known = every_method()
+    if name not in known and (other := find_beside(name)) is not None:
+        raise OptionError(
+            f"{name} is no method, and stands beside one: set {' and '.join(other.keys)}. "
+            f"`limbeck methods {name}` says how."
+        )
     if name not in known:
         raise OptionError(
             f"no method is called {name!r}.{did_you_mean(name, known)} There are "
