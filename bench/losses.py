@@ -37,6 +37,8 @@ from limbeck.losses import (
 from limbeck.signals import Sparse
 
 CLASSES, KEPT = 152_000, 50
+AT_LEAST_SECONDS = 0.1
+"""A call that is shorter is timed several times over."""
 Call = Callable[[], Any]
 
 
@@ -169,16 +171,18 @@ def peak_of(name: str, rows: int, width: int) -> int:
 
 
 def medians(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, round by round; the first round warms up."""
+    """Seconds of each call, round by round, of short ones a mean; the first round warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         names = list(calls)
         # Each round begins elsewhere, so that no call is always after the same one.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            calls[name]()
+            start, count, passed = time.perf_counter(), 0, 0.0
+            while passed < AT_LEAST_SECONDS:
+                calls[name]()
+                passed, count = time.perf_counter() - start, count + 1
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(passed / count)
     return seconds
 
 
