@@ -122,7 +122,7 @@ def convert(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the codec.")
     ] = None,
     parquet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write decoded rows there instead.")
+        str | None, typer.Option(metavar="FILE", help="Write decoded rows there instead.")
     ] = None,
 ) -> None:
     """Store the rows of a transfer set in another codec, or decoded as Parquet."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck._errors import StorageError
+from limbeck._errors import OptionError, StorageError
 from limbeck._files import write_atomically
 from limbeck.signals import Rows, Sparse
 from limbeck.targets.reading._transfer_set import TransferSet
@@ -25,13 +25,18 @@ def to_parquet(source: Path | str, file: Path | str) -> int:
 
     Args:
         source: A transfer set, or its URL.
-        file: Is written whole or not at all; never over another.
+        file: A path. Is written whole or not at all; never over another.
 
     Raises:
+        OptionError: `file` is a URL.
         StorageError: There is such a file already, or it cannot be written.
     """
     import pyarrow.parquet as pq
 
+    if "://" in str(file):
+        raise OptionError(
+            f"file must be a path on this machine, got {file}. Write it here, and copy it there."
+        )
     if Path(file).exists():
         raise StorageError(f"{file} is there already. Choose another name, or remove it first.")
     read = TransferSet(source)

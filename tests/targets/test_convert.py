@@ -161,6 +161,15 @@ def test_parquet_is_written_over_nothing(make, samples, tmp_path, taken):
     assert file.read_bytes() == before
 
 
+def test_parquet_goes_to_a_path(stored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        OptionError, match=r"must be a path on this machine, got memory://x/y\.parq"
+    ):
+        to_parquet(stored, "memory://x/y.parquet")
+    assert list(tmp_path.iterdir()) == [stored]
+
+
 def test_parquet_of_sparse_rows_and_several_rows_a_sample(make, samples, tmp_path):
     def answer(x):  # (4, 5): a row for each line of the sample
         return np.stack([make.logits(line) for line in x])
