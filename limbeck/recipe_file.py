@@ -71,7 +71,7 @@ def parse_recipe(raw: dict[str, Any], *, name: str = "recipe") -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         fault = first_fault(error)
-        raise RecipeError(f"recipe {name}: {explain(fault, Recipe)}{_as_toml(fault)}") from None
+        raise RecipeError(f"recipe {name}: {explain(fault, Recipe)}{_way_out(fault)}") from None
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -111,11 +111,14 @@ def _parse(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def _as_toml(fault: Fault) -> str:
-    """How TOML writes a number or truth value that `--set` could only take as a string."""
+def _way_out(fault: Fault) -> str:
+    """`as_toml` of what `--set` could only take as a string, where none was expected."""
     given = fault["input"]
-    if not (isinstance(given, str) and fault["type"].endswith("_type")):
-        return ""
+    return as_toml(given) if isinstance(given, str) and fault["type"].endswith("_type") else ""
+
+
+def as_toml(given: str) -> str:
+    """How TOML writes a number or truth value that is typed otherwise; "" of all else."""
     try:
         _parse(f"value = {given}")
     except ValueError:

@@ -50,15 +50,21 @@ def read_recipe(named: str, set_: Sequence[str] | None) -> "Recipe":
 
 
 def options_of(flag: str, given: Sequence[str]) -> dict[str, Any]:
-    """Each KEY=VALUE of a flag; a value is TOML, or else a string."""
+    """Each KEY=VALUE of a flag; a value is TOML, or else a string.
+
+    Raises:
+        OptionError: There is no =, or a number or truth value is typed as TOML does not write it.
+    """
     from limbeck._errors import OptionError
-    from limbeck.recipe_file import read_value
+    from limbeck.recipe_file import as_toml, read_value
 
     options = {}
     for each in given:
         key, equals, value = each.partition("=")
         if not equals:
             raise OptionError(f"{flag} takes KEY=VALUE, got {each!r}.")
+        if way_out := as_toml(value):
+            raise OptionError(f"{flag} takes KEY=VALUE as TOML has it, got {each!r}.{way_out}")
         options[key.strip()] = read_value(value)
     return options
 
