@@ -21,6 +21,7 @@ from limbeck._outputs import (
     call,
     calling,
     check_outputs,
+    first_not_finite,
     read_outputs,
 )
 from limbeck._state import state_of
@@ -82,19 +83,16 @@ class Teacher:
             said = self._call(inputs)
         answers = read_outputs(said, self.heads, who="teacher", look=not self._heard)
         asked = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
-        for name, rows in answers.items():
+        for head in self.heads:
+            rows = answers[head.name]
             if len(rows) != asked:
                 raise ShapeError(
                     f"the teacher was asked about {asked} samples, and gave {len(rows)} answers "
-                    f"for head {name}. Its first axis must be the batch."
+                    f"for head {head.name}. Its first axis must be the batch."
                 )
-            # A sum says it of all at a tenth of the time, where nothing is infinite.
-            if bool(torch.isfinite(rows.sum(dim=-1)).all()):
-                continue
-            if not bool((fits := self._fits(rows, name)).all()):
-                bad = int((~fits).flatten(1).any(1).nonzero()[0])
+            if (bad := first_not_finite(rows, head, self.outputs)) is not None:
                 raise ModelError(
-                    f"the teacher's answer for head {name} is not finite at sample {bad} of a "
+                    f"the teacher's answer for head {head.name} is not finite at sample {bad} of a "
                     "batch. Look at its weights and at that input."
                 )
         if not self._heard and asked:
@@ -102,14 +100,6 @@ class Teacher:
                 check_outputs(answers[head.name], head, self.outputs, who="the teacher")
             self._heard = True
         return {name: rows.float() for name, rows in answers.items()}
-
-    def _fits(self, rows: Tensor, name: str) -> Tensor:
-        """Where answers are finite. A class may have the logit -inf, if not all of a row do."""
-        finite = torch.isfinite(rows)
-        space = next(head.space for head in self.heads if head.name == name)
-        if self.outputs == "probabilities" or space != "categorical":
-            return finite
-        return finite | ((rows == -torch.inf) & finite.any(dim=-1, keepdim=True))
 
     def logits(self, inputs: Inputs) -> dict[str, Tensor]:
         """`answer` as logits: the logarithms of what it gives, where that is probabilities."""

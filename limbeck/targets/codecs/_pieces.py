@@ -20,9 +20,9 @@ def entries_at_once(device: torch.device) -> int:
 
 
 def tensor_of(values: Values) -> Tensor:
-    """The same rows in float32; in the same memory where that can be."""
+    """The same rows in float32, without a gradient; in the same memory where that can be."""
     if isinstance(values, Tensor):
-        return values.float()
+        return values.detach().float()
     return torch.from_numpy(np.require(values, np.float32, ["C", "W"]))
 
 

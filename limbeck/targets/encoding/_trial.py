@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from limbeck._errors import DataError, ShapeError
+from limbeck._outputs import first_not_finite
 from limbeck.signals import Head, Rows
 from limbeck.targets.codecs import Arrays, Codec, Values
 from limbeck.targets.codecs._pieces import tensor_of
@@ -21,8 +23,22 @@ def as_stored(values: Values, head: Head, codec: Codec, temperature: float) -> t
 
     Returns:
         The rows, and the arrays that would lie in the shards.
+
+    Raises:
+        ShapeError: `values` are not rows of the head, one or more.
+        DataError: A number is not finite; a class without mass may be -inf.
     """
     values = tensor_of(values)
+    if values.dim() not in (2, 3) or values.shape[-1] != head.size or not values.numel():
+        raise ShapeError(
+            f"values must be (batch, {head.size}) or (batch, rows, {head.size}), one row or more, "
+            f"got {tuple(values.shape)}."
+        )
+    if (bad := first_not_finite(values, head, "logits")) is not None:
+        raise DataError(
+            f"values of head {head.name} are not finite at number {bad} of the batch. Look at what "
+            "they were computed of."
+        )
     flat = values.flatten(0, -2).cpu()  # (batch * rows, size)
     state = codec.fit([flat], head)
     seeds = row_seeds(_numbers(len(values)), 0, len(flat) // len(values), 0)
