@@ -17,6 +17,7 @@ from limbeck.signals import Dense, Head, Rows, Sparse
 from limbeck.targets.format._index import Keys, data_fingerprint
 from limbeck.targets.reading._aligned import AlignedTargets
 from limbeck.targets.reading._mix import mix, mixed_tail_shape
+from limbeck.targets.reading._positions import Positions, checked_positions
 from limbeck.targets.reading._transfer_set import TransferSet
 
 _BLOCK = 1024
@@ -114,14 +115,20 @@ class Ensemble:
         """Where the rows of these samples are, `(samples,)` int64: in the first member.
 
         Raises:
+            OptionError: They are no keys.
             TargetsError: Some have no row.
         """
         if view >= self.views:
             self.expect(views=view + 1)
         return self.members[0].positions(keys, view)
 
-    def read(self, positions: Tensor) -> dict[str, Rows]:
-        """The rows of the teachers together at these positions, `(samples,)`, by head."""
+    def read(self, positions: Positions) -> dict[str, Rows]:
+        """The rows of the teachers together at these positions, `(samples,)`, by head.
+
+        Raises:
+            OptionError: There are no such positions.
+        """
+        positions = torch.tensor(checked_positions(positions, len(self._at[0])))
         said = [
             member.read(at[positions]) for member, at in zip(self.members, self._at, strict=True)
         ]

@@ -31,6 +31,7 @@ from limbeck.targets.format._remote import brought_here
 from limbeck.targets.format._shards import Shard, index_of, open_shard
 from limbeck.targets.format._state_file import read_states
 from limbeck.targets.reading._aligned import AlignedTargets
+from limbeck.targets.reading._positions import Positions, checked_keys, checked_positions
 from limbeck.targets.reading._unpacked import (
     arrays_of,
     check_unpacked,
@@ -185,8 +186,10 @@ class TransferSet:
             view: Which view of them.
 
         Raises:
+            OptionError: They are no keys.
             TargetsError: Some have no row.
         """
+        keys = checked_keys(keys)
         if not 0 <= view < self.views:
             raise TargetsError(
                 f"{self.folder} holds views 0..{self.views - 1} of each sample, not view {view}. "
@@ -201,16 +204,17 @@ class TransferSet:
             )
         return torch.from_numpy(positions)
 
-    def read(self, positions: Tensor) -> dict[str, Rows]:
+    def read(self, positions: Positions) -> dict[str, Rows]:
         """The rows at these positions, `(samples,)`, by head, in the stored precision.
 
         Returns:
             Rows `(samples, ...)` of heads that have one row a sample, else `(samples, rows, ...)`.
 
         Raises:
+            OptionError: There are no such positions.
             TargetsError: An unpacked copy names what there is not.
         """
-        at = positions.numpy()
+        at = checked_positions(positions, len(next(iter(self._columns.values()))))
         taken = {head.name: self._columns[head.name].take(at) for head in self.heads}
         try:
             return {head.name: self._decode(head, taken[head.name]) for head in self.heads}

@@ -4,10 +4,18 @@ import torch
 
 import limbeck.targets.asking._learn as learning_rows
 import limbeck.targets.reading._transfer_set as transfer_set
-from limbeck._errors import TargetsError
+from limbeck._errors import OptionError, TargetsError
 from limbeck.data import ArraySamples
 from limbeck.signals import Head
-from limbeck.targets import TransferSet, capture, compare, convert, data_fingerprint, describe
+from limbeck.targets import (
+    Ensemble,
+    TransferSet,
+    capture,
+    compare,
+    convert,
+    data_fingerprint,
+    describe,
+)
 from limbeck.teachers import Teacher
 
 
@@ -24,6 +32,69 @@ def test_rows_stay_in_the_stored_precision(stored, samples):
     rows = TransferSet(stored).aligned(samples).rows(torch.arange(3))["label"]
     assert rows.values.dtype == torch.float16
     assert rows.to(torch.device("cpu")).values.dtype == torch.float32
+
+
+@pytest.fixture(params=["memory", "mapped", "ensemble"])
+def opened(request, stored):
+    """A transfer set of 40 samples, or what is read like one."""
+    if request.param == "ensemble":
+        return Ensemble([TransferSet(stored), TransferSet(stored)])
+    return TransferSet(stored, reading=request.param)
+
+
+def frozen(array):
+    array.setflags(write=False)
+    return array
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        [7, 0, 39],
+        (7, 0, 39),
+        np.array([7, 0, 39], dtype=np.uint8),
+        frozen(np.array([7, 0, 39])),
+        torch.tensor([7, 0, 39], dtype=torch.int32),
+    ],
+)
+def test_positions_may_be_a_list_or_an_array(opened, positions):
+    expected = opened.read(torch.tensor([7, 0, 39]))["label"].values
+    assert opened.read(positions)["label"].values.equal(expected)
+    assert opened.read(positions[:0])["label"].values.shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("positions", "got"),
+    [
+        ([3, -1], "-1"),
+        (torch.tensor([40]), "40"),
+        (np.array([2**64 - 1], dtype=np.uint64), "18446744073709551615"),
+        (torch.tensor([True, False]), r"bool \(2,\)"),
+        ([True] * 40, r"bool \(40,\)"),
+        (torch.tensor([0.0, 1.0]), r"float32 \(2,\)"),
+        (torch.tensor([[0, 1]]), r"int64 \(1, 2\)"),
+        (3, r"int64 \(\)"),
+    ],
+)
+def test_positions_that_are_none_are_refused(opened, positions, got):
+    message = rf"whole numbers from 0 to 39, \(samples,\), got {got}\. Take those that"
+    with pytest.raises(OptionError, match=message):
+        opened.read(positions)
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        (lambda keys: keys.view(np.int64), r"int64 \(40,\)"),
+        (lambda keys: torch.from_numpy(keys.view(np.int64)), r"int64 \(40,\)"),
+        (lambda keys: keys[0], r"uint64 \(\)"),
+        (lambda keys: keys.astype(float), r"float64 \(40,\)"),
+    ],
+)
+def test_keys_that_are_none_are_refused(opened, samples, change, got):
+    message = rf"keys must be content keys, \(samples,\) uint64, got {got}\. .*view\(np.uint64\)"
+    with pytest.raises(OptionError, match=message):
+        opened.positions(change(samples.keys))
 
 
 def test_says_how_many_samples_have_no_row(stored, samples, make):
