@@ -1,5 +1,7 @@
 """Shape contracts, checked once at the boundary of every loss."""
 
+from numbers import Integral
+
 from torch import Tensor
 
 from limbeck._errors import OptionError, ShapeError
@@ -38,5 +40,16 @@ def check_leading_shape(*, last: str, **tensors: Tensor) -> None:
 def check_positive(**numbers: float | Tensor) -> None:
     """Raise `OptionError`, naming the option, unless every number is above 0 and finite."""
     for name, number in numbers.items():
-        if not 0 < number < float("inf"):
+        try:
+            fits = 0 < number < float("inf")
+        except TypeError:  # it is no number
+            raise OptionError(f"{name} must be above 0 and finite, got {number!r}.") from None
+        if not fits:
             raise OptionError(f"{name} must be above 0 and finite, got {number}.")
+
+
+def check_count(**numbers: int) -> None:
+    """Raise `OptionError`, naming the option, unless every number is a whole one from 1."""
+    for name, number in numbers.items():
+        if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+            raise OptionError(f"{name} must be a whole number, 1 or more, got {number!r}.")

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from limbeck._errors import OptionError, ShapeError
-from limbeck._shapes import check_leading_shape, check_positive, check_same_shape
+from limbeck._shapes import check_count, check_leading_shape, check_positive, check_same_shape
 from limbeck.signals import Dense
 
 
@@ -30,6 +31,21 @@ def test_the_one_that_does_not_fit_the_first_is_named():
 def test_what_is_not_above_0_is_refused_by_name(number):
     with pytest.raises(OptionError, match=r"^weight must be above 0 and finite, got "):
         check_positive(temperature=1.0, weight=number)
+
+
+@pytest.mark.parametrize("number", ["2", None, [2.0], "inf"])
+def test_what_is_no_number_is_refused_by_name(number):
+    with pytest.raises(OptionError) as error:
+        check_positive(temperature=1.0, weight=number)
+    assert str(error.value) == f"weight must be above 0 and finite, got {number!r}."
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.0, True, "2", None, np.float64(2)])
+def test_what_is_no_count_is_refused_by_name(number):
+    check_count(views=1, batch_size=np.int64(512))
+    with pytest.raises(OptionError) as error:
+        check_count(views=1, batch_size=number)
+    assert str(error.value) == f"batch_size must be a whole number, 1 or more, got {number!r}."
 
 
 def test_rows_in_the_place_of_a_tensor_are_named_with_the_way_out():

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from limbeck._errors import DataError, OptionError, StorageError, TargetsError
+from limbeck._errors import DataError, StorageError, TargetsError
 from limbeck._files import only_writer, write_along
 from limbeck._lookup import check_choice
 from limbeck._progress import Progress, Silence
-from limbeck._shapes import check_positive
+from limbeck._shapes import check_count, check_positive
 from limbeck.data import Samples
 from limbeck.signals import Head
 from limbeck.targets.asking._answers import AT_ONCE, Answered, Batches
@@ -125,8 +125,7 @@ def capture(
     place = place_of(folder)
     folder = place.folder
     check_choice("engine", engine, ENGINES)
-    if batch_size < 1:
-        raise OptionError(f"batch_size must be 1 or more, got {batch_size}.")
+    check_count(batch_size=batch_size, views=views)
     planned = planned_codec(
         teacher.heads,
         codec=codec,
@@ -205,8 +204,6 @@ def _settings(
 ) -> Settings:
     """Of the rows that are to be stored; what the codec will learn is not known yet."""
     check_positive(temperature=temperature)
-    if views < 1:
-        raise OptionError(f"views must be 1 or more, got {views}.")
     if len(samples) == 0:
         raise DataError("there are no samples to ask the teacher about. Give it some.")
     if any(head.space in ("categorical", "binary") for head in teacher.heads):
@@ -215,7 +212,7 @@ def _settings(
         teacher=TeacherRecord(fingerprint=teacher.fingerprint, name=_class_name(teacher.model)),
         data=data_fingerprint(samples.keys),
         transform=str(samples.views),
-        views=views,
+        views=int(views),
         heads=tuple(HeadRecord.of(head) for head in teacher.heads),
         compress=compress,
         temperature=float(temperature),

@@ -92,11 +92,11 @@ def bytes_per_row_of(budget: str, rows: int) -> float:
     Raises:
         OptionError: It is written otherwise.
     """
-    found = _BUDGET.fullmatch(budget)
+    found = _BUDGET.fullmatch(str(budget))
     if found is None or found[2] not in _UNITS:
         raise OptionError(
             'budget must be a number of bytes, a row or in all, such as "16 B/row" or "20 MB", '
-            f'got "{budget}".'
+            f"got {budget!r}."
         )
     size = float(found[1]) * _UNITS[found[2]]
     return size if found[3] else size / rows

@@ -29,7 +29,7 @@ from limbeck._progress import Silence
 from limbeck.data import ArraySamples
 from limbeck.data._views import Views
 from limbeck.signals import Dense, Head, Sparse
-from limbeck.targets import Processes, TransferSet, capture
+from limbeck.targets import Processes, TransferSet, capture, make_codec
 from limbeck.targets.asking._capture import ASKED_AGAIN
 from limbeck.targets.format._blocks import (
     CHECKSUM,
@@ -561,8 +561,15 @@ def test_refuses_answers_whose_rows_change(samples, make, tmp_path):
     ("options", "message"),
     [
         ({"temperature": 0.0}, r"temperature must be above 0"),
-        ({"views": 0}, r"views must be 1 or more, got 0"),
-        ({"batch_size": 0}, r"batch_size must be 1 or more, got 0"),
+        ({"temperature": "2"}, r"temperature must be above 0 and finite, got '2'"),
+        ({"views": 0}, r"views must be a whole number, 1 or more, got 0"),
+        ({"views": 1.0}, r"views must be a whole number, 1 or more, got 1\.0"),
+        ({"batch_size": 0}, r"batch_size must be a whole number, 1 or more, got 0"),
+        ({"batch_size": 2.5}, r"batch_size must be a whole number, 1 or more, got 2\.5"),
+        ({"codec": "auto", "budget": 16}, r'budget must be .* "16 B/row" .*, got 16'),
+        ({"codec": "auto", "max_kl": "1e-3"}, r"max_kl must be above 0 and finite, got '1e-3'"),
+        ({"codec": make_codec("sqrt8", {})}, r"codec must be a name, got SquareRoot\("),
+        ({"codec": "topk", "codec_options": ["k"]}, r"codec_options must be .*, got \['k'\]"),
         ({"compress": "hard"}, r"compress must be one of"),
         ({"codec": "hard"}, r"codec must be one of"),
         ({"codec": "topk", "codec_options": {"k": 6}}, r"at most the 5 classes"),
@@ -573,6 +580,11 @@ def test_refuses_options_before_anything_is_made(teacher, ask, samples, tmp_path
         capture(teacher, samples, tmp_path / "set", **options)
     assert not (tmp_path / "set").exists()
     assert ask.batches == 0
+
+
+def test_counts_may_be_numpys(teacher, samples, tmp_path):
+    made = capture(teacher, samples, tmp_path, views=np.int64(1), batch_size=np.int64(7))
+    assert made.views == 1
 
 
 def test_refuses_no_samples(teacher, samples, tmp_path):
