@@ -54,7 +54,8 @@ def import_set(
 ) -> TransferSet:
     """Make a transfer set of rows that another tool cached, with codec topk, flagged biased.
 
-    A row whose probabilities, as the tool rounded them, sum to more than 1 is divided by its sum.
+    A row whose probabilities, as the tool rounded them, sum to more than 1 is divided by its sum;
+    one that sums to more than rounding explains is refused.
     Rows of a sample that the cache does not have, at the end of a shorter text, name nothing.
 
     Args:
@@ -135,7 +136,7 @@ def _stored(
         if cache.sequences is not None:
             _check_tokens(list(islice(cache.sequences, len(several))), samples, index)
         parts = [
-            _parts(entries, cache.kept, head, rows or 1, f"sample {number} in {path}")
+            _parts(entries, cache, head, rows or 1, f"sample {number} in {path}")
             for number, entries in enumerate(several, start=int(index[0]))
         ]
         columns: dict[str, NDArray[Any]] = {
@@ -169,9 +170,10 @@ def _check_tokens(sequences: list[NDArray[Any]], samples: Samples, index: torch.
             )
 
 
-def _parts(entries: Entries, kept: int, head: Head, rows: int, where: str) -> Arrays:
+def _parts(entries: Entries, cache: Cache, head: Head, rows: int, where: str) -> Arrays:
     """What codec topk stores of the rows of one sample."""
     ids, probabilities = entries
+    kept = cache.kept
     if len(ids) > rows:
         raise DataError(
             f"{where} has {len(ids)} rows, but {rows} in the samples. Give them as long as the "
@@ -187,6 +189,15 @@ def _parts(entries: Entries, kept: int, head: Head, rows: int, where: str) -> Ar
     )
     possible = np.isfinite(probabilities) & (probabilities >= 0)
     _check(possible, probabilities, where, "has a probability of {}. Make it again.")
+    total = probabilities.sum(axis=1, keepdims=True)
+    _check(
+        total <= cache.most,
+        total,
+        where,
+        f"sums to {{:.4g}}, where rounding leaves {cache.most:.4g} at most. Give the options that "
+        "the cache was made with, such as exact_dtype and delta_encoding, if its layout has any; "
+        "else make it again.",
+    )
     whole = np.zeros((rows, kept))
     whole[: len(ids), : ids.shape[1]] = probabilities
     named = np.zeros((rows, kept), dtype=np.int64)

@@ -1,5 +1,6 @@
 """An importer, and what it reads: rows of samples in the order in which another tool wrote them."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class Cache:
 
     kept: int
     """Entries of a row, at most."""
+    most: float
+    """What the probabilities of a row may sum to, by what the tool rounded."""
     samples: Iterator[Entries]
     """Of each sample, in order."""
     transform: str | None = None
@@ -49,6 +52,16 @@ class Importer(BaseModel, ABC):
         Raises:
             TargetsError: It is not what it must be.
         """
+
+
+def most_if_rounded(kept: int) -> float:
+    """What probabilities sum to, at most, that were rounded, or their logarithms, to 16 bits.
+
+    A logarithm in bfloat16, the coarsest type, is off by 2^-8 of itself at most, and its
+    probability by as much. The logarithms of all entries, each times its probability, sum to
+    log `kept` at most. Twice that leaves room for a softmax that was rounded before.
+    """
+    return 1 + 2**-7 * (1 + math.log(kept))
 
 
 def damaged_cache(path: Path, why: str) -> TargetsError:

@@ -19,7 +19,13 @@ from torch import Tensor
 
 from limbeck._errors import OptionError, TargetsError
 from limbeck._lookup import first_line
-from limbeck.targets.importers._cache import Cache, Entries, Importer, damaged_cache
+from limbeck.targets.importers._cache import (
+    Cache,
+    Entries,
+    Importer,
+    damaged_cache,
+    most_if_rounded,
+)
 
 _TYPES = {
     "float16": torch.float16,
@@ -27,6 +33,9 @@ _TYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
 }
+_MOST_IF_FITTED = 1.5
+"""Where a polynomial or residuals of a few bits stand for some entries: a fit has no bound, but one
+that gives half as much again as there is says nothing of the row."""
 _BYTES = pa.list_(pa.list_(pa.uint8()))
 _COLUMNS = {
     "input_ids": pa.list_(pa.uint64()),
@@ -102,6 +111,7 @@ class DistillKit(Importer):
             raise TargetsError(f"{path} holds no data_N.parquet of DistillKit. Name their folder.")
         return Cache(
             kept=self.k,
+            most=most_if_rounded(self.k) if self.exact_k == self.k else _MOST_IF_FITTED,
             samples=(self._entries(file, *text) for file, text in _texts(files, list(_COLUMNS))),
             sequences=(
                 tokens.to_numpy().astype(np.int64) for _, (tokens,) in _texts(files, ["input_ids"])

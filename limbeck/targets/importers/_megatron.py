@@ -28,7 +28,13 @@ from limbeck._errors import DataError, TargetsError
 from limbeck._files import parse_json
 from limbeck._lookup import first_line
 from limbeck._validation import explain, first_fault
-from limbeck.targets.importers._cache import Cache, Entries, Importer, damaged_cache
+from limbeck.targets.importers._cache import (
+    Cache,
+    Entries,
+    Importer,
+    damaged_cache,
+    most_if_rounded,
+)
 
 _TAR = re.compile(r"cp(\d+)_dp(\d+)__(\d+)\.tar")
 _MEMBER = re.compile(r"(\d{1,18})\.pt\.zst")
@@ -80,7 +86,7 @@ class Megatron(Importer):
             for process in processes
         ]
         kept = max(_saver(tar).k for _, _, _, tar in found)
-        return Cache(kept=kept, samples=_samples(path, streams))
+        return Cache(kept=kept, most=most_if_rounded(kept), samples=_samples(path, streams))
 
 
 def _samples(path: Path, streams: list[Iterator[tuple[int, list[Entries]]]]) -> Iterator[Entries]:

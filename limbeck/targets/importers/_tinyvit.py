@@ -13,7 +13,13 @@ import numpy as np
 
 from limbeck._errors import TargetsError
 from limbeck._lookup import first_line
-from limbeck.targets.importers._cache import Cache, Entries, Importer, damaged_cache
+from limbeck.targets.importers._cache import (
+    Cache,
+    Entries,
+    Importer,
+    damaged_cache,
+    most_if_rounded,
+)
 
 _FOLDER = re.compile(r"logits_top([1-9]\d{0,4})_epoch(\d+)")
 _DIGITS = 18
@@ -60,6 +66,7 @@ class TinyViT(Importer):
 
         return Cache(
             kept=kept,
+            most=most_if_rounded(kept),
             samples=map(entries, _order(keys, path)),
             transform=f"TinyViT's augmentation, epoch {epoch}",
         )

@@ -16,6 +16,7 @@ from limbeck.data import ArraySamples
 from limbeck.signals import Sparse
 from limbeck.targets import TransferSet
 from limbeck.targets.importers import import_set
+from limbeck.targets.importers._cache import most_if_rounded
 from tests.targets.importers.conftest import KEPT, TOKENS, WORDS
 
 
@@ -380,6 +381,26 @@ def test_tinyvit_rows_that_were_rounded_above_1_are_divided_by_their_sum(images,
     check(targets, images, ids, values / 1.002, rel=2e-3)
     rows = targets.read(torch.arange(20))["label"]
     assert (rows.tail >= 0).all()
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 5, 30, 200, 1000])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32])
+def test_no_rounding_to_16_bits_sums_to_more_than_is_let_pass(kept, kind):
+    generator = np.random.default_rng(kept)
+    for concentration in np.logspace(-2, 1, 12):
+        p = (
+            generator.dirichlet(np.full(kept, concentration), 300)
+            if kept > 1
+            else np.ones((300, 1))
+        )
+        p = torch.from_numpy(np.sort(p)[:, ::-1].copy()).clamp_min(1e-30)
+        steps = p.log().diff(prepend=torch.zeros(300, 1, dtype=torch.float64))
+        for read in (
+            p.to(kind).double(),
+            p.log().to(kind).double().exp(),
+            steps.to(kind).float().cumsum(-1).double().exp(),
+        ):
+            assert float(read.sum(-1).max()) < most_if_rounded(kept)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,45 @@ def test_distillkit_settings_of_another_width_are_found(refused, tmp_path, wrong
     assert named in said
 
 
+LOGS_OF_THREE = np.log([0.5, 0.25, 0.125])
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "wrong", "total"),
+    [
+        ("<f4", np.diff(LOGS_OF_THREE, prepend=0.0), {"delta_encoding": False}, "1.5"),
+        ("<f2", LOGS_OF_THREE, {"exact_dtype": "bfloat16", "delta_encoding": False}, "2.005"),
+        ("<f4", LOGS_OF_THREE + 1, {"delta_encoding": False}, "2.378"),
+    ],
+)
+def test_distillkit_settings_by_which_a_row_sums_to_more_than_1_are_named(
+    refused, tmp_path, kind, written, wrong, total
+):
+    rows = [list(np.asarray(written, kind).tobytes())] * 2
+    columns = {"compressed_logprobs": [rows] * 2, "bytepacked_indices": [[[1, 0x23]] * 2] * 2}
+    given = distillkit(tmp_path, **columns)
+    settings = {**SETTINGS, "k": 3, "exact_k": 3, "exact_dtype": "float32", **wrong}
+    said = refused(TargetsError, "distillkit", tmp_path, **{**given, "options": settings})
+    assert said.startswith(
+        f"row 0 of sample 0 in {tmp_path} sums to {total}, where rounding leaves"
+    )
+    assert "at most. Give the options that the cache was made with, such as exact_dtype" in said
+
+
+def test_distillkit_rows_that_were_fitted_may_sum_to_half_as_much_again(refused, tmp_path):
+    for log, total in ((np.log(0.74), None), (np.log(0.76), "1.52")):  # a constant, twice
+        rows = [list(np.float32(log).tobytes())] * 2
+        given = distillkit(tmp_path, compressed_logprobs=[rows] * 2)
+        settings = {**SETTINGS, "exact_k": 0, "polynomial_terms": [0], "delta_encoding": False}
+        given = {**given, "options": settings}
+        if total is None:
+            made = import_set("distillkit", tmp_path, tmp_path / "fitted", **given)
+            assert made.like["label"].probabilities.tolist() == [[[0.5, 0.5]] * 2]
+        else:
+            said = refused(TargetsError, "distillkit", tmp_path, **given)
+            assert f"sums to {total}, where rounding leaves 1.5 at most" in said
+
+
 @pytest.mark.parametrize(
     ("columns", "named"),
     [
@@ -286,6 +325,10 @@ def tinyvit(folder, ids=((1, 2), (3, 4)), values=((0.5, 0.25), (0.5, 0.25)), nam
         ({"values": [[0.5, 0.25], [0.5, -0.25]]}, "has a probability of -0.25."),
         ({"values": [[0.5, 0.25], [0.5, np.nan]]}, "has a probability of nan."),
         ({"values": [[0.5, 0.25], [0.5, np.inf]]}, "has a probability of inf."),
+        (
+            {"values": [[0.5, 0.25], [0.75, 0.275]]},
+            "sums to 1.025, where rounding leaves 1.013 at most. Give the options that",
+        ),
         ({"ids": [[1, 2], [3, -1]]}, "names class -1, but they count from 0."),
         ({"ids": [[1, 2], [3, 5]]}, "names class 5, got 5 classes."),
         ({"ids": [[1, 2], [3, 3]]}, "names class 3 twice."),
