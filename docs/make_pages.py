@@ -313,11 +313,12 @@ def _words(field: Any) -> str:
 
 
 def _methods_table(methods: Mapping[str, Any]) -> str:
-    lines = ["| name | what it is | needs | options |\n|---|---|---|---|"]
+    lines = ["| name | what it is | needs | cost | options |\n|---|---|---|---|---|"]
     for name, method in methods.items():
         options = ", ".join(f"`{key}` = {value}" for key, value, _ in method.option_rows)
         link = f"[`{name}`](methods.md#{name})"
-        lines.append(f"| {link} | {method.card.line} | {', '.join(method.needs)} | {options} |")
+        needs, cost = ", ".join(method.needs), method.card.cost_factor
+        lines.append(f"| {link} | {method.card.line} | {needs} | {cost} | {options} |")
     return "\n".join(lines)
 
 

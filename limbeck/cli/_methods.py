@@ -39,10 +39,15 @@ def methods(
 def _list() -> None:
     from limbeck.methods import BESIDE, every_method
 
-    table = _table("method", "what it is", "needs")
+    table = _table("method", "what it is", "needs", "cost")
     for known, each in every_method().items():
-        table.add_row(known, escape(each.card.line), ", ".join(each.needs))
+        needs = ", ".join(each.needs)
+        table.add_row(known, escape(each.card.line), needs, each.card.cost_factor)
     out.print(table)
+    out.print(
+        "\ncost: the time of its loss alone, by that of cross-entropy or, of features, of squared "
+        "error; a card says more."
+    )
     out.print("\nBeside a method, in \\[distil] and elsewhere; `limbeck methods KEY` says more:\n")
     table = _table("key in a recipe", "what it is", "paper")
     for other in BESIDE.values():

@@ -41,6 +41,7 @@ lskd = Method(
             "The student is so small that it cannot reach the size of its teacher's logits. It "
             "then says as little of its own confidence: look at its calibration."
         ),
+        cost=28.7,
         setting="temperature = 2, soft_weight = 9, hard_weight = 0.1 on CIFAR-100.",
         notes=(
             "T divides what has a deviation of 1, so a T that suits soft targets is too large. "
@@ -57,6 +58,7 @@ lskd_dkd = Method(
         paper=_PAPER,
         formula="the formula of dkd, of z(teacher) and z(student), z = (x - mean) / std",
         when="As lskd, where most samples have a label; the paper adds its step to DKD as to KD.",
+        cost=39.2,
         setting="temperature = 2; both weights of dkd times that of lskd: soft_weight = 9.",
         notes="As lskd.",
     ),

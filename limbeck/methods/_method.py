@@ -63,8 +63,16 @@ class Card:
     """When to use it, and when not."""
     setting: str
     """What the paper, or its code, sets elsewhere in a recipe: temperature and weights."""
+    cost: float | None = None
+    """Time of its loss, forward and backward, by that of a simple one: see `Described.simple_loss`.
+    Measured by `bench/costs.py`; None before it is."""
     notes: str = ""
     """What else it does that a user could stumble over."""
+
+    @property
+    def cost_factor(self) -> str:
+        """The cost in a word: "1.4 x"; nothing where it is not known."""
+        return "" if self.cost is None else f"{self.cost:.{0 if self.cost >= 10 else 1}f} x"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +95,22 @@ class Described(ABC):
         """What it is for, in words, by what that is of."""
 
     @property
+    @abstractmethod
+    def simple_loss(self) -> str:
+        """What its loss takes `Card.cost` times the time of, in words."""
+
+    @property
     def facts(self) -> dict[str, str]:
         """The card, for people: each fact by what it says."""
         card = self.card
+        cost = f"its loss takes {card.cost_factor} the time of {self.simple_loss}"
         told = {
             "paper": card.paper.told,
             "formula": card.formula,
             "when": card.when,
             "needs": ", ".join(self.needs),
             **self.takes,
+            "cost": cost if card.cost else "",
             "in the paper": card.setting,
             "notes": card.notes,
         }
@@ -150,6 +165,11 @@ class Method(Described):
             "whole batches": self.whole_batch,
         }
         return tuple(name for name, needed in asked.items() if needed)
+
+    @property
+    def simple_loss(self) -> str:
+        """That towards labels."""
+        return "cross-entropy of the same rows, 4096 of 1000 classes"
 
     @property
     def takes(self) -> dict[str, str]:

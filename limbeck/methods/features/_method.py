@@ -93,6 +93,11 @@ class FeatureMethod(Described):
         return "one or more" if self.fewest_taps == 1 else f"{self.fewest_taps} or more"
 
     @property
+    def simple_loss(self) -> str:
+        """That between features of one size."""
+        return "the squared error of the same features"
+
+    @property
     def takes(self) -> dict[str, str]:
         """What its taps may give, and how much they weigh."""
         return {

@@ -34,6 +34,7 @@ patient = FeatureMethod(
             "Encoders that answer from their first token, as BERT does: one tap for each of the "
             "student's layers but the last, with every second of the teacher's, or its last ones."
         ),
+        cost=0.6,
         setting="Weights of 10 to 1000, of a mean; this is a sum, and its feature_weight ours.",
         notes="Where the widths differ a linear layer is learned between them, and not kept.",
     ),
