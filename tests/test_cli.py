@@ -171,6 +171,7 @@ def test_recipes_lists_every_shipped_recipe(ask):
     for name in (
         "digits",
         "digits-hurt",
+        "digits-matching",
         "mnist",
         "mnist-tree",
         "fashion-mnist",

@@ -17,6 +17,7 @@ SMALLEST = {
 SHIPPED = {
     "digits",
     "digits-hurt",
+    "digits-matching",
     "fashion-mnist",
     "housing",
     "mnist",

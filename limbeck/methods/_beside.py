@@ -139,7 +139,7 @@ BESIDE: dict[str, Beside] = {
         line="Teacher and students see the same mixed samples.",
         paper=Paper(authors="Beyer et al.", year=2022, link="https://arxiv.org/abs/2106.05237"),
         formula="loss(student(x), teacher(x)), x = a x_1 + (1 - a) x_2, a drawn from 0..1",
-        when="Samples are few, and training may be very long.",
+        when="Samples are few, training may be very long. The recipe digits-matching has it.",
         refuses="Stored rows (it needs live), labels, methods that need these, taps and texts.",
         page="teachers.md",
     ),

@@ -1,11 +1,14 @@
 """A recipe's students see mixed samples with their teacher; its teacher and controls do not."""
 
+import json
+
 import pytest
 
 import limbeck
 from limbeck._errors import OptionError, RecipeError
 from limbeck.doctor import examine
 from limbeck.pipeline import _context
+from limbeck.recipe_file import load_recipe
 from limbeck.train import fit
 from tests.pipeline.examples import small
 
@@ -28,6 +31,15 @@ def test_students_and_assistants_alone_see_mixed_samples(tmp_path, monkeypatch):
         "training control small, 1 of 1": False,
         "training student small, 1 of 1": True,
     }
+
+
+def test_the_shipped_recipe_of_it_teaches_by_mixed_samples_alone(tmp_path):
+    short = ("seeds=1", "train.epochs=1", "teacher.train.epochs=1")
+    recipe = load_recipe("digits-matching", short)
+    limbeck.run(recipe, tmp_path / "run")
+    made = json.loads((tmp_path / "run" / "stages" / "distil-0.json").read_text("utf-8"))
+    assert set(made["facts"]["histories"]["small"]["terms"]) == {"soft"}
+    assert (recipe.distil.mixup, (tmp_path / "run" / "targets").exists()) == (True, False)
 
 
 @pytest.mark.parametrize(
