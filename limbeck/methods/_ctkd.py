@@ -67,7 +67,8 @@ ctkd = Method(
             "Its temperature is its own, one for all samples: distil.temperature has no part in "
             "it. It is moved by the student's optimiser, weight decay included, at the student's "
             "learning rate, and begins at 15.6, which is high for soft_weight = 1 alone. With "
-            "several students each has its own. Of the paper's two ways this is Global-T."
+            "several students each has its own. Of the paper's two ways this is Global-T; lskd has "
+            "a temperature for each sample, which is not learned."
         ),
     ),
     dense={"categorical": soft_targets},

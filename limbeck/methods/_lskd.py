@@ -34,7 +34,7 @@ def _standardised_decoupled(
 
 lskd = Method(
     card=Card(
-        line="Soft targets of standardised logits: how a row is shaped, not how large it is.",
+        line="Soft targets of standardised logits: a temperature for each row, by its own size.",
         paper=_PAPER,
         formula="T^2 KL(softmax(z(teacher) / T) || softmax(z(student) / T)), z = (x - mean) / std",
         when=(
@@ -44,7 +44,8 @@ lskd = Method(
         cost=28.7,
         setting="temperature = 2, soft_weight = 9, hard_weight = 0.1 on CIFAR-100.",
         notes=(
-            "T divides what has a deviation of 1, so a T that suits soft targets is too large. "
+            "Each row has a temperature of its own, and so has each side: T times the standard "
+            "deviation of its logits. A T that suits soft targets is too large for that. "
             "Without labels nothing sets the size of the student's logits: keep hard_weight above "
             "0 where probabilities matter."
         ),

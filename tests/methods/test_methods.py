@@ -97,6 +97,16 @@ def test_it_is_the_loss_of_its_card_with_the_papers_defaults(name):
     torch.testing.assert_close(found, DENSE[name](STUDENT, TEACHER, LABELS).mean())
 
 
+def test_of_lskd_each_row_has_a_temperature_of_its_own_by_the_size_of_its_logits():
+    wide = STUDENT * torch.arange(1.0, len(STUDENT) + 1)[:, None]
+    own, theirs = (TEMPERATURE * side.std(-1, keepdim=True) for side in (wide, TEACHER))
+    assert float(own.max() / own.min()) > 2
+    p, q = (wide / own).log_softmax(-1), (TEACHER / theirs).log_softmax(-1)
+    want = TEMPERATURE**2 * (q.exp() * (q - p)).sum(-1).mean()
+    found = value(method_alone("lskd"), wide, stored(TEACHER), batch_of(LABELS))
+    torch.testing.assert_close(found, want)
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].sparse])
 def test_of_sparse_rows_it_is_the_sparse_loss(name):
     rows = two_classes_named(TEACHER)
