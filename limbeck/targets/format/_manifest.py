@@ -236,7 +236,7 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise _damaged(path, f"{where}: {first['msg']}") from error
+        raise _damaged(path, f"{where}: {first['msg'].rstrip('.')}") from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, first_line(error)) from error
 

@@ -412,7 +412,8 @@ def test_names_of_other_classes_than_there_are_are_a_fault(stored, classes):
     why = refusal(lambda: TransferSet(stored))
     assert why.startswith(f"{stored / 'manifest.json'} is damaged or was changed: settings.heads.0")
     assert (
-        f"classes of head label must be 5 names, one for each, or none, got {len(classes)}" in why
+        f"classes of head label must be 5 names, one for each, or none, got {len(classes)}. Del"
+        in why
     )
 
 
