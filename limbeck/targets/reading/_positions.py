@@ -41,7 +41,9 @@ def checked_keys(given: Any) -> Keys:
     Raises:
         OptionError: They are none.
     """
-    found = np.asarray(given)
+    # A list of whole numbers, some of them beyond int64, would become one of floats.
+    whole = isinstance(given, list) and all(type(key) is int and 0 <= key < 2**64 for key in given)
+    found = np.asarray(given, dtype=np.uint64 if whole else None)
     if found.ndim != 1 or found.dtype != np.uint64:
         raise OptionError(
             f"keys must be content keys, (samples,) uint64, got {found.dtype} {found.shape}. Take "

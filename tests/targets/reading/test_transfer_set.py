@@ -82,6 +82,12 @@ def test_positions_that_are_none_are_refused(opened, positions, got):
         opened.read(positions)
 
 
+def test_keys_may_be_a_list(opened, samples):
+    expected = opened.positions(samples.keys)
+    assert opened.positions(samples.keys.tolist()).equal(expected)
+    assert opened.positions([]).shape == (0,)
+
+
 @pytest.mark.parametrize(
     ("change", "got"),
     [
@@ -89,6 +95,7 @@ def test_positions_that_are_none_are_refused(opened, positions, got):
         (lambda keys: torch.from_numpy(keys.view(np.int64)), r"int64 \(40,\)"),
         (lambda keys: keys[0], r"uint64 \(\)"),
         (lambda keys: keys.astype(float), r"float64 \(40,\)"),
+        (lambda keys: keys.view(np.int64).tolist(), r"int64 \(40,\)"),
     ],
 )
 def test_keys_that_are_none_are_refused(opened, samples, change, got):
