@@ -4,7 +4,7 @@ Popular defaults fail here: KL on raw logits, a missing logarithm, arguments tha
 mean over classes, a dropped T². A run that uses them finishes all the same, and teaches little.
 """
 
-from limbeck.proofs._examine import Proof as Proof
+from limbeck.proofs._findings import Proof as Proof
 from limbeck.proofs._probe import Property as Property
 from limbeck.proofs._prove import prove as prove
 from limbeck.proofs._rows import Distance as Distance

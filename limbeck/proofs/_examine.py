@@ -1,15 +1,21 @@
 """All properties of one loss in order, and which of them are a matter of its kind."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from limbeck.proofs import _distance, _scale, _steadiness
 from limbeck.proofs._bind import Bound
 from limbeck.proofs._case import Case, large_cases, random_case, round_cases
-from limbeck.proofs._code import as_code
-from limbeck.proofs._kind import CROSS_ENTROPY, SENTENCES, Kind, find_kind, temperature_of
+from limbeck.proofs._findings import Findings, Proof
+from limbeck.proofs._kind import (
+    CROSS_ENTROPY,
+    SENTENCES,
+    Kind,
+    find_kind,
+    temperature_of,
+)
 from limbeck.proofs._nature import (
     called_kl,
     compares_numbers,
@@ -17,38 +23,11 @@ from limbeck.proofs._nature import (
     has_a_kink,
     scale_invariant,
 )
-from limbeck.proofs._probe import Check, Measured, Probe, Property, largest, look
+from limbeck.proofs._probe import Probe, Property, largest, look
+from limbeck.proofs._told import returns, sentence, untold
 from limbeck.signals import Space
 
 DIRECTIONS = ("forward", "reverse")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proof:
-    """What was found of a loss."""
-
-    name: str
-    call: str
-    """As it was called."""
-    returns: str
-    """One value for each row, or what one value for all is."""
-    kind: str
-    """What it is, in one sentence."""
-    notes: tuple[str, ...]
-    """What to know beside its properties."""
-    definition: str
-    """Lines of Python that define `loss`, for the counterexamples to stand below."""
-    properties: tuple[Property, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether everything holds that should."""
-        return not self.breaks
-
-    @property
-    def breaks(self) -> tuple[Property, ...]:
-        """What does not, and should."""
-        return tuple(fact for fact in self.properties if fact.breaks)
 
 
 class Examination:
@@ -60,38 +39,39 @@ class Examination:
         self.cases = [*round_cases(dtype=bound.dtype), self.reference]
         self.several = [case for case in self.cases if len(case) > 1]
         self.probe = _probe(bound, self.reference)
-        self.found: list[Property] = []
+        self.found = Findings(self.probe, self.reference, labels=bound.written_with_labels)
         self.kind: Kind | None = None
+        self.zero = False
 
     def proof(self, notes: list[str]) -> Proof:
         """Everything, in the order in which it is read."""
-        if self.add(_steadiness.AGAIN, self.cases).holds:
+        if self.found.add(_steadiness.AGAIN, self.cases).holds:
             self.kind = find_kind(self.probe, self.space)
             # Told from many rows: of two, anything may look alike.
             batch, alike, _ = look(self.probe, _scale.BATCH, [self.reference])
             self.relation = not batch.holds and not alike.why
             self.examine()
-            notes = [*notes, *self.untold()]
+            notes = [*notes, *untold(self.bound, self.name, self.kind)]
         return Proof(
             name=self.name,
             call=self.bound.call,
-            returns=self.returns(),
-            kind=self.sentence(),
+            returns=returns(self.bound, self.probe, self.reference),
+            kind=sentence(self.bound, self.kind, zero=self.zero),
             notes=tuple(notes),
             definition=self.bound.definition,
-            properties=tuple(self.found),
+            properties=tuple(self.found.properties),
         )
 
     def examine(self) -> None:
         """Measure one property after the other."""
-        self.add(_steadiness.INPUTS, self.cases[:1])
-        taught = self.add_if_everywhere(_distance.STUDENT_TAUGHT, self.cases)
-        bounded = self.add(_distance.NEVER_NEGATIVE, self.cases)
+        self.found.add(_steadiness.INPUTS, self.cases[:1])
+        taught = self.found.add_if_everywhere(_distance.STUDENT_TAUGHT, self.cases)
+        bounded = self.found.add(_distance.NEVER_NEGATIVE, self.cases)
         if self.bound.takes_teacher:
             self.at_equality(bounded.holds)
-            self.add(_distance.TEACHER_LEFT_ALONE, self.cases)
+            self.found.add(_distance.TEACHER_LEFT_ALONE, self.cases)
             relation = "It compares classes over the whole batch, and not which row is whose."
-            self.add_if_everywhere(
+            self.found.add_if_everywhere(
                 _steadiness.PAIRS, self.several, kind=relation if self.relation else ""
             )
         if not taught.holds:
@@ -100,9 +80,9 @@ class Examination:
         self.sizes()
         if self.space == "categorical":
             self.constants()
-        self.add(_steadiness.FINITE, large_cases())
-        self.add(_steadiness.HALF, self.cases)
-        self.add(_steadiness.ORDER, self.several)
+        self.found.add(_steadiness.FINITE, large_cases())
+        self.found.add(_steadiness.HALF, self.cases)
+        self.found.add(_steadiness.ORDER, self.several)
 
     def at_equality(self, bounded: bool) -> None:
         """Zero and stationary there, or a loss that need not be."""
@@ -126,13 +106,13 @@ class Examination:
             kind = "This is a cross-entropy: its minimum is the teacher's entropy, not 0."
         elif entropy:
             kind = "Its minimum is where the student is the teacher, but is not 0 there."
-        self.keep(zero, measured, case, kind)
+        self.found.keep(zero, measured, case, kind=kind)
         kind = (
             "It takes labels, which pull the student elsewhere." if self.bound.takes_labels else ""
         )
         if self.kinked:
             kind = "It has a kink at equality, as an absolute value has: it pulls until the end."
-        self.add(_distance.STATIONARY, self.cases, kind=kind)
+        self.found.add(_distance.STATIONARY, self.cases, kind=kind)
 
     def direction(self) -> None:
         """Whether it is the KL divergence that its name, or the caller, says."""
@@ -142,7 +122,7 @@ class Examination:
         name = self.kind.name if self.kind is not None else None
         whose = "was expected" if self.expect else "is what its name says"
         is_ = SENTENCES[name] if name else "none of the losses that are known by their gradient"
-        self.found.append(
+        self.found.properties.append(
             Property(
                 name=f"is the {wanted} KL",
                 measured=0.0 if name == wanted else 1.0,
@@ -161,19 +141,19 @@ class Examination:
                 kind = "It standardises each row, and counts impossible classes in that."
             elif compares_numbers(self.probe, self.reference):
                 kind = "It is a mean over the classes, as usual for numbers."
-            if self.add(_scale.CLASSES, self.cases, kind=kind).holds:
+            if self.found.add(_scale.CLASSES, self.cases, kind=kind).holds:
                 kind = (
                     "Where both sides give a class -inf, as a mask does, it is not a number: give "
                     "-1e4 instead, or leave out what has no probability."
                 )
-                self.add(_scale.INFINITE_CLASSES, self.cases, kind=kind)
+                self.found.add(_scale.INFINITE_CLASSES, self.cases, kind=kind)
         kind = ""
         if self.relation:
             kind = (
                 "It compares the rows of a batch with each other: a row's loss depends on which "
                 "others there are, and how many."
             )
-        self.add(_scale.BATCH, self.several, kind=kind)
+        self.found.add(_scale.BATCH, self.several, kind=kind)
         if self.bound.temperature is not None:
             self.temperature()
         elif self.kind is not None and self.kind.temperature is not None and not self.relation:
@@ -181,11 +161,11 @@ class Examination:
             share /= _scale.batch_share(self.probe, self.reference)
             kind_ = replace(self.kind, weight=self.kind.weight * share)
             if kind_.name in (*DIRECTIONS, "binary", "jensen-shannon"):
-                self.add(temperature_of(kind_), self.cases)
+                self.found.add(temperature_of(kind_), self.cases)
 
     def temperature(self) -> None:
         """Of a loss whose temperature can be set."""
-        heeds = self.add_if_everywhere(_scale.HEEDS_TEMPERATURE, self.cases)
+        heeds = self.found.add_if_everywhere(_scale.HEEDS_TEMPERATURE, self.cases)
         if not heeds.holds:
             return
         kind = ""
@@ -197,7 +177,7 @@ class Examination:
                 "It is of first order in the difference, so that T² lets its gradient grow with T."
             )
         if self.bound.takes_teacher:
-            self.add(_scale.TEMPERATURE, self.cases, kind=kind)
+            self.found.add(_scale.TEMPERATURE, self.cases, kind=kind)
 
     def constants(self) -> None:
         """A number added to a row's logits: nothing for probabilities."""
@@ -211,67 +191,7 @@ class Examination:
                 "It compares the logits as numbers: the same number added to all of a row's, which "
                 "changes no probability, changes it."
             )
-        self.add(_steadiness.CONSTANTS, self.cases, kind=kind)
-
-    def add(self, check: Check, cases: list[Case], *, kind: str = "") -> Property:
-        """Measure one property; `kind` says why it need not hold, where it need not."""
-        return self.keep(*look(self.probe, check, cases), kind)
-
-    def add_if_everywhere(self, check: Check, cases: list[Case], *, kind: str = "") -> Property:
-        """The same for what a small case need not show: it breaks if it does in the large one."""
-        worst, _, _ = look(self.probe, check, [self.reference])
-        return self.add(check, [self.reference] if worst.holds else cases, kind=kind)
-
-    def keep(self, fact: Property, measured: Measured, case: Case, kind: str) -> Property:
-        """Put a property on the list, with its counterexample if it breaks."""
-        if not fact.holds and kind and measured.got != "an error":
-            fact = replace(fact, of_its_kind=True, otherwise=kind)
-        elif not fact.holds:
-            code = as_code(case, measured, labels=self.bound.written_with_labels)
-            fact = replace(fact, counterexample=code)
-        self.found.append(fact)
-        return fact
-
-    def returns(self) -> str:
-        """What comes out."""
-        if self.bound.by_row:
-            return "one value for each row"
-        share = _scale.batch_share(self.probe, self.reference)
-        if math.isclose(share, len(self.reference), rel_tol=1e-3):
-            return "the sum over rows"
-        return "one value for all rows"
-
-    def sentence(self) -> str:
-        """What it is."""
-        if self.kind is None:
-            return "It is none of the losses that are known by their gradient."
-        words = SENTENCES[self.kind.name]
-        if self.bound.takes_teacher and not self.bound.takes_labels and not self.zero:
-            words = CROSS_ENTROPY.get(self.kind.name, words)
-        temperature = self.kind.temperature
-        at = "" if temperature is None else f", at T = {temperature:.3g}"
-        weight = self.kind.weight
-        times = (
-            ""
-            if self.kind.squared or math.isclose(weight, 1, rel_tol=0.01)
-            else (f", times {weight:.3g}")
-        )
-        part = "Its teacher's part is" if self.bound.takes_labels else "It is"
-        return f"{part} {words}{at}{times}."
-
-    def untold(self) -> list[str]:
-        """What its properties do not say."""
-        if self.kind is not None and self.kind.name == "reverse" and not direction_in(self.name):
-            return [
-                "The reverse KL keeps to what the teacher would, and need not cover all of it. If "
-                "Hinton's soft targets were meant, its arguments are swapped."
-            ]
-        if self.bound.takes_teacher and self.bound.temperature is None and self.kind is None:
-            return [
-                "Whether T² is right cannot be told: its temperature cannot be set, and its "
-                "gradient is that of no known loss."
-            ]
-        return []
+        self.found.add(_steadiness.CONSTANTS, self.cases, kind=kind)
 
 
 def _probe(bound: Bound, reference: Case) -> Probe:

@@ -9,7 +9,8 @@ import torch
 from limbeck._lookup import check_choice
 from limbeck.proofs._bind import Bound, bind
 from limbeck.proofs._case import random_case
-from limbeck.proofs._examine import DIRECTIONS, Examination, Proof
+from limbeck.proofs._examine import DIRECTIONS, Examination
+from limbeck.proofs._findings import Proof
 from limbeck.proofs._probe import Probe, largest
 from limbeck.signals import Space
 
