@@ -5,12 +5,36 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck._errors import LossError, OptionError
 from limbeck.proofs._case import Case, random_case
 from limbeck.proofs._make import Made, guarded
-from limbeck.proofs._roles import Roles, find_roles
+from limbeck.proofs._roles import Form, Role, Roles, find_roles, form_of
+from limbeck.signals import Space
+
+_SIDES: tuple[Role, Role] = ("student", "teacher")
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a side is given of its logits."""
+
+    of: Callable[[Tensor], Tensor]
+    written: str
+
+
+_AS_IT_IS = _Given(lambda rows: rows, "{}")
+_GIVEN: dict[tuple[Form, Space], _Given] = {
+    ("probabilities", "categorical"): _Given(lambda rows: rows.softmax(-1), "{}.softmax(-1)"),
+    ("log-probabilities", "categorical"): _Given(
+        lambda rows: rows.log_softmax(-1), "{}.log_softmax(-1)"
+    ),
+    ("probabilities", "binary"): _Given(torch.sigmoid, "{}.sigmoid()"),
+    ("log-probabilities", "binary"): _Given(F.logsigmoid, "torch.nn.functional.logsigmoid({})"),
+}
+"""Where the side's name asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +61,25 @@ class Bound:
     """Whether the definition has them."""
     temperature: float | None
     """Which it has; None where it cannot be set."""
+    of_logits: bool
+    """Whether both sides' logits are given as they are, and not their probabilities."""
 
 
-def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: bool | None) -> Bound:
+def bind(
+    loss: Any,
+    *,
+    name: str,
+    options: Mapping[str, Any],
+    space: Space,
+    teacher_first: bool | None,
+) -> Bound:
     """Find out how a loss is called, and call it once.
 
     Args:
         loss: A function, module, class, or function that makes one of them.
         name: For messages, and for code: "module:function" can be imported.
         options: By keyword, for the maker, the call, or both.
+        space: How rows compare: what the probabilities of a side that is named so are.
         teacher_first: The order of the two sides; None to tell it from their names.
 
     Raises:
@@ -54,14 +88,12 @@ def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: boo
     """
     made = Made(loss, name, options)
     first: LossError | None = None
-    for optional_labels in (False, True):
+    tried: list[tuple[Role, ...]] = [(), ("labels",)]
+    for filled_in in tried:
         roles = find_roles(
-            made.signature,
-            made.call_options,
-            teacher_first=teacher_first,
-            optional_labels=optional_labels,
+            made.signature, made.call_options, teacher_first=teacher_first, optional=filled_in
         )
-        asked = _Asked(made, roles, name)
+        asked = _Asked(made, roles, name, space)
         for dtype in (torch.float64, torch.float32):
             case = random_case(4, 5, dtype=dtype)
             try:
@@ -82,6 +114,7 @@ def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: boo
                 takes_labels="labels" in roles.names,
                 written_with_labels="labels" in roles.names,
                 temperature=made.temperature(roles),
+                of_logits=asked.of_logits,
             )
     assert first is not None, "it was asked, and did not answer"
     raise first
@@ -90,7 +123,7 @@ def bind(loss: Any, *, name: str, options: Mapping[str, Any], teacher_first: boo
 class _Asked:
     """A made loss as a function of a case."""
 
-    def __init__(self, made: Made, roles: Roles, name: str) -> None:
+    def __init__(self, made: Made, roles: Roles, name: str, space: Space) -> None:
         if roles.unknown:
             raise OptionError(
                 f"{name} needs {', '.join(roles.unknown)}. Give --set {roles.unknown[0]}=VALUE, or "
@@ -102,12 +135,27 @@ class _Asked:
                 f"({', '.join(roles.order)}). Wrap it in a function that does."
             )
         self.made, self.roles, self.name = made, roles, name
+        self.student, self.teacher = (
+            _GIVEN.get((form_of(roles.names.get(side, "")), space), _AS_IT_IS) for side in _SIDES
+        )
+        soft = [
+            roles.names[side]
+            for side, form in zip(_SIDES, (self.student, self.teacher), strict=True)
+            if form is not _AS_IT_IS
+        ]
+        self.of_logits = not soft
+        if soft and made.temperature(roles) is not None:
+            raise LossError(
+                f"{name} takes {' and '.join(soft)} beside a temperature: expected logits, or no "
+                "temperature, for else it cannot be told which of the two softens. Wrap it in a "
+                "function of (student_logits, teacher_logits, temperature)."
+            )
 
     def __call__(self, case: Case) -> Tensor:
         function = self.made.at(case.temperature, case.student.dtype)
         values: dict[str, Any] = {
-            "student": case.student,
-            "teacher": case.teacher,
+            "student": self.student.of(case.student),
+            "teacher": self.teacher.of(case.teacher),
             "labels": case.labels.clone(),
             "mask": torch.ones(len(case), dtype=torch.bool),
             "temperature": self._temperature(case),
@@ -138,11 +186,9 @@ class _Asked:
         places = [
             by_name[name]
             for name in self.roles.order
-            if name not in self.roles.keyword_only and name != temperature
+            if name not in self.roles.by_name and name != temperature
         ]
-        keywords = {
-            name: by_name[name] for name in self.roles.order if name in self.roles.keyword_only
-        }
+        keywords = {name: by_name[name] for name in self.roles.order if name in self.roles.by_name}
         if temperature is not None:
             keywords[temperature] = by_name[temperature]
         return places, {**self.made.call_options, **keywords}
@@ -151,8 +197,8 @@ class _Asked:
         """The call as Python."""
         short = self.name.rpartition(":")[2]
         values = {
-            "student": student,
-            "teacher": teacher,
+            "student": self.student.written.format(student),
+            "teacher": self.teacher.written.format(teacher),
             "labels": labels,
             "mask": "torch.ones(len(student), dtype=torch.bool)",
             "temperature": temperature or repr(self.made.temperature(self.roles)),

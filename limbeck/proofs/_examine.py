@@ -64,7 +64,8 @@ class Examination:
 
     def examine(self) -> None:
         """Measure one property after the other."""
-        self.found.add(_steadiness.INPUTS, self.cases[:1])
+        if self.bound.of_logits:  # else it writes into what was computed of them
+            self.found.add(_steadiness.INPUTS, self.cases[:1])
         taught = self.found.add_if_everywhere(_distance.STUDENT_TAUGHT, self.cases)
         bounded = self.found.add(_distance.NEVER_NEGATIVE, self.cases)
         if self.bound.takes_teacher:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,12 +50,13 @@ def prove(
         check_choice("expect", expect, DIRECTIONS)
     name = name or getattr(loss, "__name__", None) or type(loss).__name__
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        bound = bind(loss, name=name, options=options or {}, teacher_first=teacher_first)
+        bound_to = partial(bind, loss, name=name, options=options or {}, space=space)
+        bound = bound_to(teacher_first=teacher_first)
         notes = []
         if bound.doubtful:
             swapped = _teaches_the_second(bound)
             if swapped:
-                bound = bind(loss, name=name, options=options or {}, teacher_first=True)
+                bound = bound_to(teacher_first=True)
             side = "teacher" if swapped else "student"
             how = (
                 "only its second argument gets a gradient" if swapped else "nothing says otherwise"

@@ -4,12 +4,14 @@ Told by their names; what these do not say, by their order: student, teacher, la
 """
 
 import inspect
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Role = Literal["student", "teacher", "labels", "mask", "temperature"]
+Form = Literal["logits", "probabilities", "log-probabilities"]
 
 _NAMES: dict[Role, str] = {
     "temperature": r"temp|^tau$|_tau$",
@@ -21,6 +23,11 @@ _NAMES: dict[Role, str] = {
 """By which a parameter's name says what it is; in lower case but for T, which is a temperature."""
 _SURE = r"(?i)student|teacher|(^|_)[st]$|^[st]_|^y_(pred|true)$|^stu(_|$)|^tea(_|$)"
 """Names that leave no doubt about the order."""
+_FORMS: dict[Form, str] = {
+    "log-probabilities": r"log_?(prob|softmax|ps?(_|$))|lprob",
+    "probabilities": r"prob|softmax",
+}
+"""By which the name of a side says what it has in the place of logits."""
 _TARGETS = "|target|truth|class|hard"
 """What labels may be called beside a teacher; without one it is the teacher."""
 _ORDER: tuple[Role, ...] = ("student", "teacher", "labels")
@@ -35,8 +42,8 @@ class Roles:
     """The parameter of each role that there is."""
     order: tuple[str, ...]
     """All that are filled in, as the function has them."""
-    keyword_only: frozenset[str]
-    """Those of them that take no place."""
+    by_name: frozenset[str]
+    """Those of them that take no place, or one behind a parameter that is left out."""
     doubtful: bool
     """Whether no name says which side is the student's."""
     unknown: tuple[str, ...]
@@ -48,7 +55,7 @@ def find_roles(
     given: Mapping[str, Any],
     *,
     teacher_first: bool | None,
-    optional_labels: bool,
+    optional: Collection[Role] = (),
 ) -> Roles:
     """Say what each parameter is for.
 
@@ -56,14 +63,14 @@ def find_roles(
         function: The user's.
         given: Options by name: of these only a temperature has a role.
         teacher_first: The order of the two sides; None to tell it from their names.
-        optional_labels: Whether to fill in labels that may be left out.
+        optional: What to fill in that may be left out.
     """
     parameters = _parameters(function)
     needed = [
         part
         for part in parameters
         if part.name not in given
-        and (part.default is part.empty or (optional_labels and _role(part.name) == "labels"))
+        and (part.default is part.empty or (part.default is None and _role(part.name) in optional))
     ]
     names: dict[Role, str] = {}
     for part in [*needed, *parameters]:
@@ -87,12 +94,20 @@ def find_roles(
     if not re.search(_NAMES["labels"] + _TARGETS, names.get("labels", "label").lower()):
         del names["labels"]
     filled = [part for part in parameters if part.name in names.values()]
+    temperature = names.get("temperature")  # always by its name, so that its place is a gap too
     return Roles(
         names=names,
         order=tuple(part.name for part in filled),
-        keyword_only=frozenset(p.name for p in filled if p.kind is p.KEYWORD_ONLY),
+        by_name=_behind_a_gap(parameters, {part.name for part in filled} - {temperature}),
         doubtful=doubtful,
         unknown=tuple(part.name for part in needed if part.name not in names.values()),
+    )
+
+
+def form_of(name: str) -> Form:
+    """What a side's parameter takes, as its name says."""
+    return next(
+        (form for form, words in _FORMS.items() if re.search(words, name.lower())), "logits"
     )
 
 
@@ -136,6 +151,14 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     named = [part for part in found if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
     anything = any(part.kind is part.VAR_POSITIONAL for part in found)
     return two if anything and not named else named
+
+
+def _behind_a_gap(parameters: list[inspect.Parameter], filled: set[str]) -> frozenset[str]:
+    """Of those that are filled in, the ones that can only be given by name."""
+    places = itertools.takewhile(
+        lambda part: part.name in filled and part.kind is not part.KEYWORD_ONLY, parameters
+    )
+    return frozenset(filled - {part.name for part in places})
 
 
 def _may_be_set(part: inspect.Parameter, given: Mapping[str, Any]) -> bool:

@@ -68,6 +68,28 @@ def required_temperature(student, teacher, tau):
     return kd(student, teacher, tau)
 
 
+def of_log_probabilities(student_log_probs, teacher_log_probs):
+    return F.kl_div(
+        student_log_probs, teacher_log_probs.detach(), log_target=True, reduction="batchmean"
+    )
+
+
+def of_probabilities(student_logprobs, teacher_probs):
+    return F.kl_div(student_logprobs, teacher_probs.detach(), reduction="batchmean")
+
+
+def of_teachers_probabilities(student_logits, teacher_probs):
+    return F.cross_entropy(student_logits, teacher_probs.detach())
+
+
+def temperature_between(student, temperature, teacher):
+    return kd(student, teacher, temperature)
+
+
+def labels_behind_a_gap(student, teacher, weight=1.0, labels=None):
+    return kd(student, teacher) + weight * F.cross_entropy(student, labels)
+
+
 @pytest.mark.parametrize(
     ("loss", "call"),
     [
@@ -83,6 +105,20 @@ def required_temperature(student, teacher, tau):
         (needed_labels, "needed_labels(student, teacher, labels)"),
         (masked, "masked(student, teacher, torch.ones(len(student), dtype=torch.bool))"),
         (float32_only, "float32_only(student, teacher)"),
+        (
+            of_log_probabilities,
+            "of_log_probabilities(student.log_softmax(-1), teacher.log_softmax(-1))",
+        ),
+        (of_probabilities, "of_probabilities(student.log_softmax(-1), teacher.softmax(-1))"),
+        (
+            of_teachers_probabilities,
+            "of_teachers_probabilities(student, teacher.softmax(-1))",
+        ),
+        (
+            temperature_between,
+            "temperature_between(student, teacher=teacher, temperature=4.0)",
+        ),
+        (labels_behind_a_gap, "labels_behind_a_gap(student, teacher, labels=labels)"),
         (required_temperature, "required_temperature(student, teacher, tau=4.0)"),
     ],
 )
@@ -90,6 +126,25 @@ def test_a_loss_is_called_as_its_names_say(loss, call):
     proof = limbeck.prove(loss)
     assert proof.call == call
     assert proof.holds, proof.breaks
+
+
+def test_probabilities_are_those_of_their_space():
+    def binary(student_log_probs, teacher_probs):
+        other = (-student_log_probs.expm1()).log()
+        each = teacher_probs * student_log_probs + (1 - teacher_probs) * other
+        return -each.sum(-1).mean()
+
+    proof = limbeck.prove(binary, space="binary")
+    assert proof.call.endswith("(torch.nn.functional.logsigmoid(student), teacher.sigmoid())")
+    assert proof.kind.startswith("It is a cross-entropy of yes or no for each class")
+    proof = limbeck.prove(lambda s_probs, t_probs: ((s_probs - t_probs) ** 2).mean(), space="real")
+    assert proof.call.endswith("(student, teacher)")
+
+
+def test_nothing_is_said_of_writing_into_probabilities_that_were_made_for_it():
+    names = {fact.name for fact in limbeck.prove(of_probabilities).properties}
+    assert "leaves its inputs as they are" not in names
+    assert "leaves its inputs as they are" in {f.name for f in limbeck.prove(kd).properties}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +205,12 @@ def raises(student, teacher):
         (lambda logits: logits.sum(), {}, LossError, "must take student_logits and teacher_logits"),
         (lambda: 3, {}, LossError, "must be a loss, or make one, got int"),
         (kd, {"temperature": 0}, LossError, "temperature must be above 0"),
+        (
+            lambda student_logits, teacher_probs, T: kd(student_logits, teacher_probs, T),  # noqa: N803
+            {},
+            LossError,
+            "takes teacher_probs beside a temperature: expected logits, or no temperature",
+        ),
     ],
 )
 def test_what_cannot_be_called_is_refused_in_a_sentence(loss, options, error, message):
