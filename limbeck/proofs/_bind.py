@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck._errors import LossError, OptionError
-from limbeck.proofs._case import Case, random_case
+from limbeck.proofs._case import Case, Marks, random_case
 from limbeck.proofs._make import Made, guarded
 from limbeck.proofs._roles import Form, Role, Roles, find_roles, form_of
 from limbeck.signals import Space
@@ -63,6 +63,10 @@ class Bound:
     """Which it has; None where it cannot be set."""
     of_logits: bool
     """Whether both sides' logits are given as they are, and not their probabilities."""
+    marks: tuple[Marks, ...]
+    """What tells it which rows count."""
+    marked_call: str
+    """As it is written with that as a variable."""
 
 
 def bind(
@@ -72,6 +76,7 @@ def bind(
     options: Mapping[str, Any],
     space: Space,
     teacher_first: bool | None,
+    optional: tuple[Role, ...] = (),
 ) -> Bound:
     """Find out how a loss is called, and call it once.
 
@@ -81,6 +86,8 @@ def bind(
         options: By keyword, for the maker, the call, or both.
         space: How rows compare: what the probabilities of a side that is named so are.
         teacher_first: The order of the two sides; None to tell it from their names.
+        optional: What is given though it may be left out; if nothing is, labels are where the
+            loss fails without them.
 
     Raises:
         OptionError: An option does not exist, or is missing.
@@ -88,7 +95,7 @@ def bind(
     """
     made = Made(loss, name, options)
     first: LossError | None = None
-    tried: list[tuple[Role, ...]] = [(), ("labels",)]
+    tried: list[tuple[Role, ...]] = [optional] if optional else [(), ("labels",)]
     for filled_in in tried:
         roles = find_roles(
             made.signature, made.call_options, teacher_first=teacher_first, optional=filled_in
@@ -115,6 +122,8 @@ def bind(
                 written_with_labels="labels" in roles.names,
                 temperature=made.temperature(roles),
                 of_logits=asked.of_logits,
+                marks=tuple(role for role in get_args(Marks) if role in roles.names),
+                marked_call=asked.written("student", "teacher", "labels", mask="mask"),
             )
     assert first is not None, "it was asked, and did not answer"
     raise first
@@ -157,7 +166,9 @@ class _Asked:
             "student": self.student.of(case.student),
             "teacher": self.teacher.of(case.teacher),
             "labels": case.labels.clone(),
-            "mask": torch.ones(len(case), dtype=torch.bool),
+            "mask": torch.ones(len(case), dtype=torch.bool)
+            if case.mask is None
+            else case.mask.clone(),
             "temperature": self._temperature(case),
         }
         places, keywords = self._arguments(values)
@@ -193,14 +204,22 @@ class _Asked:
             keywords[temperature] = by_name[temperature]
         return places, {**self.made.call_options, **keywords}
 
-    def written(self, student: str, teacher: str, labels: str, temperature: str = "") -> str:
+    def written(
+        self,
+        student: str,
+        teacher: str,
+        labels: str,
+        *,
+        mask: str = "torch.ones(len(student), dtype=torch.bool)",
+        temperature: str = "",
+    ) -> str:
         """The call as Python."""
         short = self.name.rpartition(":")[2]
         values = {
             "student": self.student.written.format(student),
             "teacher": self.teacher.written.format(teacher),
             "labels": labels,
-            "mask": "torch.ones(len(student), dtype=torch.bool)",
+            "mask": mask,
             "temperature": temperature or repr(self.made.temperature(self.roles)),
         }
         places, keywords = self._arguments(values)
@@ -229,7 +248,7 @@ class _Asked:
         if temperature is not None:
             names.append(f"temperature={temperature!r}")
         changed = "temperature" if temperature is not None else ""
-        body = self.written("student", "teacher", "labels", changed)
+        body = self.written("student", "teacher", "labels", temperature=changed)
         return f"import torch\n{first}\n\ndef loss({', '.join(names)}):\n    return {body}"
 
 

@@ -1,13 +1,20 @@
 """Rows that a loss is asked about: round numbers of few classes first, a random batch last."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 SHAPES = ((1, 2), (1, 3), (2, 2), (2, 3), (3, 4))
 """Rows and classes of the round cases, the smallest first."""
+
+IGNORED = -100
+"""The label of a row that does not count, as torch's cross-entropy has it."""
+
+Marks = Literal["mask", "labels"]
+"""What tells a loss which rows count."""
 
 _DRAWN, _KEPT = 24, 4
 
@@ -24,6 +31,8 @@ class Case:
     """`(rows,)`, int64."""
     temperature: float | None = None
     """Another one than the loss has by itself, where it can be set."""
+    mask: Tensor | None = None
+    """`(rows,)`, bool: which rows count; None for all."""
 
     def __len__(self) -> int:
         return len(self.student)
@@ -47,7 +56,24 @@ class Case:
             student=self.student[index],
             teacher=self.teacher[index],
             labels=self.labels[index],
+            mask=None if self.mask is None else self.mask[index],
         )
+
+    def marked(self, by: Collection[Marks]) -> "Case":
+        """With a third of the rows, drawn at random, marked as padding; of two rows one."""
+        generator = torch.Generator().manual_seed(len(self))
+        count = max(1, 2 * len(self) // 3)
+        kept = torch.randperm(len(self), generator=generator) < count
+        return replace(
+            self,
+            mask=kept if "mask" in by else None,
+            labels=self.labels.masked_fill(~kept, IGNORED) if "labels" in by else self.labels,
+        )
+
+    @property
+    def kept(self) -> Tensor:
+        """Which rows count, `(rows,)`."""
+        return self.labels != IGNORED if self.mask is None else self.mask
 
     def padded(self, number: float, count: int = 2) -> "Case":
         """With more classes, to which both sides give `number`."""

@@ -21,6 +21,7 @@ def as_code(case: Case, measured: Measured, *, labels: bool) -> str:
         f"student = {_tensor(case.student)}",
         f"teacher = {_tensor(case.teacher)}",
         *([f"labels = torch.tensor({case.labels.tolist()})"] if labels else []),
+        *([f"mask = torch.tensor({case.mask.tolist()})"] if case.mask is not None else []),
         *before,
         f"{last}  # {measured.got}; expected {measured.expected}" if measured.expected else last,
     ]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from limbeck.proofs import _distance, _scale, _steadiness
+from limbeck.proofs import _distance, _masks, _scale, _steadiness
 from limbeck.proofs._bind import Bound
 from limbeck.proofs._case import Case, large_cases, random_case, round_cases
 from limbeck.proofs._findings import Findings, Proof
@@ -33,8 +33,11 @@ DIRECTIONS = ("forward", "reverse")
 class Examination:
     """One loss, and what is found of it one after the other."""
 
-    def __init__(self, bound: Bound, name: str, space: Space, expect: str | None) -> None:
-        self.bound, self.name, self.space, self.expect = bound, name, space, expect
+    def __init__(
+        self, bound: Bound, marked: Bound | None, name: str, space: Space, expect: str | None
+    ) -> None:
+        self.bound, self.marked = bound, marked
+        self.name, self.space, self.expect = name, space, expect
         self.reference = random_case(dtype=bound.dtype)
         self.cases = [*round_cases(dtype=bound.dtype), self.reference]
         self.several = [case for case in self.cases if len(case) > 1]
@@ -79,11 +82,31 @@ class Examination:
             return  # what follows is about its gradient
         self.direction()
         self.sizes()
+        if self.marked is not None:
+            self.masks(self.marked)
         if self.space == "categorical":
             self.constants()
         self.found.add(_steadiness.FINITE, large_cases())
         self.found.add(_steadiness.HALF, self.cases)
         self.found.add(_steadiness.ORDER, self.several)
+
+    def masks(self, marked: Bound) -> None:
+        """Whether rows that are marked as padding are as if they were not there."""
+        probe, by = _probe(marked, self.reference), marked.marks
+        if "labels" in by and not _masks.takes_marks(probe, self.reference.marked(by)):
+            by = tuple(mark for mark in by if mark != "labels")
+        if not by:
+            return
+        cases = [case.marked(by) for case in self.several]
+        kind = ""
+        asked = "mask" in by or (marked.takes_teacher and _masks.leaves_out(probe, cases[-1]))
+        if not asked:
+            kind = (
+                "A row whose label is -100, which marks padding, is not as if it were not there: "
+                "right where such a row only has no label, wrong where it is padding."
+            )
+        found = look(probe, _masks.counts_no_masked_row(marked), cases)
+        self.found.keep(*found, kind=kind, labels=marked.written_with_labels)
 
     def at_equality(self, bounded: bool) -> None:
         """Zero and stationary there, or a loss that need not be."""

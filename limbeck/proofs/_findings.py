@@ -58,6 +58,7 @@ class Findings:
         case: Case,
         *,
         kind: str = "",
+        labels: bool = False,
     ) -> Property:
         """Add what was measured, with its counterexample if it breaks.
 
@@ -66,11 +67,12 @@ class Findings:
             measured: What it was in `case`.
             case: In which it does not hold.
             kind: Why it need not hold; "" where it must.
+            labels: Whether the counterexample has labels that the loss is not given else.
         """
         if not fact.holds and kind and measured.got != "an error":
             fact = replace(fact, of_its_kind=True, otherwise=kind)
         elif not fact.holds:
-            code = as_code(case, measured, labels=self.labels)
+            code = as_code(case, measured, labels=self.labels or labels)
             fact = replace(fact, counterexample=code)
         self.properties.append(fact)
         return fact

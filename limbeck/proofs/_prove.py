@@ -1,15 +1,17 @@
 """`prove`: from what a user wrote to what holds of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
+from limbeck._errors import LossError
 from limbeck._lookup import check_choice
 from limbeck.proofs._bind import Bound, bind
-from limbeck.proofs._case import random_case
+from limbeck.proofs._case import Marks, random_case
 from limbeck.proofs._examine import DIRECTIONS, Examination
 from limbeck.proofs._findings import Proof
 from limbeck.proofs._probe import Probe, largest
@@ -56,6 +58,7 @@ def prove(
         if bound.doubtful:
             swapped = _teaches_the_second(bound)
             if swapped:
+                teacher_first = True
                 bound = bound_to(teacher_first=True)
             side = "teacher" if swapped else "student"
             how = (
@@ -65,7 +68,32 @@ def prove(
                 f"Its first argument was taken for the {side}'s, for {how}: --teacher-first or "
                 "--student-first says so."
             )
-        return Examination(_without_idle_labels(bound), name, space, expect).proof(notes)
+        marked = _with_marks(bound, partial(bound_to, teacher_first=teacher_first))
+        return Examination(_without_idle_labels(bound), marked, name, space, expect).proof(notes)
+
+
+def _with_marks(bound: Bound, bound_to: Callable[..., Bound]) -> Bound | None:
+    """The loss as it is told which rows count: by a mask, also one that may be left out, or labels.
+
+    None for a loss that takes neither.
+    """
+    if "mask" in bound.marks:
+        return bound
+    case = random_case(dtype=bound.dtype)
+    for role in get_args(Marks):
+        try:
+            marked: Bound = bound_to(optional=(role,))
+        except LossError:  # another mask than one of rows, or other labels
+            continue
+        if role not in marked.marks:
+            continue
+        if role == "labels" or _same(marked.ask(case), bound.ask(case)):
+            return marked
+    return None
+
+
+def _same(value: Tensor, other: Tensor) -> bool:
+    return value.shape == other.shape and torch.allclose(value, other, rtol=1e-4)
 
 
 def _without_idle_labels(bound: Bound) -> Bound:

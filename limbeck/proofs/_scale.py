@@ -48,7 +48,7 @@ def _padded(probe: Probe, case: Case, number: float) -> Measured:
         why += "log(softmax(...)), which is log_softmax(...), or for 0 times an infinite logarithm."
     elif apart < _PARALLEL and not math.isclose(ratio, 1.0, rel_tol=1e-3):
         share = classes / (classes + 2)
-        means = " It is a mean over classes: take their sum." if _near(ratio, share) else ""
+        means = " It is a mean over classes: take their sum." if near(ratio, share) else ""
         whose = "the teacher's part of its gradient" if probe.takes_labels else "its gradient"
         why = (
             f"Two classes that are impossible for both sides, beside {classes} others, multiply "
@@ -81,7 +81,7 @@ def class_share(probe: Probe, case: Case) -> float:
     """By what the classes divide the gradient: their number for a mean over them, or 1."""
     classes = case.student.shape[-1]
     ratio, apart = compared(probe.pull(case, padding=FINITE_PADDING), probe.pull(case))
-    return classes if apart < _PARALLEL and _near(ratio, classes / (classes + 2)) else 1.0
+    return classes if apart < _PARALLEL and near(ratio, classes / (classes + 2)) else 1.0
 
 
 def _batch(probe: Probe, case: Case) -> Measured:
@@ -95,7 +95,7 @@ def _batch(probe: Probe, case: Case) -> Measured:
     off = largest(together - alone) / probe.gradient_size
     why = ""
     if apart < _PARALLEL and max(ratios) - min(ratios) < _PARALLEL * max(map(abs, ratios)):
-        if not value.dim() and _near(ratios[0], len(case)):
+        if not value.dim() and near(ratios[0], len(case)):
             why = "It is a sum over the batch: its gradient grows with the batch. Take the mean."
         else:
             why = (
@@ -202,7 +202,8 @@ def compared(one: Tensor, other: Tensor) -> tuple[float, float]:
     return ratio, float((one - ratio * other).norm()) / length
 
 
-def _near(number: float, other: float) -> bool:
+def near(number: float, other: float) -> bool:
+    """Whether two ratios are one."""
     return math.isclose(number, other, rel_tol=1e-3)
 
 

@@ -135,6 +135,29 @@ def tf_kd_regularization(outputs, labels, alpha=0.1, reg_temperature=20.0):
     return (1 - alpha) * F.cross_entropy(outputs, labels) + alpha * soft
 
 
+def _rows(student_logits, teacher_logits, temperature=1.0):
+    """The right loss, one value for each row."""
+    log_q = F.log_softmax(student_logits / temperature, -1)
+    p = F.softmax(teacher_logits.detach() / temperature, -1)
+    return F.kl_div(log_q, p, reduction="none").sum(-1) * temperature**2
+
+
+def mask_unused(student_logits, teacher_logits, mask):
+    """A mask that is an argument, and is not used."""
+    return _rows(student_logits, teacher_logits).mean()
+
+
+def mean_over_padding(student_logits, teacher_logits, mask=None):
+    """The mean is over all rows: the more padding, the smaller it is."""
+    rows = _rows(student_logits, teacher_logits)
+    return rows.mean() if mask is None else (rows * mask).mean()
+
+
+def mean_over_ignored_labels(student_logits, teacher_logits, labels):
+    """The same where labels of -100 say what is padding."""
+    return (_rows(student_logits, teacher_logits) * (labels != -100)).mean()
+
+
 def summed(student_logits, teacher_logits, temperature=T):
     log_q = F.log_softmax(student_logits / temperature, -1)
     p = F.softmax(teacher_logits.detach() / temperature, -1)
