@@ -70,6 +70,21 @@ def _student_taught(probe: Probe, case: Case) -> Measured:
     )
 
 
+def _every_row_taught(probe: Probe, case: Case) -> Measured:
+    """The share of rows that get no gradient in the batch, though each does alone."""
+    least = probe.tolerance**2 * probe.gradient_size
+    idle = [row for row, pull in enumerate(probe.pull(case)) if largest(pull) <= least]
+    left_out = [row for row in idle if largest(probe.pull(case.rows([row]))) > least]
+    return Measured(
+        off=len(left_out) / len(case),
+        got=f"0 in row {', '.join(map(str, left_out))}",
+        expected="a gradient in each row, as each has alone",
+        why=f"Of {len(case)} rows {len(left_out)} learn nothing, though each does alone: look for "
+        "max or median where the mean of the rows is meant.",
+        steps=("rows = student.clone().requires_grad_()", BACKWARD, "print(rows.grad)"),
+    )
+
+
 ZERO = Check(
     name="zero at equality",
     measure=_zero,
@@ -102,4 +117,10 @@ STUDENT_TAUGHT = Check(
     measure=_student_taught,
     otherwise="The student learns nothing: look for detach, no_grad, argmax or item on its side, "
     "and for swapped arguments.",
+)
+EVERY_ROW_TAUGHT = Check(
+    name="a gradient to every row",
+    measure=_every_row_taught,
+    otherwise="Rows of a batch learn nothing, though each does alone.",
+    bound=0.0,
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from limbeck.proofs import _distance, _masks, _scale, _steadiness
+from limbeck.proofs import _contradiction, _distance, _masks, _scale, _steadiness
 from limbeck.proofs._bind import Bound
 from limbeck.proofs._case import Case, large_cases, random_case, round_cases
 from limbeck.proofs._findings import Findings, Proof
@@ -14,6 +14,7 @@ from limbeck.proofs._kind import (
     SENTENCES,
     Kind,
     find_kind,
+    kind_where_both_nearly_agree,
     temperature_of,
 )
 from limbeck.proofs._nature import (
@@ -21,6 +22,8 @@ from limbeck.proofs._nature import (
     compares_numbers,
     direction_in,
     has_a_kink,
+    hears_the_argmax_alone,
+    is_for_other_classes,
     scale_invariant,
 )
 from limbeck.proofs._probe import Probe, Property, largest, look
@@ -28,6 +31,10 @@ from limbeck.proofs._told import returns, sentence, untold
 from limbeck.signals import Space
 
 DIRECTIONS = ("forward", "reverse")
+_HARD = (
+    "Of the teacher it hears the likeliest class alone, as hard distillation does, and pulls until "
+    "the student is sure of that."
+)
 
 
 class Examination:
@@ -44,7 +51,7 @@ class Examination:
         self.probe = _probe(bound, self.reference)
         self.found = Findings(self.probe, self.reference, labels=bound.written_with_labels)
         self.kind: Kind | None = None
-        self.zero = False
+        self.zero = self.hard = False
 
     def proof(self, notes: list[str]) -> Proof:
         """Everything, in the order in which it is read."""
@@ -53,13 +60,16 @@ class Examination:
             # Told from many rows: of two, anything may look alike.
             batch, alike, _ = look(self.probe, _scale.BATCH, [self.reference])
             self.relation = not batch.holds and not alike.why
+            self.hard = self.bound.takes_teacher and hears_the_argmax_alone(
+                self.probe, self.reference
+            )
             self.examine()
-            notes = [*notes, *untold(self.bound, self.name, self.kind)]
+            notes = [*notes, *untold(self.bound, self.name, self.kind, hard=self.hard)]
         return Proof(
             name=self.name,
             call=self.bound.call,
             returns=returns(self.bound, self.probe, self.reference),
-            kind=sentence(self.bound, self.kind, zero=self.zero),
+            kind=sentence(self.bound, self.kind, zero=self.zero, hard=self.hard),
             notes=tuple(notes),
             definition=self.bound.definition,
             properties=tuple(self.found.properties),
@@ -70,17 +80,18 @@ class Examination:
         if self.bound.of_logits:  # else it writes into what was computed of them
             self.found.add(_steadiness.INPUTS, self.cases[:1])
         taught = self.found.add_if_everywhere(_distance.STUDENT_TAUGHT, self.cases)
+        if taught.holds:
+            self.every_row()
         bounded = self.found.add(_distance.NEVER_NEGATIVE, self.cases)
         if self.bound.takes_teacher:
             self.at_equality(bounded.holds)
             self.found.add(_distance.TEACHER_LEFT_ALONE, self.cases)
-            relation = "It compares classes over the whole batch, and not which row is whose."
-            self.found.add_if_everywhere(
-                _steadiness.PAIRS, self.several, kind=relation if self.relation else ""
-            )
+            self.who_is_who()
         if not taught.holds:
             return  # what follows is about its gradient
         self.direction()
+        if self.bound.takes_teacher and self.space != "real" and not self.relation:
+            self.contradiction()
         self.sizes()
         if self.marked is not None:
             self.masks(self.marked)
@@ -89,6 +100,46 @@ class Examination:
         self.found.add(_steadiness.FINITE, large_cases())
         self.found.add(_steadiness.HALF, self.cases)
         self.found.add(_steadiness.ORDER, self.several)
+
+    def every_row(self) -> None:
+        """Whether each row of a batch learns."""
+        left_out, _, _ = look(self.probe, _distance.EVERY_ROW_TAUGHT, [self.reference])
+        kind = ""
+        if left_out.measured <= 0.5:
+            kind = (
+                f"It chooses among the rows of a batch: of {len(self.reference)} "
+                f"{left_out.measured * len(self.reference):.0f} learn nothing, though each does "
+                "alone."
+            )
+        self.found.add_if_everywhere(_distance.EVERY_ROW_TAUGHT, self.several, kind=kind)
+
+    def who_is_who(self) -> None:
+        """Whether the teacher's rows, and its classes, can be told apart."""
+        kind = ""
+        if self.relation:
+            kind = "It compares classes over the whole batch, and not which row is whose."
+        if self.found.add_if_everywhere(_steadiness.PAIRS, self.several, kind=kind).breaks:
+            return  # a teacher that is not used has no classes either
+        kind = ""
+        if self.relation:
+            kind = "It compares which rows are alike, and need not know in which class."
+        elif is_for_other_classes(self.probe, self.reference) or (
+            self.kind is not None and self.kind.name == "universal"
+        ):
+            kind = (
+                "It is for vocabularies that differ, and says how sure to be, not of what: use it "
+                "beside labels."
+            )
+        self.found.add_if_everywhere(_steadiness.CLASSES_TOLD_APART, self.cases, kind=kind)
+
+    def contradiction(self) -> None:
+        """Whether a student that is sure of the wrong class is taught."""
+        kind = self.kind or kind_where_both_nearly_agree(self.probe, self.space)
+        case = _contradiction.contradiction(1.0, self.bound.dtype).at(1.0)
+        if self.bound.temperature is None:
+            own = 1.0 if kind is None else kind.temperature or 1.0
+            case = _contradiction.contradiction(own, self.bound.dtype)
+        self.found.add(_contradiction.PULLS, [case], kind=_contradiction.excuse(kind))
 
     def masks(self, marked: Bound) -> None:
         """Whether rows that are marked as padding are as if they were not there."""
@@ -119,6 +170,8 @@ class Examination:
         kind = ""
         if self.bound.takes_labels:
             kind = "It takes labels: where the student is the teacher they still pull."
+        elif self.hard:
+            kind = _HARD
         elif entropy and called_kl(self.name):
             zero = replace(
                 zero,
@@ -131,9 +184,11 @@ class Examination:
         elif entropy:
             kind = "Its minimum is where the student is the teacher, but is not 0 there."
         self.found.keep(zero, measured, case, kind=kind)
-        kind = (
-            "It takes labels, which pull the student elsewhere." if self.bound.takes_labels else ""
-        )
+        kind = ""
+        if self.bound.takes_labels:
+            kind = "It takes labels, which pull the student elsewhere."
+        elif self.hard:
+            kind = _HARD
         if self.kinked:
             kind = "It has a kink at equality, as an absolute value has: it pulls until the end."
         self.found.add(_distance.STATIONARY, self.cases, kind=kind)
@@ -196,6 +251,8 @@ class Examination:
         if self.relation:
             kind = "T² is no rule for a loss that compares rows with each other: its gradient "
             kind += "changes its size with the temperature."
+        elif self.hard:
+            kind = "The likeliest class is the same at every temperature: no T² belongs to it."
         elif self.bound.takes_teacher and self.kinked:
             kind = (
                 "It is of first order in the difference, so that T² lets its gradient grow with T."

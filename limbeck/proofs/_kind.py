@@ -56,6 +56,9 @@ KNOWN: dict[str, Known] = {
     "total variation": lambda s, t, temperature: losses.total_variation(
         s, t, temperature=temperature
     ),
+    "universal": lambda s, t, temperature: losses.universal_logit_distance(
+        s, t, temperature=temperature
+    ),
 }
 """What a gradient is compared with."""
 
@@ -67,6 +70,7 @@ SENTENCES = {
     "binary": "a KL divergence of yes or no for each class",
     "probabilities": "a squared error of the probabilities",
     "total variation": "the total variation distance of the probabilities",
+    "universal": "the universal logit distance, of probabilities that are sorted",
 }
 CROSS_ENTROPY = {
     "forward": "the cross-entropy of the student under the teacher, which has the gradient of the "
@@ -78,13 +82,21 @@ CROSS_ENTROPY = {
 
 def find_kind(probe: Probe, space: Space) -> Kind | None:
     """The known loss whose gradient a loss has, up to a factor; None where there is none."""
-    case = _telling_case().to(probe.dtype)
+    return _found(probe, space, _rows_of([0.3, 1.0, 3.0]).to(probe.dtype), _FITS)
+
+
+def kind_where_both_nearly_agree(probe: Probe, space: Space) -> Kind | None:
+    """The same of small logits, which no clamp reaches; there all are alike, so it fits well."""
+    return _found(probe, space, _rows_of([0.03, 0.06, 0.1]).to(probe.dtype), 0.1 * _FITS)
+
+
+def _found(probe: Probe, space: Space, case: Case, fits: float) -> Kind | None:
     found = probe.pull(case)
     if not bool(torch.isfinite(found).all()) or not float(found.norm()) > 0:
         return None
     names = {"real": ("squared",), "binary": ("squared", "binary")}.get(space, tuple(KNOWN))
     for name in names:
-        kind = _fitted(name, case, found, probe.takes_labels)
+        kind = _fitted(name, case, found, probe.takes_labels, fits)
         if kind is not None:
             return kind
     return None
@@ -137,30 +149,30 @@ def lacks_square(kind: Kind) -> bool:
     return once or weight * temperature**2 < 1.01
 
 
-def _telling_case() -> Case:
+def _rows_of(sizes: list[float]) -> Case:
     """Rows of three sizes, of which some tell the losses apart at any temperature."""
     rows = random_case(12, 6, seed=1)
-    size = torch.tensor([0.3, 1.0, 3.0]).repeat(4)[:, None]
+    size = torch.tensor(sizes).repeat(4)[:, None]
     return replace(rows, student=size * rows.student, teacher=size * rows.teacher)
 
 
-def _fitted(name: str, case: Case, found: Tensor, labels: bool) -> Kind | None:
+def _fitted(name: str, case: Case, found: Tensor, labels: bool, fits: float) -> Kind | None:
     def apart(log_temperature: float) -> float:
         return _fit(name, case, found, math.exp(log_temperature), labels)[1]
 
     if name == "squared":
         weight, off = _fit(name, case, found, 1.0, labels)
-        return Kind(name=name, temperature=None, weight=weight) if off < _FITS else None
+        return Kind(name=name, temperature=None, weight=weight) if off < fits else None
     best = min(_GRID, key=lambda temperature: apart(math.log(temperature)))
     if apart(math.log(best)) > 0.5:
         return None
     exact = _lowest(apart, math.log(best) - 0.18, math.log(best) + 0.18)
     temperature = math.exp(exact)
     nearest = float(f"{temperature:.3g}")
-    if _fit(name, case, found, nearest, labels)[1] < 10 * _FITS * 1e-2:
+    if _fit(name, case, found, nearest, labels)[1] < 0.1 * fits:
         temperature = nearest
     weight, off = _fit(name, case, found, temperature, labels)
-    if off >= _FITS:
+    if off >= fits:
         return None
     return Kind(name=name, temperature=temperature, weight=weight)
 

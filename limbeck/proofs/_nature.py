@@ -3,6 +3,10 @@
 import re
 from dataclasses import replace
 
+import torch
+from torch.nn.functional import one_hot
+
+from limbeck._errors import LossError
 from limbeck.proofs._case import Case
 from limbeck.proofs._probe import Probe, largest
 
@@ -29,6 +33,28 @@ def compares_numbers(probe: Probe, case: Case) -> bool:
     moved = replace(moved, teacher=case.teacher + case.labels[:, None] * case.teacher.flip(-1))
     gap = largest(probe.value(moved) - probe.value(case))
     return gap <= 10 * probe.tolerance * probe.value_size or scale_invariant(probe, case)
+
+
+def hears_the_argmax_alone(probe: Probe, case: Case) -> bool:
+    """Whether nothing of the teacher counts but its likeliest class, as in hard distillation."""
+    likeliest = one_hot(case.teacher.argmax(-1), case.teacher.shape[-1]).to(case.teacher)
+    value = probe.value(case)
+    surer, another = (
+        largest(probe.value(replace(case, teacher=teacher)) - value)
+        for teacher in (9.0 * likeliest, case.of_another_teacher().teacher)
+    )
+    least = probe.tolerance * probe.value_size
+    return surer <= least < another
+
+
+def is_for_other_classes(probe: Probe, case: Case) -> bool:
+    """Whether the teacher may have more classes than the student: another vocabulary."""
+    wider = torch.cat([case.teacher, case.teacher[:, :1]], dim=-1)
+    try:
+        value = probe.value(replace(case, teacher=wider))
+    except LossError:
+        return False
+    return bool(torch.isfinite(value).all())
 
 
 def called_kl(name: str) -> bool:

@@ -90,6 +90,17 @@ def _pairs(probe: Probe, case: Case) -> Measured:
     )
 
 
+def _classes(probe: Probe, case: Case) -> Measured:
+    moved = case.of_another_teacher()
+    same = largest(probe.value(moved) - probe.value(case)) <= probe.tolerance * probe.value_size
+    return Measured(
+        off=1.0 if same else 0.0,
+        got="the same for both",
+        expected="two values",
+        steps=("print(loss(student, teacher), loss(student, teacher.roll(1, -1)))",),
+    )
+
+
 def _again(probe: Probe, case: Case) -> Measured:
     first, second = probe.value(case), probe.value(case)
     same = torch.allclose(first, second, rtol=probe.tolerance, atol=0.0, equal_nan=True)
@@ -150,6 +161,13 @@ PAIRS = Check(
     otherwise="The teacher's rows in another order are the same loss: a student could learn the "
     "wrong rows, and nothing would show it. Look for a mean over the batch, and whether the "
     "teacher is used at all.",
+)
+CLASSES_TOLD_APART = Check(
+    name="sees which class is which",
+    measure=_classes,
+    otherwise="The teacher's classes in another order are the same loss: a student could learn "
+    "each class under another's name, and nothing would show it. Look for sort, topk and max on "
+    "both sides.",
 )
 AGAIN = Check(
     name="the same when asked again",

@@ -1,4 +1,4 @@
-"""What is said of a loss beside its properties: what it returns, what it is, what is untold."""
+"""What is said of a loss beside its properties: what it returns, what it is, what is not seen."""
 
 import math
 
@@ -19,15 +19,18 @@ def returns(bound: Bound, probe: Probe, reference: Case) -> str:
     return "one value for all rows"
 
 
-def sentence(bound: Bound, kind: Kind | None, *, zero: bool) -> str:
+def sentence(bound: Bound, kind: Kind | None, *, zero: bool, hard: bool) -> str:
     """What it is.
 
     Args:
         bound: The loss.
         kind: Which of the known ones it is.
         zero: Whether it is 0 at equality.
+        hard: Whether it hears nothing of the teacher but its likeliest class.
     """
     part = "Its teacher's part is" if bound.takes_labels else "It is"
+    if hard:
+        return f"{part} hard distillation: of the teacher it hears the likeliest class alone."
     if kind is None:
         return "It is none of the losses that are known by their gradient."
     words = SENTENCES[kind.name]
@@ -38,7 +41,7 @@ def sentence(bound: Bound, kind: Kind | None, *, zero: bool) -> str:
     return f"{part} {words}{at}{'' if known else f', times {kind.weight:.3g}'}."
 
 
-def untold(bound: Bound, name: str, kind: Kind | None) -> list[str]:
+def untold(bound: Bound, name: str, kind: Kind | None, *, hard: bool) -> list[str]:
     """What its properties do not say."""
     notes = []
     if kind is not None and kind.name == "reverse" and not direction_in(name):
@@ -46,9 +49,14 @@ def untold(bound: Bound, name: str, kind: Kind | None) -> list[str]:
             "The reverse KL keeps to what the teacher would, and need not cover all of it. If "
             "Hinton's soft targets were meant, its arguments are swapped."
         )
-    elif bound.takes_teacher and bound.temperature is None and kind is None:
+    elif bound.takes_teacher and bound.temperature is None and kind is None and not hard:
         notes.append(
             "Whether T² is right cannot be told: its temperature cannot be set, and its "
             "gradient is that of no known loss."
+        )
+    if bound.takes_teacher and bound.takes_labels:
+        notes.append(
+            "Only what the teacher adds is judged: a T² that multiplies the part towards the "
+            "labels too, or a temperature inside of it, is not seen."
         )
     return notes

@@ -158,6 +158,34 @@ def mean_over_ignored_labels(student_logits, teacher_logits, labels):
     return (_rows(student_logits, teacher_logits) * (labels != -100)).mean()
 
 
+def sorted_both(student_logits, teacher_logits):
+    """Each side's logits by their size, as a top-k without its indices gives them."""
+    student_logits, _ = student_logits.sort(-1, descending=True)
+    teacher_logits, _ = teacher_logits.sort(-1, descending=True)
+    return _rows(student_logits, teacher_logits).mean()
+
+
+def clamped_loss(student_logits, teacher_logits, temperature=T):
+    """Against outliers: from 0.5 on there is no gradient."""
+    rows = _rows(student_logits, teacher_logits, temperature) / temperature**2
+    return rows.clamp_max(0.5).mean() * temperature**2
+
+
+def clamped_probability(student_logits, teacher_logits, temperature=T):
+    """Against log(0): no gradient below 1e-8."""
+    q = F.softmax(student_logits / temperature, -1).clamp_min(1e-8)
+    p = F.softmax(teacher_logits.detach() / temperature, -1)
+    return F.kl_div(q.log(), p, reduction="batchmean") * temperature**2
+
+
+def hardest_row(student_logits, teacher_logits):
+    return _rows(student_logits, teacher_logits).max()
+
+
+def median_row(student_logits, teacher_logits):
+    return _rows(student_logits, teacher_logits).median()
+
+
 def summed(student_logits, teacher_logits, temperature=T):
     log_q = F.log_softmax(student_logits / temperature, -1)
     p = F.softmax(teacher_logits.detach() / temperature, -1)

@@ -59,6 +59,11 @@ CAUGHT = {
     "mask_unused": {"counts no masked row"},
     "mean_over_padding": {"counts no masked row"},
     "mean_over_ignored_labels": {"counts no masked row"},
+    "sorted_both": {"sees which class is which"},
+    "clamped_loss": {"pulls where both contradict each other"},
+    "clamped_probability": {"pulls where both contradict each other"},
+    "hardest_row": {"a gradient to every row"},
+    "median_row": {"a gradient to every row"},
     "summed": {"not scaled by the batch"},
     "wrong_dimension": {"unmoved by a constant in a row"},
     "temperature_of_teacher_alone": {

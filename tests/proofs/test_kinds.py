@@ -1,0 +1,223 @@
+"""What a right loss need not have, for its kind: a note; what its sibling must have breaks."""
+
+import pytest
+import torch.nn.functional as F
+
+import limbeck
+from limbeck import losses
+from tests.proofs import broken
+from tests.proofs.test_prove import breaks, said
+
+CONTRADICTION = "pulls where both contradict each other"
+EVERY_ROW = "a gradient to every row"
+WHICH_CLASS = "sees which class is which"
+
+
+def notes(loss, **options):
+    """Names of what does not hold, and need not."""
+    return {fact.name for fact in limbeck.prove(loss, **options).properties if fact.of_its_kind}
+
+
+# ---- hard distillation ---------------------------------------------------------------------------
+
+
+def hard(student, teacher):
+    return F.cross_entropy(student, teacher.argmax(-1))
+
+
+def hard_and_labels(student, teacher, labels):
+    return 0.5 * hard(student, teacher) + 0.5 * F.cross_entropy(student, labels)
+
+
+def hard_at_a_temperature(student, teacher, temperature=4.0):
+    return hard(student / temperature, teacher) * temperature**2
+
+
+@pytest.mark.parametrize("loss", [hard, hard_and_labels, hard_at_a_temperature])
+def test_hard_distillation_holds_and_is_recognised(loss):
+    proof = limbeck.prove(loss)
+    assert proof.holds, proof.breaks
+    assert "is hard distillation: of the teacher it hears the likeliest class alone" in proof.kind
+    assert not any("cannot be told" in note for note in proof.notes)
+
+
+def test_that_hard_distillation_pulls_at_equality_is_a_note():
+    assert notes(hard) == {"zero at equality", "stationary at equality"}
+    assert said(hard, "zero at equality").startswith("Of the teacher it hears the likeliest class")
+    assert "no T² belongs to it" in said(hard_at_a_temperature, "T² is right")
+
+
+def test_neither_soft_targets_nor_an_unused_teacher_are_hard_distillation():
+    for loss in (losses.soft_targets, losses.soft_cross_entropy, lambda s, t: s.square().mean()):
+        assert "hard distillation" not in limbeck.prove(loss).kind
+
+
+# ---- classes that are sorted ---------------------------------------------------------------------
+
+
+def own_uld(student, teacher):
+    student, teacher = (
+        side.softmax(-1).sort(-1, descending=True).values for side in (student, teacher.detach())
+    )
+    return (student - teacher).abs().sum(-1).mean()
+
+
+def of_two_vocabularies(student, teacher):
+    """Squared, so that no known loss has its gradient; only its padding says what it is for."""
+    count = max(student.shape[-1], teacher.shape[-1])
+    student, teacher = (
+        F.pad(side.softmax(-1).sort(-1, descending=True).values, (0, count - side.shape[-1]))
+        for side in (student, teacher.detach())
+    )
+    return (student - teacher).square().sum(-1).mean()
+
+
+@pytest.mark.parametrize(
+    "loss", [own_uld, of_two_vocabularies, losses.universal_logit_distance], ids=str
+)
+def test_a_distance_between_vocabularies_sorts_by_its_nature(loss):
+    assert limbeck.prove(loss).holds
+    assert said(loss, WHICH_CLASS).startswith("It is for vocabularies that differ")
+
+
+def test_the_universal_logit_distance_is_recognised():
+    assert "the universal logit distance" in limbeck.prove(own_uld).kind
+
+
+def test_a_relation_between_rows_need_not_know_a_class():
+    def rkd(student, teacher):
+        distances = [
+            (side[:, None] - side).square().sum(-1).add(1e-12).sqrt()
+            for side in (student, teacher.detach())
+        ]
+        student, teacher = (each / each.mean().clamp_min(1e-6) for each in distances)
+        return F.smooth_l1_loss(student, teacher)
+
+    assert limbeck.prove(rkd).holds
+    assert said(rkd, WHICH_CLASS).startswith("It compares which rows are alike")
+    assert not {EVERY_ROW, CONTRADICTION} & notes(rkd)
+
+
+# ---- rows that learn -----------------------------------------------------------------------------
+
+
+def kl(student, teacher, temperature=4.0):
+    return losses.soft_targets(student, teacher, temperature=temperature)
+
+
+def unsure_rows(student, teacher):
+    """MLKD's mask: the half of the rows of which the teacher is less sure."""
+    sure = teacher.softmax(-1).amax(-1)
+    return (kl(student, teacher) * (sure <= sure.median())).mean()
+
+
+def test_a_loss_that_chooses_half_of_the_rows_gets_a_note():
+    assert limbeck.prove(unsure_rows).holds
+    assert said(unsure_rows, EVERY_ROW).startswith(
+        "It chooses among the rows of a batch: of 16 8 learn nothing"
+    )
+
+
+def test_a_loss_that_chooses_fewer_breaks():
+    assert breaks(lambda s, t: kl(s, t).topk(-(-len(s) // 4)).values.mean()) == {EVERY_ROW}
+
+
+def test_rows_that_learn_nothing_alone_either_are_not_missed():
+    def confident(student, teacher):
+        return kl(student, teacher) * (teacher.softmax(-1).amax(-1) > 0.9)
+
+    assert EVERY_ROW not in notes(confident) | breaks(confident)
+
+
+def test_a_row_that_labels_alone_teach_is_missed():
+    def loss(student, teacher, labels):
+        return F.cross_entropy(student, labels) + kl(student, teacher).max()
+
+    assert EVERY_ROW in breaks(loss)
+
+
+# ---- where both contradict each other ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.reverse_kl,
+        losses.jensen_shannon,
+        losses.total_variation,
+        losses.skew_kl,
+        losses.universal_logit_distance,
+        lambda s, t: (s.softmax(-1) - t.detach().softmax(-1)).square().sum(-1),
+    ],
+)
+def test_that_a_bounded_loss_hardly_pulls_there_is_a_note(loss):
+    assert limbeck.prove(loss, name="loss").holds
+    assert CONTRADICTION in notes(loss)
+    assert "gradient" in said(loss, CONTRADICTION)
+
+
+def gated(student, teacher, labels):
+    """Only where the teacher is right."""
+    right = teacher.argmax(-1) == labels
+    return F.cross_entropy(student, labels) + (kl(student, teacher) * right).mean()
+
+
+def of_unsure_teachers(student, teacher):
+    return kl(student, teacher) * (teacher.softmax(-1).amax(-1) < 0.9999)
+
+
+def standardised(student, teacher):
+    return kl(losses.standardised(student), losses.standardised(teacher))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.soft_targets,
+        losses.soft_cross_entropy,
+        losses.logit_regression,
+        gated,
+        of_unsure_teachers,
+        standardised,
+        lambda s, t: 1 - F.cosine_similarity(s, t.detach(), dim=-1),
+        lambda s, t: F.smooth_l1_loss(s, t.detach()),
+        lambda s, t: kl(s.float(), t.float()),
+    ],
+)
+def test_a_loss_that_pulls_there_holds(loss):
+    assert CONTRADICTION not in notes(loss) | breaks(loss)
+
+
+def test_a_clamp_is_found_at_a_temperature_that_cannot_be_set():
+    for loss in (broken.clamped_loss, broken.clamped_probability):
+        assert CONTRADICTION in breaks(lambda student, teacher, loss=loss: loss(student, teacher))
+
+
+def test_a_clamp_is_found_beside_labels():
+    def loss(student, teacher, labels):
+        return F.cross_entropy(student, labels) + broken.clamped_probability(student, teacher)
+
+    assert breaks(loss) == {CONTRADICTION}
+
+
+def test_a_small_number_before_the_logarithm_is_a_clamp():
+    def loss(student, teacher, epsilon=1e-12):
+        p = teacher.detach().softmax(-1)
+        return F.kl_div((student.softmax(-1) + epsilon).log(), p, reduction="batchmean")
+
+    assert CONTRADICTION in breaks(loss)
+    assert CONTRADICTION not in breaks(loss, options={"epsilon": 1e-30})
+
+
+# ---- what is not seen ----------------------------------------------------------------------------
+
+
+def test_what_is_not_judged_of_a_loss_with_labels_is_said():
+    def squared_twice(student, teacher, labels, temperature=4.0):
+        hard = F.cross_entropy(student, labels)
+        return temperature**2 * (hard + kl(student, teacher, temperature) / temperature**2)
+
+    proof = limbeck.prove(squared_twice)
+    assert proof.holds
+    assert "a T² that multiplies the part towards the labels too" in proof.notes[0]
+    assert limbeck.prove(losses.soft_targets).notes == ()
