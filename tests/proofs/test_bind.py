@@ -219,6 +219,43 @@ def test_what_cannot_be_called_is_refused_in_a_sentence(loss, options, error, me
     assert message in str(found.value)
 
 
+def test_an_error_of_what_has_no_lines_names_none_of_ours():
+    with pytest.raises(LossError, match=r"matmul raised RuntimeError: mat1"):
+        limbeck.prove(torch.matmul)
+
+
+class Weighs(nn.Module):
+    """Has a parameter, and counts how often it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 1))
+        self.asked = 0
+
+    def forward(self, student, teacher):
+        self.asked += 1
+        return kd(F.linear(student[..., None], self.weight)[..., 0], teacher)
+
+
+def test_a_modules_parameters_are_of_the_precision_it_is_asked_in():
+    proof = limbeck.prove(Weighs)
+    assert proof.holds, proof.breaks
+
+
+def test_a_module_that_is_given_is_left_as_it_is():
+    module = Weighs()
+    limbeck.prove(module)
+    assert module.asked == 0
+    assert module.weight.dtype == torch.float32
+
+
+def test_chance_is_the_same_each_time():
+    def by_chance(student, teacher):
+        return kd(student, teacher) * (0.5 + torch.rand(()))
+
+    assert "the same when asked again" not in {f.name for f in limbeck.prove(by_chance).breaks}
+
+
 def test_unknown_words_are_refused():
     with pytest.raises(OptionError, match="space must be one of categorical, binary, real"):
         limbeck.prove(kd, space="categoric")

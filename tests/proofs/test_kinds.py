@@ -72,9 +72,7 @@ def of_two_vocabularies(student, teacher):
     return (student - teacher).square().sum(-1).mean()
 
 
-@pytest.mark.parametrize(
-    "loss", [own_uld, of_two_vocabularies, losses.universal_logit_distance], ids=str
-)
+@pytest.mark.parametrize("loss", [own_uld, of_two_vocabularies, losses.universal_logit_distance])
 def test_a_distance_between_vocabularies_sorts_by_its_nature(loss):
     assert limbeck.prove(loss).holds
     assert said(loss, WHICH_CLASS).startswith("It is for vocabularies that differ")
@@ -207,6 +205,39 @@ def test_a_small_number_before_the_logarithm_is_a_clamp():
 
     assert CONTRADICTION in breaks(loss)
     assert CONTRADICTION not in breaks(loss, options={"epsilon": 1e-30})
+
+
+# ---- what is looked at in more than the first case -----------------------------------------------
+
+
+def test_a_gradient_to_the_teacher_in_larger_batches_alone_is_seen():
+    def loss(student, teacher):
+        teacher = teacher.detach() if len(teacher) == 1 else teacher
+        return F.kl_div(
+            student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean"
+        )
+
+    assert breaks(loss) == {"no gradient to the teacher"}
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_a_constant_is_added_to_either_side(side):
+    def loss(student, teacher):
+        sides = {"student": student, "teacher": teacher.detach()}
+        return kl(**sides) + 1e-3 * sides[side].sum(-1).square()
+
+    assert f"all of the {side}'s logits" in said(loss, "unmoved by a constant in a row")
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_large_logits_of_several_classes_are_tried_on_either_side(side):
+    def loss(student, teacher):
+        sides = {"student": student, "teacher": teacher.detach()}
+        if student.shape[-1] == 5:  # overflows there alone
+            sides[side] = sides[side].exp().log()
+        return kl(**sides).mean()
+
+    assert "finite at logits of 1000" in breaks(loss)
 
 
 # ---- what is not seen ----------------------------------------------------------------------------

@@ -160,6 +160,13 @@ def test_a_counterexample_has_its_mask_or_labels_and_the_losss_own_call():
             assert said[0] == pytest.approx(said[1] / 2, rel=1e-3)
 
 
+def test_a_counterexample_is_the_roundest_of_its_shape():
+    (student, teacher) = re.findall(
+        r"tensor\(\[(.*)\], dtype", found(broken.mask_unused).counterexample
+    )
+    assert sum(abs(float(number)) for number in re.findall(r"[\d.]+", student + teacher)) <= 6
+
+
 def test_a_modules_mask_is_asked_for_too():
     class Masked(nn.Module):
         def forward(self, student, teacher, mask=None):

@@ -143,6 +143,14 @@ def test_each_counterexample_is_small_and_runs_and_prints_what_it_says(name):
             assert len(re.findall(r"tensor\(", said)) == 3  # both values, and the gradient
 
 
+def test_a_counterexample_that_is_not_round_has_four_places():
+    def loss(student, teacher):
+        return losses.soft_targets(student, teacher) - 100.0 * (teacher.shape[-1] == 10)
+
+    (fact,) = [f for f in limbeck.prove(loss).breaks if f.name == "never negative"]
+    assert re.search(r"student = torch.tensor\(\[\[-?\d+\.\d{3,4},", fact.counterexample)
+
+
 def forward(student_logits, teacher_logits, temperature=4.0):
     log_q = F.log_softmax(student_logits / temperature, -1)
     p = F.softmax(teacher_logits.detach() / temperature, -1)
@@ -158,6 +166,7 @@ def test_the_textbooks_loss_holds_and_is_recognised(temperature):
         f"{temperature:g}."
     )
     assert proof.returns == "one value for all rows"
+    assert limbeck.prove(losses.soft_targets).returns == "one value for each row"
 
 
 def test_masked_classes_that_are_not_a_number_are_told_and_no_fault():
