@@ -46,7 +46,7 @@ def _list() -> None:
     out.print(table)
     out.print(
         "\ncost: the time of its loss alone, by that of cross-entropy or, of features, of squared "
-        "error; a card says more."
+        "error, to about a factor of two; a card says more."
     )
     out.print("\nBeside a method, in \\[distil] and elsewhere; `limbeck methods KEY` says more:\n")
     table = _table("key in a recipe", "what it is", "paper")

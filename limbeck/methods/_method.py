@@ -103,7 +103,7 @@ class Described(ABC):
     def facts(self) -> dict[str, str]:
         """The card, for people: each fact by what it says."""
         card = self.card
-        cost = f"its loss takes {card.cost_factor} the time of {self.simple_loss}"
+        cost = f"its loss takes about {card.cost_factor} the time of {self.simple_loss}"
         told = {
             "paper": card.paper.told,
             "formula": card.formula,
