@@ -4,7 +4,9 @@ Asking a GPU for the layers of a small network one by one takes the host longer 
 GPU; a graph is asked for at once. Values are those of the recorded layers, to the bit.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +38,12 @@ class Recorded:
     def __init__(self, model: nn.Module, said: Said, inputs: Tensor) -> None:
         self._shape = inputs.shape
         passes = _Passes(model, said)
+        # Gradients wait for the stream that recorded, which is idle then: torch warns of the wait.
+        if hasattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch"):
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         before = [buffer.clone() for buffer in model.buffers()]
         devices = [inputs.device] if inputs.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), _nothing_collected():
             # It calls the model a few times first, of which batch statistics would remember.
             self._replay: Callable[[Tensor], tuple[Tensor, ...]] = (
                 torch.cuda.make_graphed_callables(  # type: ignore[assignment]
@@ -56,6 +61,19 @@ class Recorded:
     def __call__(self, inputs: Tensor) -> dict[str, Tensor]:
         """What the model says of them, by name."""
         return dict(zip(self._names, self._replay(inputs), strict=True))
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Python frees what refers to itself now, and not within: to free a graph ends a recording."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Passes(nn.Module):

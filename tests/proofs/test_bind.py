@@ -206,7 +206,7 @@ def raises(student, teacher):
         (lambda: 3, {}, LossError, "must be a loss, or make one, got int"),
         (kd, {"temperature": 0}, LossError, "temperature must be above 0"),
         (
-            lambda student_logits, teacher_probs, T: kd(student_logits, teacher_probs, T),  # noqa: N803
+            lambda student_logits, teacher_probs, temperature: kd(student_logits, teacher_probs),
             {},
             LossError,
             "takes teacher_probs beside a temperature: expected logits, or no temperature",

@@ -4,6 +4,9 @@ No GPU is needed: what records here calls the model a few times, as torch's own 
 replays by calling it again.
 """
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -67,6 +70,38 @@ def test_what_is_recorded_gives_rows_and_features_by_name(recordings):
     found = seen(inputs)
     assert found.keys() == said.keys()
     assert all(torch.equal(found[name], said[name]) for name in said)
+
+
+class Cyclic:
+    """What refers to itself, as a module does whose passes were recorded."""
+
+    def __init__(self):
+        self.own = self
+
+
+def test_no_garbage_is_collected_within_a_recording(monkeypatch):
+    # To free an earlier graph there ends the recording with an error (torch's issue 161037).
+    seen, model, inputs = [], net(), draw(4, 3, 6, 6)
+
+    def record(module, sample_args, *, allow_unused_input):
+        seen.append((earlier() is None, gc.isenabled()))
+        if fails:
+            raise RuntimeError
+        return module
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    assert gc.isenabled()
+    for fails in (False, True):
+        gc.disable()
+        earlier = weakref.ref(Cyclic())
+        gc.enable()
+        if fails:
+            with pytest.raises(RuntimeError):
+                Recorded(model, lambda x: {"label": model(x)}, inputs)
+        else:
+            Recorded(model, lambda x: {"label": model(x)}, inputs)
+        assert gc.isenabled()
+    assert seen == [(True, False), (True, False)]
 
 
 def test_nothing_is_recorded_without_a_cuda_device():

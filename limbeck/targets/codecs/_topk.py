@@ -87,8 +87,8 @@ class TopK:
 
     def decode(self, arrays: Arrays, head: Head, state: State, temperature: float) -> Sparse:
         """`Sparse` rows in the stored precision."""
-        if arrays["ids"].max(initial=0) >= head.size:
-            raise IndexError
+        if (largest := int(arrays["ids"].max(initial=0))) >= head.size:
+            raise IndexError(f"class {largest} of a head of {head.size} classes")
         return Sparse(
             ids=torch.from_numpy(arrays["ids"]),
             probabilities=torch.from_numpy(arrays["probabilities"]),

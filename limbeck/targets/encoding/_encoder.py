@@ -87,9 +87,8 @@ class Encoder:
         for head in self._heads:
             self._check(head, answers[head.name], len(keys))
         at_once = entries_at_once(answers[self._heads[0].name].device) // self._numbers
-        pieces = -(
-            -len(keys) // max(1, min(self._most, at_once))
-        )  # of one size: a small rest would wait in no block
+        most = max(1, min(self._most, at_once))
+        pieces = -(-len(keys) // most)  # of one size: a small rest would wait in no block
         size = -(-len(keys) // max(pieces, 1))
         starts = range(0, len(keys), max(size, 1))
 
