@@ -41,7 +41,8 @@ class Ensemble:
 
     Raises:
         TargetsError: The members are not of the same samples, heads or temperature.
-        OptionError: Weights are negative, or sum to 0; or `agreement` is not for these.
+        OptionError: A member is no transfer set; weights are negative, or sum to 0; or `agreement`
+            is not for these.
         ShapeError: There are not as many weights as teachers or samples.
 
     Example:
@@ -60,6 +61,12 @@ class Ensemble:
         if not members:
             raise OptionError("an ensemble needs one transfer set or more, got none.")
         self.members = tuple(members)
+        for member in self.members:
+            if not isinstance(member, TransferSet):
+                raise OptionError(
+                    f"an ensemble is of transfer sets, got {member!r}. Open what lies in a folder: "
+                    "TransferSet(folder)."
+                )
         first = self.members[0]
         for other in self.members[1:]:
             _check_alike(first, other)
