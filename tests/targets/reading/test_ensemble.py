@@ -251,5 +251,3 @@ def test_members_that_are_no_transfer_sets_are_named(captured):
     one = captured(0)
     with pytest.raises(OptionError, match=r"got '.*'. Open what lies in a folder: TransferSet"):
         Ensemble([one, str(one.folder)])
-    with pytest.raises(OptionError, match="needs one transfer set or more"):
-        Ensemble([])
