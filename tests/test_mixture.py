@@ -87,7 +87,7 @@ def test_weights_of_the_recipe_multiply(how):
 
 
 def test_the_rows_of_a_sample_are_weighed_together():
-    rows = torch.stack([torch.tensor([[[0.9, 0.1], [0.6, 0.4]]]), torch.full((1, 2, 2), 0.5)])
+    rows = torch.stack([torch.tensor([[[0.9, 0.1], [0.4, 0.6]]]), torch.full((1, 2, 2), 0.5)])
     found = weights_of("confidence", rows, ALIKE, TRUST)
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.5]]) / 1.25)
 
@@ -100,12 +100,15 @@ def test_trust_is_what_was_right_of_each_class_with_one_right_and_one_wrong_adde
 
 def test_a_way_that_there_is_not_or_not_for_this_head_is_refused():
     classes, numbers = Head(space="categorical", size=2), Head(space="real", size=1)
+    tags = Head(space="binary", size=2)
     check_weighing("by_class", classes, BATCH)
     check_weighing("mean", numbers, BATCH)
     with pytest.raises(OptionError, match=r"ensemble\.how must be one of mean, confidence, most_c"):
         check_weighing("median", classes, BATCH)
     with pytest.raises(OptionError, match='"by_class" is for categorical heads, and head label is'):
         check_weighing("by_class", numbers, BATCH)
+    with pytest.raises(OptionError, match=r"is for categorical heads, and head label is binary\."):
+        check_weighing("confidence", tags, BATCH)
 
 
 def test_rows_of_padding_are_not_weighed_by():

@@ -147,6 +147,7 @@ def test_trust_is_earned_on_validation_data(tmp_path):
     with context.folder():
         trust = teachers_stage(context).trust
     assert float(trust.min()) > 0.8
+    assert float(trust.max()) < 1  # as it is of those who are all trusted alike
 
 
 def test_stopped_in_the_second_teachers_training_it_goes_on_to_the_same_weights(taught, tmp_path):
