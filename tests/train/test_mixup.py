@@ -46,13 +46,14 @@ def test_parts_are_drawn_evenly():
     assert float(part.var()) == pytest.approx(1 / 12, abs=0.01)
 
 
-def test_samples_of_any_shape_keep_it_and_their_place():
+def test_samples_of_any_shape_and_type_keep_it_and_their_place():
     images = torch.rand(5, 1, 4, 4)
     one = mixed_up(batch(images), generator(2))
     assert one.inputs.shape == images.shape
     assert one.index.tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(one.inputs, mixed_up(batch(images), generator(2)).inputs)
     assert not torch.equal(one.inputs, mixed_up(batch(images), generator(3)).inputs)
+    assert mixed_up(batch(images.half()), generator(2)).inputs.dtype == torch.float16
 
 
 @pytest.fixture
