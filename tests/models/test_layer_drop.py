@@ -66,6 +66,7 @@ def test_a_perceptron_keeps_its_first_and_last_layer():
             assert torch.equal(
                 taken.state[f"layers.{own}.{part}"], theirs[f"layers.{there}.{part}"]
             )
+    assert taken.words == ["layers: 1, 5, 9 of 1, 3, 5, 7, 9"]  # what has no weights is not told
 
 
 def test_convolutions_and_normalisations_are_told_apart():
@@ -91,9 +92,9 @@ def test_the_student_is_not_changed():
             r"its layers\.1\.weight is \(5, 6\), and the teacher's layers\.1\.weight is \(4, 6\)",
         ),
         (
-            MLP(6, [4] * 3, 3),
+            MLP(6, [4] * 2, 3),
             MLP(6, [4], 3),
-            r"layers\.5 is one of 4 layers Linear in layers, and the teacher has 2 in layers",
+            r"layers\.5 is one of 3 layers Linear in layers, and the teacher has 2 in layers",
         ),
         (bert(1, hidden=4), bert(2), r"word_embeddings\.weight is \(20, 4\), and the teacher's"),
         (

@@ -38,6 +38,43 @@ def test_a_unit_that_relu_silences_is_not_active():
     assert taken.state["layers.1.weight"].tolist() == [[1.0]]
 
 
+@pytest.mark.parametrize(
+    ("weights", "biases", "inputs", "kept"),
+    [
+        ([3.0, 0.0], [0.0, 1.0], [1.0, -1.0], 3.0),  # a mean size of 3 and of 1, of whatever sign
+        ([1.0, 0.0], [0.0, 2.0], [0.0, 0.0, 0.0, 4.0], 0.0),  # of 1 and of 2, though 4 is largest
+    ],
+)
+def test_a_unit_counts_by_its_mean_size(weights, biases, inputs, kept):
+    teacher = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1))
+    with torch.no_grad():
+        teacher[0].weight.copy_(torch.tensor(weights)[:, None])
+        teacher[0].bias.copy_(torch.tensor(biases))
+    student = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+    taken = width_slice(student, teacher, torch.tensor(inputs)[:, None])
+    assert taken.state["0.weight"].tolist() == [[kept]]
+
+
+def test_a_flattened_channel_counts_by_all_its_positions():
+    teacher = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.Flatten(), nn.Linear(16, 3))
+    with torch.no_grad():
+        teacher[0].weight.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1, 1))
+    student = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 3))
+    taken = width_slice(student, teacher, torch.ones(2, 1, 2, 2))
+    assert taken.state["0.weight"].flatten().tolist() == [4.0]
+    assert torch.equal(taken.state["2.weight"], teacher[2].weight[:, 12:])
+
+
+def test_units_of_tokens_are_measured_over_all_tokens():
+    teacher = nn.Sequential(nn.Linear(1, 3, bias=False), nn.Linear(3, 2))
+    with torch.no_grad():
+        teacher[0].weight.copy_(torch.tensor([[2.0], [1.0], [3.0]]))
+    student = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 2))
+    taken = width_slice(student, teacher, torch.ones(4, 5, 1))
+    assert taken.state["0.weight"].tolist() == [[2.0], [3.0]]
+    assert torch.equal(taken.state["1.weight"], teacher[1].weight[:, [0, 2]])
+
+
 def test_a_student_as_wide_says_what_its_teacher_says():
     torch.manual_seed(0)
     inputs = torch.randn(9, 3, 8, 8)
@@ -160,12 +197,48 @@ class Idle(nn.Module):
             MLP(4, [4, 4], 3),
             r"its 1 is a BatchNorm1d, and the teacher's layers\.3 a Linear",
         ),
+        (nn.Flatten(), nn.Flatten(), "it has 0 layers with weights, and the teacher has 0"),
     ],
 )
 def test_what_is_no_plain_chain_or_another_one_is_refused(student, teacher, said):
     torch.manual_seed(0)
     with pytest.raises(ModelError, match=said):
         width_slice(student, teacher, torch.randn(32, 4))
+
+
+def test_what_is_refused_does_not_hang_on_the_size_of_the_answers():
+    torch.manual_seed(0)
+    teacher = Residual(16)
+    with torch.no_grad():
+        teacher.last.weight.mul_(1e-6)
+        teacher.last.bias.mul_(1e-6)
+    with pytest.raises(ModelError, match="its layers are not called one after the other"):
+        width_slice(Residual(4), teacher, torch.randn(32, 4))
+
+
+def test_a_teacher_whose_training_broke_is_refused():
+    teacher = MLP(4, [4], 3)
+    torch.nn.init.constant_(teacher.layers[3].bias, torch.nan)
+    with pytest.raises(ModelError, match="says something else, by nan"):
+        width_slice(MLP(4, [2], 3), teacher, torch.randn(5, 4))
+
+
+def test_a_teacher_in_training_is_measured_as_it_answers_later():
+    torch.manual_seed(0)
+    inputs = torch.rand(9, 3, 8, 8)
+    teacher = CNN(3, [6], 5, dropout=0.5).train()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    width_slice(CNN(3, [4], 5), teacher, inputs)
+    assert not teacher.training
+    assert all(torch.equal(before[name], part) for name, part in teacher.state_dict().items())
+
+
+def test_the_student_is_not_changed():
+    student = MLP(4, [2], 3)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    width_slice(student, MLP(4, [4], 3), torch.randn(5, 4))
+    assert student.training
+    assert all(torch.equal(before[name], part) for name, part in student.state_dict().items())
 
 
 def test_the_teacher_is_left_without_hooks():
