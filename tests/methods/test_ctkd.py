@@ -47,6 +47,12 @@ def test_theta_climbs_the_loss_along_a_cosine(epochs, share):
     assert slope(learned(), epochs) == pytest.approx(-share * true_slope(1.0), rel=1e-3, abs=1e-9)
 
 
+def test_no_epoch_is_done_where_none_is_told_of():
+    loss = learned()
+    loss(STUDENT, TEACHER).mean().backward()
+    assert float(loss.theta.grad) == 0
+
+
 def test_its_options_are_what_the_card_says():
     assert slope(learned(loops=4.0), 2.0) == pytest.approx(slope(learned(), 5.0))
     assert slope(learned(loops=0.0), 0.0) == pytest.approx(slope(learned(), 10.0))

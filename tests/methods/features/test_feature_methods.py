@@ -69,6 +69,13 @@ def test_maps_of_two_sizes_are_pooled_to_the_smaller():
     torch.testing.assert_close(got, of.attention_transfer(pooled, inside(teacher(), "second")))
 
 
+def test_outside_of_training_all_taps_are_there():
+    who, whose, batch = student(), teacher(), batch_for(student(), range(6))
+    each = [values(term_of("at", who, whose, taps=[tap]), who, whose, batch) for tap in MAPS]
+    together = term_of("at", who, whose, taps=MAPS, progressive=0.5)
+    torch.testing.assert_close(values(together, who, whose, batch), each[0] + each[1])
+
+
 @pytest.mark.parametrize(
     ("name", "want"),
     [
