@@ -110,6 +110,16 @@ def test_named_classes_and_the_mass_of_the_tail_are_exact_whatever_the_shapes():
     torch.testing.assert_close(mixed.tail.double(), 1 - (found * named).sum(-1))
 
 
+def test_the_tail_of_a_mix_has_the_weighted_mean_of_the_shapes():
+    shapes, given = [SHAPE + 5, None, -SHAPE], [0.5, 0.2, 0.3]
+    found = mixed_tail_shape(shapes, torch.tensor(given))
+    want = [0.0] * CLASSES
+    for shape, weight in zip(shapes, given, strict=True):
+        odds = [1.0] * CLASSES if shape is None else [math.exp(each) for each in shape.tolist()]
+        want = [one + weight * odd / sum(odds) for one, odd in zip(want, odds, strict=True)]
+    assert found.softmax(0).tolist() == pytest.approx(want)
+
+
 def test_a_class_is_named_once_and_in_rising_order_before_all_padding():
     mixed = mix([sparse(40, 5, 1), sparse(40, 5, 2)], weights(40, 2), LABEL, None)
     for ids, probabilities in zip(mixed.ids.tolist(), mixed.probabilities.tolist(), strict=True):
