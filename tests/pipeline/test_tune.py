@@ -139,6 +139,49 @@ def test_a_score_that_was_not_measured_gives_nothing_up(tmp_path):
     assert all(one.goes_on([None] * epoch) for one in found.ask(1) for epoch in range(1, 9))
 
 
+def tell_one(found, scores):
+    """Try one candidate to its end, unless it is given up; `scores` by quarter."""
+    (one,) = found.ask(1)
+    epochs = one.candidate.epochs
+    goes_on = [
+        one.goes_on([scores[(done - 1) * 4 // epochs]] * done) for done in range(1, 1 + epochs)
+    ]
+    found.tell(one, scores[-1])
+    return one, all(goes_on)
+
+
+def test_the_first_four_are_not_given_up_and_none_is_at_its_end(tmp_path):
+    found = search(tmp_path)
+    for score in (0.9, 0.1, 0.1, 0.1):
+        assert tell_one(found, [score] * 4)[1]
+    one, goes_on = tell_one(found, [0.5, 0.5, 0.5, 0.0])
+    assert goes_on
+    assert one.seen == {1: 0.5, 2: 0.5, 3: 0.5}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pass_that_is_done_again_counts_as_it_was_seen_first(tmp_path):
+    (one,) = search(tmp_path).ask(1)
+    assert one.goes_on([0.5, 0.5])
+    assert one.goes_on([0.5, 0.7])
+    assert one.seen == {1: 0.5}
+
+
+def test_the_recipes_own_setting_may_lie_outside_of_what_is_searched(tmp_path):
+    own = replace(OWN, temperature=30.0, epochs=7, method="dist")
+    found = search(tmp_path, own=own)
+    found.tell(*found.ask(1), 0.5)
+    again = search(tmp_path, own=own)
+    assert again.trials[0].candidate == own
+    assert within(again.ask(1)[0].candidate, SPACE, own)
+
+
+def test_temperatures_are_drawn_evenly_in_their_logarithm(tmp_path):
+    drawn = [one.candidate.temperature for one in search(tmp_path).ask(200)[1:]]
+    # Half of them; of those that are drawn evenly in themselves a fifth would be.
+    assert sum(each < math.sqrt(12) for each in drawn) > 0.4 * len(drawn)
+
+
 # ---- what may be tried ---------------------------------------------------------------------------
 
 
@@ -151,6 +194,7 @@ def test_the_bounds_lie_around_the_recipe(tmp_path):
     assert found.learning_rate == pytest.approx((0.005, 0.08))
     assert found.epochs == [3, 5, 10]
     assert found.temperature == (1.0, 12.0)
+    assert found.hard_weight == (0.0, 0.9)
     assert {"soft_targets", "dkd", "dist"} <= set(found.methods)
     assert all(METHODS[name].from_teacher for name in found.methods)
 
@@ -164,6 +208,18 @@ def test_rows_that_name_some_classes_have_one_temperature_and_fewer_methods(tmp_
     assert found.temperature == (2.0, 2.0)
     assert "dist" not in found.methods
     assert "soft_targets" in found.methods
+
+
+def test_of_several_heads_one_of_classes_has_a_temperature_that_all_rows_must_be_read_at(tmp_path):
+    heads = tuple(replace(HEAD, name=name) for name in ("animal", "plant"))
+    number = Head(name="size", space="real", size=1)
+    some = torch.full((1, 2), 0.4)
+    dense = {head.name: Dense(values=torch.zeros(1, 10)) for head in heads}
+    named = Sparse(ids=torch.tensor([[0, 1]]), probabilities=some, tail=some[:, 0] / 2)
+    rows = {"size": Dense(values=torch.zeros(1, 1)), "animal": dense["animal"]}
+    assert space(small(tmp_path), rows, (number, heads[0])).temperature == (1.0, 12.0)
+    found = space(small(tmp_path, "targets.temperature=1.0"), dense | {"plant": named}, heads)
+    assert found.temperature == (1.0, 1.0)
 
 
 def test_numbers_have_the_methods_for_numbers(tmp_path):
@@ -182,7 +238,8 @@ def test_with_few_labels_no_method_is_tried_that_would_leave_the_others(tmp_path
 
 def test_a_setting_put_in_a_recipe_is_read_back_from_it(tmp_path):
     recipe = small(tmp_path, "distil.method=dkd", "distil.options.beta=2.0")
-    other = replace(OWN, method="dkd", temperature=3.0)
+    weights = {"hard_weight": 0.25, "soft_weight": 0.75}
+    other = replace(OWN, method="dkd", temperature=3.0, **weights)
     assert Candidate.of(other.put_in(recipe)) == other
     assert other.put_in(recipe).distil.options == {"beta": 2.0}
     assert replace(other, method="dist").put_in(recipe).distil.options == {}
