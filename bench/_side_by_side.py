@@ -1,10 +1,12 @@
 """Methods one after the other in one folder: the same teacher, controls, samples and steps."""
 
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck._files import fingerprint, write_json
 from limbeck.pipeline import run
 from limbeck.recipe_file import load_recipe
 from limbeck.results import Report
@@ -17,33 +19,45 @@ def taps(paths: Sequence[str]) -> str:
 
 
 def side_by_side(
-    name: str, recipe: str, methods: Mapping[str, Sequence[str]], out: str | None
-) -> list[tuple[str, Report]]:
+    name: str,
+    recipe: str,
+    methods: Mapping[str, Sequence[str]],
+    row: Callable[[str, Report], dict[str, Any]],
+    out: str | None,
+) -> list[dict[str, Any]]:
     """Run a recipe with the overrides of each method, and print what came of it.
 
     Args:
         name: Of the recipe's file.
         recipe: Its text.
         methods: By method, what is set.
-        out: The folder, to go on from; a temporary one if None.
+        row: What is kept of a method's report, with what is `gained`.
+        out: The folder, to go on from; a temporary one if None. What is measured there is read.
     """
-    reports = []
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(out or temporary)
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{name}.toml"
         file.write_text(recipe, encoding="utf-8")
         for method, said in methods.items():
-            report = run(load_recipe(str(file), list(said)), folder / "run")
-            reports.append((method, report))
-            verdict = report.verdict
-            low, high = verdict.ci95 or (float("nan"), float("nan"))
-            print(
-                f"{method:18} {verdict.outcome:10} {100 * verdict.gain:+6.2f} points "
-                f"({100 * low:+.2f} to {100 * high:+.2f}), {cost_factor(report):.2f} x",
-                flush=True,
-            )
-    return reports
+            kept = folder / f"{fingerprint([recipe, method, list(said)])}.json"
+            if kept.is_file():
+                rows.append(json.loads(kept.read_text(encoding="utf-8")))
+            else:
+                rows.append(row(method, run(load_recipe(str(file), list(said)), folder / "run")))
+                write_json(kept, rows[-1])
+            _show(rows[-1])
+    return rows
+
+
+def _show(row: Mapping[str, Any]) -> None:
+    low, high = row["ci95"] or (float("nan"), float("nan"))
+    print(
+        f"{row['method']:18} {row['outcome']:10} {100 * row['gain']:+6.2f} points "
+        f"({100 * low:+.2f} to {100 * high:+.2f}), {row['cost_factor']:.2f} x",
+        flush=True,
+    )
 
 
 def cost_factor(report: Report) -> float:

@@ -132,8 +132,13 @@ def main() -> None:
     device = torch.cuda.get_device_name() if on_gpu else "CPU"
     begun = time.perf_counter()
     said = {name: overrides(name, epochs=epochs, seeds=seeds, small=chosen.small) for name in names}
-    reports = side_by_side("cifar", RECIPE.replace("TRAIN", TRAIN), said, chosen.out)
-    rows = [row(method, report, device, epochs) for method, report in reports]
+    rows = side_by_side(
+        "cifar",
+        RECIPE.replace("TRAIN", TRAIN),
+        said,
+        lambda method, report: row(method, report, device, epochs),
+        chosen.out,
+    )
     if chosen.small or chosen.methods or not on_gpu:
         print("not all of it, or not on a GPU: no result file is written")
         return

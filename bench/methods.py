@@ -5,8 +5,8 @@ batches and steps. Methods have their own default options; labels weigh 0.1 besi
 method, or of soft targets beside features, whose weight is the method's own. Nothing was tuned on
 the test data. On validation data, cut off the training data, the learning rate was chosen by the
 control, and the temperature, T = 1 of 1, 2 and 4, by soft targets: at 4 so small a student is
-worse than its control. The cost is a student's seconds by its control's; of a method of features
-the live teacher's pass is in it.
+worse than its control. The teacher's features are stored once, as its rows are, but for methods
+that ask for its classifier. The cost is a student's seconds by its control's.
 
 After the methods come other ways to teach with the plain one, soft targets: what is set for each is
 in `WAYS`. The teacher is the same, and so are controls, but for function matching, where all see
@@ -83,6 +83,8 @@ TAPS = {
     "cwd": ["features.11"],
 }
 """Where each method of features for images looks, the same path in both models."""
+OF_CLASSIFIERS = ("srrl", "catkd")
+"""Which need the live teacher's last layer."""
 OF_TOKENS = "is for the tokens of a transformer"
 HELD_BACK = {
     "simkd": "needs a student that ends in the teacher's classifier",
@@ -115,6 +117,7 @@ WAYS = {
     "hints, then all": [
         "distil.method=at",
         taps(STAGES),
+        "targets.features=true",
         "distil.progressive=0.5",
     ],
 }
@@ -127,6 +130,8 @@ def overrides(method: str) -> list[str]:
     said = [f"distil.method={method}"]
     if method in TAPS:
         said.append(taps(TAPS[method]))
+        if method not in OF_CLASSIFIERS:
+            said.append("targets.features=true")
     if method == "label_smoothing":  # it is what labels are here
         said.append("distil.hard_weight=0")
     return said
@@ -150,8 +155,7 @@ def main() -> None:
     missing = FEATURE_METHODS.keys() - TAPS.keys() - HELD_BACK.keys()
     assert not missing, f"say where {missing} look"
     said = {name: overrides(name) + (QUICK if chosen.quick else []) for name in names}
-    reports = side_by_side("methods", RECIPE, said, chosen.out)
-    rows = [row(method, report) for method, report in reports]
+    rows = side_by_side("methods", RECIPE, said, row, chosen.out)
     if chosen.quick or chosen.methods:
         print("not all of it: no result file is written")
         return
