@@ -50,6 +50,7 @@ def folder(tmp_path, monkeypatch):
         ("data.metric=acuracy", "Did you mean accuracy?"),
         ("data.metric=rmse", "metric rmse is for real labels"),
         ("distil.method=soft_target", "no method is called 'soft_target'. Did you mean soft_t"),
+        ("distil.method=mine:loss", "got 'mine:loss'. How a loss of your own becomes one is told"),
         ("targets.codec=dense61", 'dense61". Did you mean dense16?'),
         ("train.optimizer=Addam", "torch.optim has no optimiser 'Addam'. Did you mean"),
         ("train.optimizer_options.beta=1", "optimizer AdamW does not take these options"),

@@ -35,5 +35,6 @@ def test_the_tree_in_the_docstring_is_the_tree():
 
 def test_only_a_near_name_is_meant():
     assert did_you_mean("epoch", ["epochs", "seeds"]) == " Did you mean epochs?"
+    assert did_you_mean("Adamw", ["Adam", "AdamW"]) == " Did you mean AdamW?"
     assert did_you_mean("epoch", {"seeds": 1}) == ""
     assert did_you_mean("epoch", []) == ""

@@ -37,7 +37,8 @@ SetOption = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe."),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run's folder; runs/RECIPE if left out."),
 ]
 
 

@@ -194,7 +194,8 @@ def curve(
     recipe: RecipeArgument,
     set_: SetOption = None,
     out_: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder [runs/RECIPE].")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run's folder; runs/RECIPE if left out."),
     ] = None,
 ) -> None:
     """Try every codec on a recipe's teacher, and draw bytes a row against what is lost."""

@@ -71,6 +71,12 @@ def find_method(name: str) -> Method | FeatureMethod:
             f"{name} is no method, and stands beside one: set {' and '.join(other.keys)}. "
             f"`limbeck methods {name}` says how."
         )
+    if name not in known and ":" in name:
+        raise OptionError(
+            f"a method must be one of Limbeck's by its name, got {name!r}. How a loss of your own "
+            "becomes one is told in docs/adding-a-method.md; how your own loop reads what the "
+            "teacher said, in docs/loops.md."
+        )
     if name not in known:
         raise OptionError(
             f"no method is called {name!r}.{did_you_mean(name, known)} There are "

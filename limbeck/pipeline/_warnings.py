@@ -31,6 +31,7 @@ def teacher_warnings(
     """
     metric = task.metric
     warnings = chance_warnings(task, teacher_validation)
+    knows_nothing = bool(warnings)
     teachers = {"The teacher": teacher_validation}
     teachers |= {f"Assistant {name}": score for name, score in assistant_validation.items()}
     for name, scores in control_validation.items():
@@ -49,6 +50,12 @@ def teacher_warnings(
                 f"Student {name} is at chance level, and so is its control: {said}. Neither has "
                 "learned, and the verdict says nothing of use: look at train.learning_rate, "
                 "train.epochs and the inputs."
+            )
+        elif said and not knows_nothing:
+            warnings.append(
+                f"Student {name} is at chance level, and its control is not: {said}. It has not "
+                "learned yet, which is all that the verdict says: look at train.epochs, "
+                "train.learning_rate, distil.temperature and the weights of the losses."
             )
     if leaked := leaked_samples(task.data):
         warnings.append(
