@@ -8,9 +8,8 @@ control, and the temperature, T = 1 of 1, 2 and 4, by soft targets: at 4 so smal
 worse than its control. The teacher's features are stored once, as its rows are, but for methods
 that ask for its classifier. The cost is a student's seconds by its control's.
 
-After the methods come other ways to teach with the plain one, soft targets: what is set for each is
-in `WAYS`. The teacher is the same, and so are controls, but for function matching, where all see
-new views.
+After the methods comes what stands beside one: what is set for each is in `WAYS`. The teacher is
+the same, and so are controls, but for function matching (mixup), where all see new views.
 
 python bench/methods.py [--quick] [--out DIR] [METHOD ...]
 """
@@ -22,7 +21,7 @@ from typing import Any
 from _results import bar, write
 from _side_by_side import gained, side_by_side, taps
 
-from limbeck.methods import METHODS, every_method
+from limbeck.methods import BESIDE, METHODS, every_method
 from limbeck.methods.features import FEATURE_METHODS
 from limbeck.results import Report
 
@@ -95,17 +94,17 @@ HELD_BACK = {
 }
 """Methods that are not for these models."""
 WAYS = {
-    "annealed to labels": ["distil.anneal={soft_weight=0.0, hard_weight=1.0}"],
-    "balanced": ["distil.balance=20"],
-    "born again": ["distil.generations=3"],
-    "assistant": ["assistants.middle={model='cnn', options={channels=[14, 28, 56]}}"],
-    "mean teacher": ["distil.ema={weight=1.0, decay=0.99}"],
+    "anneal": ["distil.anneal={soft_weight=0.0, hard_weight=1.0}"],
+    "balance": ["distil.balance=20"],
+    "generations": ["distil.generations=3"],
+    "assistants": ["assistants.middle={model='cnn', options={channels=[14, 28, 56]}}"],
+    "ema": ["distil.ema={weight=1.0, decay=0.99}"],
     "branches": ["distil.branches={taps=['features.3', 'features.7']}"],
-    "each other": [
+    "mutual_weight": [
         "students.peer={model='cnn', options={channels=[6, 12, 24]}}",
         "distil.mutual_weight=0.5",
     ],
-    "function matching": [
+    "mixup": [
         "data.augment={shift=2, flip=true}",
         "train.views=true",
         "distil.live=true",
@@ -113,15 +112,15 @@ WAYS = {
         "distil.hard_weight=0",
         "distil.soft_weight=1",
     ],
-    "the teacher's widest units": ["students.small.start.how=width"],
-    "hints, then all": [
+    "start": ["students.small.start.how=width"],
+    "progressive": [
         "distil.method=at",
         taps(STAGES),
         "targets.features=true",
         "distil.progressive=0.5",
     ],
 }
-"""Other ways to teach by soft targets, and what is set for each."""
+"""What stands beside a method, soft targets but for one, by its card, and what is set for it."""
 
 
 def overrides(method: str) -> list[str]:
@@ -159,9 +158,9 @@ def main() -> None:
     if chosen.quick or chosen.methods:
         print("not all of it: no result file is written")
         return
-    cards = {name: each.card.notes for name, each in every_method().items()}
-    hurt = [one["method"] for one in rows if one["outcome"] == "hurt"]
-    silent = [name for name in hurt if name in cards and "hurt" not in cards[name]]
+    told = {name: each.card.hurt for name, each in every_method().items()}
+    told |= {name: each.hurt for name, each in BESIDE.items()}
+    silent = [one["method"] for one in rows if one["outcome"] == "hurt" and not told[one["method"]]]
     flops = rows[0]["flops"]
     write(
         "methods",

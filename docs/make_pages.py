@@ -376,8 +376,6 @@ def side_by_side() -> str:
     ]
     for row in sorted(rows, key=lambda row: -row["gain"]):
         name = f"[`{row['method']}`](#{row['method']})"
-        if row["method"] not in every_method():
-            name = row["method"]
         low, high = row["ci95"]
         lines.append(
             f"| {name} | {row['outcome']} | {100 * row['gain']:+.2f} | {100 * low:+.2f} to "

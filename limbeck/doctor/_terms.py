@@ -15,6 +15,8 @@ from limbeck.signals import Rows
 
 LARGEST_RATIO = 100.0
 """Of one term's weighted gradient to another's."""
+LARGE_RATIO = 10.0
+"""Of that of features to that of rows, from which on it is told."""
 
 COLUMNS = ["model", "term", "weight", "value", "weighted", "gradient norm"]
 
@@ -67,6 +69,8 @@ def look_at_terms(
                 continue
             doubtful = small.term.from_teacher and not large.term.from_teacher and not teacher_knows
             (found.notes if doubtful else found.faults).append(text)
+        elif text := _loud(lesson.name, large, small):
+            found.notes.append(text)
     return [
         [
             lesson.name,
@@ -101,6 +105,18 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
         f"the {large.term.name} loss of {who} pulls {ratio:.0f} times as hard as the "
         f"{small.term.name} loss, more than {LARGEST_RATIO:g} times. "
         f"Change {weights}."
+    )
+
+
+def _loud(who: str, large: Pull, small: Pull) -> str | None:
+    if not isinstance(large.term, FeatureTerm) or not isinstance(small.term, Term):
+        return None
+    if not large.gradient or not small.gradient or large.gradient < LARGE_RATIO * small.gradient:
+        return None
+    return (
+        f"The {large.term.name} loss of {who} pulls {large.gradient / small.gradient:.0f} times as "
+        f"hard as the {small.term.name} loss. If it hurts, lower distil.feature_weight, or set "
+        "distil.balance."
     )
 
 

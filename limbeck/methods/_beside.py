@@ -5,7 +5,7 @@ A new one is a key of a recipe, and an entry of `BESIDE`.
 
 from dataclasses import dataclass
 
-from limbeck.methods._method import Paper
+from limbeck.methods._method import Paper, told_hurt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class Beside:
     """What it does not go with, and what it needs."""
     page: str
     """Where docs/ says more."""
+    hurt: float | None = None
+    """Points by which a student lost to its control, where that was no chance: see `told_hurt`."""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -39,6 +41,7 @@ class Beside:
             "formula": self.formula,
             "when": self.when,
             "refuses": self.refuses,
+            "hurt": told_hurt(self.hurt),
             "more": f"docs/{self.page}",
         }
         return {what: text for what, text in told.items() if text}

@@ -49,6 +49,16 @@ class Paper:
         return f"{self.authors} ({self.year}), {self.link}"
 
 
+def told_hurt(points: float | None) -> str:
+    """What `bench/methods.py` found: a loss that is no chance; nothing where it found none."""
+    if points is None:
+        return ""
+    return (
+        f"by {points:.1f} points, at its defaults, a student of 3,600 weights on fashion-mnist "
+        "(bench/methods.py)"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What one wants to know before one chooses a method."""
@@ -66,6 +76,8 @@ class Card:
     cost: float | None = None
     """Time of its loss, forward and backward, by that of a simple one: see `Described.simple_loss`.
     Measured by `bench/costs.py`; None before it is."""
+    hurt: float | None = None
+    """Points by which a student lost to its control, where that was no chance: see `told_hurt`."""
     notes: str = ""
     """What else it does that a user could stumble over."""
 
@@ -111,6 +123,7 @@ class Described(ABC):
             "needs": ", ".join(self.needs),
             **self.takes,
             "cost": cost if card.cost else "",
+            "hurt": told_hurt(card.hurt),
             "in the paper": card.setting,
             "notes": card.notes,
         }

@@ -696,6 +696,23 @@ def test_features_that_drown_the_rows_are_told_by_their_weight(tmp_path):
     assert "Change distil.feature_weight or distil.soft_weight." in warning
 
 
+def test_features_that_pull_ten_times_as_hard_are_noted(tmp_path):
+    said = ("distil.method=fitnets", TAPS, f"teacher.weights={saved_teacher(tmp_path)}")
+    ratio = ratio_of(look(*said, "distil.feature_weight=1"))
+    for factor, is_noted in ((9.0, False), (11.0, True)):
+        notes = look(*said, f"distil.feature_weight={factor / ratio}").notes
+        noted = [note for note in notes if "the soft loss. If it hurts, lower distil.f" in note]
+        assert len(noted) == is_noted
+
+
+def ratio_of(found):
+    """How hard features pull, by the soft loss."""
+    norms = {
+        row[1]: float(row[-1]) for row in table(found, "Loss terms") if row[0] == "student small"
+    }
+    return norms["features"] / norms["soft"]
+
+
 def test_stored_features_are_told_by_their_size():
     found = look("distil.method=fitnets", TAPS, "targets.features=true")
     assert "Features are stored too: 150 samples x 16 B = " in str(found.notes)

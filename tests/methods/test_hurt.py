@@ -1,0 +1,26 @@
+"""A card says by how much its method hurt where the result file has it, and nothing elsewhere."""
+
+import json
+
+import pytest
+
+from limbeck.methods import BESIDE, every_method
+from tests.conftest import REPOSITORY
+
+MEASURED = REPOSITORY / "bench/results/methods.json"
+ROWS = {
+    row["method"]: row
+    for row in (json.loads(MEASURED.read_text())["rows"] if MEASURED.is_file() else [])
+}
+CARDS = {name: method.card for name, method in every_method().items()} | BESIDE
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_says_what_it_hurt(name):
+    row = ROWS.get(name)
+    hurt = None if row is None or row["outcome"] != "hurt" else -100 * row["gain"]
+    assert CARDS[name].hurt == (None if hurt is None else pytest.approx(hurt, abs=0.05))
+
+
+def test_what_was_measured_has_a_card():
+    assert ROWS.keys() <= CARDS.keys()
