@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,8 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
         ) from failure
     except Exception as failure:
         raise error(
-            f"{what} {name!r}: importing {module_name} raised {type(failure).__name__}: "
-            f"{first_line(failure)}. Mend that module."
+            f"{what} {name!r}: importing {module_name} raised {type(failure).__name__}"
+            f"{place_of(failure)}: {first_line(failure)}. Mend that module."
         ) from failure
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -63,9 +65,20 @@ def call_function(
         raise
     except Exception as failure:
         raise error(
-            f"{what} {name!r} raised {type(failure).__name__}: {first_line(failure)}. Mend it, or "
-            "the options that it is given."
+            f"{what} {name!r} raised {type(failure).__name__}{place_of(failure)}: "
+            f"{first_line(failure)}. Mend it, or the options that it is given."
         ) from failure
+
+
+def place_of(error: BaseException) -> str:
+    """Where the user's own code stood when it was raised, " at FILE, line N"; or nothing."""
+    others = (str(Path(__file__).parent), sysconfig.get_path("stdlib"))
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and not frame.filename.startswith((*others, "<"))
+    ]
+    return f" at {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from limbeck._errors import LimbeckError, ModelError, ShapeError
-from limbeck._lookup import first_line
+from limbeck._lookup import first_line, place_of
 from limbeck._state import is_keras
 from limbeck.signals import Batch, Head, Inputs
 
@@ -66,8 +66,8 @@ def calling(who: str, inputs: Inputs) -> Iterator[None]:
         if not isinstance(error, (RuntimeError, TypeError, ValueError, IndexError)):
             said = f"{type(error).__name__}: {said}"
         raise ModelError(
-            f"{who} cannot be called with the inputs {shape_of(inputs)}: {said}. Give it a model "
-            "that takes them."
+            f"{who} cannot be called with the inputs {shape_of(inputs)}: {said}{place_of(error)}. "
+            "Give it a model that takes them."
         ) from error
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck._errors import DataError, LimbeckError
-from limbeck._lookup import first_line
+from limbeck._lookup import first_line, place_of
 from limbeck.data._tensors import (
     Keys,
     as_inputs,
@@ -190,8 +190,9 @@ def item_of(dataset: Any, position: int) -> Any:
         raise
     except Exception as failure:
         raise DataError(
-            f"the dataset {_name(dataset)} raised {type(failure).__name__} at sample {position}: "
-            f"{first_line(failure)}. Mend its __getitem__, or leave that sample out."
+            f"the dataset {_name(dataset)} raised {type(failure).__name__} at sample {position}"
+            f"{place_of(failure)}: {first_line(failure)}. Mend its __getitem__, or leave that "
+            "sample out."
         ) from failure
 
 

@@ -2,18 +2,16 @@
 
 import copy
 import inspect
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from limbeck._errors import LimbeckError, LossError, OptionError, did_you_mean
-from limbeck._lookup import first_line
+from limbeck._lookup import first_line, place_of
 from limbeck.proofs._roles import Roles, known_options, required, temperature_name
 
 DEFAULT_TEMPERATURE = 4.0
@@ -133,17 +131,6 @@ def guarded(name: str, given: str) -> Iterator[None]:
         raise LossError(f"{name} was given {given}: {failure}") from failure
     except Exception as failure:
         raise LossError(
-            f"{name} raised {type(failure).__name__}{_place(failure)}: {first_line(failure)}. It "
+            f"{name} raised {type(failure).__name__}{place_of(failure)}: {first_line(failure)}. It "
             f"was given {given}. Mend it, or say how it is called: --set, --teacher-first."
         ) from failure
-
-
-def _place(failure: BaseException) -> str:
-    """The last line of code outside of installed packages."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(failure.__traceback__)
-        if "site-packages" not in frame.filename
-        and Path(frame.filename).parent != Path(__file__).parent
-    ]
-    return f" at {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""

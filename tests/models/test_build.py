@@ -190,8 +190,8 @@ def test_a_function_of_the_users_own_that_raises_is_named_with_what_it_said(own_
         "own_raising", 'def make():\n    return {}["width"]\n\ndef out():\n    1 / 0\n'
     )
     assert refused(f"{module}:make", {}) == (
-        "model 'own_raising:make' raised KeyError: 'width'. Mend it, or the options that it is "
-        "given."
+        "model 'own_raising:make' raised KeyError at own_raising.py, line 2: 'width'. Mend it, or "
+        "the options that it is given."
     )
     with pytest.raises(ModelError) as error:
         build(f"{module}:out", {}, IMAGES)

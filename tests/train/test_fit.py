@@ -1,5 +1,7 @@
 """What one pass makes of a model, against loops written by hand."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -355,9 +357,10 @@ class FailsInWorkers(Dataset):
 def test_what_a_dataset_raises_in_a_worker_is_said_in_one_line():
     with pytest.raises(DataError) as error:
         train(model(), samples=DatasetSamples(FailsInWorkers()), workers=2)
-    assert str(error.value) == (
-        "the dataset FailsInWorkers raised FileNotFoundError at sample 7: seven.png. Mend its "
-        "__getitem__, or leave that sample out."
+    assert re.fullmatch(
+        r"the dataset FailsInWorkers raised FileNotFoundError at sample 7 at test_fit\.py, "
+        r"line \d+: seven\.png\. Mend its __getitem__, or leave that sample out\.",
+        str(error.value),
     )
 
 
