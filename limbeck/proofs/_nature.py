@@ -12,13 +12,13 @@ from limbeck.proofs._probe import Probe, largest
 
 
 def has_a_kink(probe: Probe, case: Case) -> bool:
-    """Whether the loss is of first order in a small difference, not of second."""
+    """Whether the loss grows in first order of a small difference, not in second, to both sides."""
     gap = 1e-2 * (case.student - case.teacher)
-    far, near = (
+    far, near, opposite = (
         float(probe.value(replace(case, student=case.teacher + share * gap)).mean())
-        for share in (1.0, 0.5)
+        for share in (1.0, 0.5, -0.5)
     )
-    return near > 0 and far / near < 3
+    return min(near, opposite) > 0 and far / near < 3
 
 
 def scale_invariant(probe: Probe, case: Case) -> bool:

@@ -252,3 +252,15 @@ def test_what_is_not_judged_of_a_loss_with_labels_is_said():
     assert proof.holds
     assert "a T² that multiplies the part towards the labels too" in proof.notes[0]
     assert limbeck.prove(losses.soft_targets).notes == ()
+
+
+# ---- kinks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-2, 1e-1])
+def test_a_loss_that_falls_below_its_value_at_equality_has_no_kink_there(epsilon):
+    def loss(student, teacher):
+        p, q = teacher.detach().softmax(-1), student.softmax(-1)
+        return (p * ((p + epsilon).log() - (q + epsilon).log())).sum(-1)
+
+    assert "stationary at equality" in breaks(loss)
