@@ -18,8 +18,15 @@ def bar(name: str, value: float | None, relation: str, wanted: float) -> dict[st
 
 
 def write(name: str, rows: list[dict[str, Any]], bars: list[dict[str, Any]]) -> None:
-    """Write `bench/results/NAME.json`, and print each bar."""
-    command = " ".join(["python", f"bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """Write `bench/results/NAME.json`, and print each bar.
+
+    Of the command `--out` is left out: a folder of one machine, which changes no figure.
+    """
+    given = list(sys.argv[1:])
+    if "--out" in given:
+        at = given.index("--out")
+        del given[at : at + 2]
+    command = " ".join(["python", f"bench/{Path(sys.argv[0]).name}", *given])
     found = {
         "command": command,
         "machine": machine(),

@@ -13,8 +13,8 @@
 
 The paper has 67 / 146 / 74 errors among 10,000 test images, one run each; 206 -> 109 without 3s,
 of which 98.6 % are right then; 47.3 % -> 13.2 % wrong with 7s and 8s alone. Here the test data are
-only asked for what is written; how students are trained was chosen with `--tune`, on 10,000 images
-cut off the training data.
+only asked for what is written; how students are trained was chosen on 10,000 images cut off the
+training data (docs/log.md), of which `--tune` asks again.
 
 python bench/hinton.py [--quick] [--tune] [--out runs/hinton]   goes on where it stopped
 """

@@ -284,8 +284,7 @@ SIDE_BY_SIDE = """
 
 Measured by `bench/methods.py`: 12,000 images of fashion-mnist, a convolutional teacher, a student of 1/25 of its FLOPs and some 3,600
 weights, {seeds} seeds, T = 1; gains over the control that learned from labels alone, with their 95 % intervals, in points of test accuracy.
-The cost is a student's seconds by its control's. What is best here need not be best elsewhere: `limbeck tune` asks your own data. So small a
-student wants little temperature, and what looks at all logits, or at a high T, is the worse for it.
+The cost is a student's seconds by its control's. What is best here need not be best elsewhere: `limbeck tune` asks your own data.
 """
 LOSS_COSTS = """
 ## What their losses cost

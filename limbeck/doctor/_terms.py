@@ -95,9 +95,7 @@ def _weight(term: AnyTerm) -> str:
 
 
 def _drowned(who: str, large: Pull, small: Pull) -> str | None:
-    if not large.gradient or not small.gradient:
-        return None
-    ratio = large.gradient / small.gradient
+    ratio = _ratio(large, small)
     if not LARGEST_RATIO < ratio < math.inf:
         return None
     weights = " or ".join(sorted(_weight_of(pull.term) for pull in (large, small)))
@@ -111,13 +109,18 @@ def _drowned(who: str, large: Pull, small: Pull) -> str | None:
 def _loud(who: str, large: Pull, small: Pull) -> str | None:
     if not isinstance(large.term, FeatureTerm) or not isinstance(small.term, Term):
         return None
-    if not large.gradient or not small.gradient or large.gradient < LARGE_RATIO * small.gradient:
+    ratio = _ratio(large, small)
+    if ratio < LARGE_RATIO:
         return None
     return (
-        f"The {large.term.name} loss of {who} pulls {large.gradient / small.gradient:.0f} times as "
-        f"hard as the {small.term.name} loss. If it hurts, lower distil.feature_weight, or set "
-        "distil.balance."
+        f"The {large.term.name} loss of {who} pulls {ratio:.0f} times as hard as the "
+        f"{small.term.name} loss. If it hurts, lower distil.feature_weight, or set distil.balance."
     )
+
+
+def _ratio(large: Pull, small: Pull) -> float:
+    """How hard one pulls by the other; 0 where one of them does not."""
+    return large.gradient / small.gradient if large.gradient and small.gradient else 0.0
 
 
 def _weight_of(term: AnyTerm) -> str:

@@ -20,7 +20,3 @@ def test_a_card_says_what_it_hurt(name):
     row = ROWS.get(name)
     hurt = None if row is None or row["outcome"] != "hurt" else -100 * row["gain"]
     assert CARDS[name].hurt == (None if hurt is None else pytest.approx(hurt, abs=0.05))
-
-
-def test_what_was_measured_has_a_card():
-    assert ROWS.keys() <= CARDS.keys()
