@@ -176,9 +176,11 @@ def _remove_others(copy: Path) -> None:
         if not path.name.endswith(".part"):
             if path != copy:
                 shutil.rmtree(path, ignore_errors=True)
-        elif time.time() - path.stat().st_mtime > _SOON:
-            with suppress(StorageError), only_writer(path):
-                shutil.rmtree(path, ignore_errors=True)
+            continue
+        with suppress(FileNotFoundError, StorageError):  # its writer was done, or is at work
+            if time.time() - path.stat().st_mtime > _SOON:
+                with only_writer(path):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_copy(copy: Path, names: Sequence[str]) -> None:

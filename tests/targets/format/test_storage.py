@@ -279,6 +279,20 @@ def test_copies_that_killed_processes_left_half_unpacked_are_removed(stored):
     assert going.exists()
 
 
+def test_a_copy_whose_writer_is_done_meanwhile_is_no_error(stored, monkeypatch):
+    # It was listed, and renamed before it was looked at.
+    listed = Path.glob
+    gone = stored / ".unpacked-0.3.part"
+    monkeypatch.setattr(
+        Path,
+        "glob",
+        lambda self, pattern: [*listed(self, pattern), *([gone] if "unpacked" in pattern else [])],
+    )
+    assert not gone.exists()
+    rows = TransferSet(stored, reading="mapped").read(torch.arange(40))
+    assert len(rows["label"].values) == 40
+
+
 def test_a_copy_that_was_begun_just_now_is_left_to_who_will_write_it(stored):
     begun = stored / ".unpacked-0.1.part"
     begun.mkdir()  # its process is its only writer in a moment
