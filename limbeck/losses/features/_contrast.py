@@ -36,7 +36,8 @@ def contrastive_representation(
         student: $v$, the embedding, shape `(batch, features)`.
         teacher: $t$, of the same samples, of the same shape. No gradient flows into it.
         negatives: $n_k$, the teacher's embeddings of other samples, shape `(batch, negatives,
-            features)`. No gradient flows into them.
+            features)`, or `(negatives, features)` of the same for every row: one product of
+            matrices, and no copy for each row. No gradient flows into them.
         log_normaliser: $\log Z$, once set, as from `contrastive_log_normaliser`, then kept.
         num_memory: $N$, 1 or more: how many samples the negatives are drawn from.
         temperature: $\tau > 0$. Near 0 only the most alike negatives count; as it grows all count
@@ -51,10 +52,11 @@ def contrastive_representation(
     """
     _check_memory(num_memory)
     positive, other = _log_similarities(student, teacher, negatives, temperature)
-    if not negatives.shape[1]:
+    count = negatives.shape[-2]
+    if not count:
         raise ShapeError(f"there must be negatives: negatives {tuple(negatives.shape)}.")
     # log(c Z), for log(h / c) is a similarity less it
-    log_constant = math.log(negatives.shape[1] / num_memory) + log_normaliser
+    log_constant = math.log(count / num_memory) + log_normaliser
     return F.softplus(log_constant - positive) + F.softplus(other - log_constant).sum(dim=1)
 
 
@@ -74,7 +76,7 @@ def contrastive_log_normaliser(
     Args:
         student: $v$, shape `(batch, features)`.
         teacher: Of the same shape.
-        negatives: Shape `(batch, negatives, features)`.
+        negatives: Shape `(batch, negatives, features)`, or `(negatives, features)`.
         num_memory: $N$, 1 or more.
         temperature: $\tau > 0$, as in the loss.
 
@@ -83,10 +85,12 @@ def contrastive_log_normaliser(
 
     Raises:
         OptionError: An option is out of its range.
-        ShapeError: The shapes do not fit.
+        ShapeError: The shapes do not fit, or there is no row.
     """
     _check_memory(num_memory)
     positive, other = _log_similarities(student.detach(), teacher, negatives, temperature)
+    if not len(positive):
+        raise ShapeError("the normaliser is of a batch's mean: give at least one row.")
     count = positive.numel() + other.numel()
     total = other.flatten().logsumexp(dim=0).logaddexp(positive.logsumexp(dim=0))
     return total - math.log(count) + math.log(num_memory)
@@ -104,18 +108,26 @@ def _log_similarities(
     check_positive(temperature=temperature)
     check_axes(VECTORS, student=student, teacher=teacher)
     check_same_shape(student=student, teacher=teacher)
-    check_axes("batch, negatives, features", negatives=negatives)
-    if (len(negatives), negatives.shape[2]) != student.shape:
+    is_shared = negatives.dim() == 2
+    if not is_shared:
+        check_axes("batch, negatives, features", negatives=negatives)
+    batch = len(student) if is_shared else len(negatives)
+    if (batch, negatives.shape[-1]) != student.shape:
         raise ShapeError(
-            "negatives must be (batch, negatives, features) with the student's batch and "
-            f"features: student {tuple(student.shape)}, negatives {tuple(negatives.shape)}."
+            "negatives must be (batch, negatives, features) with the student's batch and features, "
+            "or (negatives, features), the same for every row: student "
+            f"{tuple(student.shape)}, negatives {tuple(negatives.shape)}."
         )
     _, others = both(student, negatives)
     student, teacher = both(student, teacher)
     anchor = unit(student)
     positive = (anchor * unit(teacher)).sum(dim=1)
     # Directions of the negatives would be a second copy of them, the largest tensor here.
-    length = torch.linalg.vector_norm(others, dim=2)  # (batch, negatives)
-    other = scalar_products(anchor[:, None], others.to(anchor.dtype))[:, 0]
+    length = torch.linalg.vector_norm(others, dim=-1)  # (batch, negatives), or (negatives,)
+    others = others.to(anchor.dtype)
+    if is_shared:
+        other = scalar_products(anchor, others)
+    else:
+        other = scalar_products(anchor[:, None], others)[:, 0]
     other = other / length.masked_fill(length == 0, 1.0)
     return positive / temperature, other / temperature

@@ -84,7 +84,7 @@ class _Contrast(nn.Module):
     def _told(
         self, side: int, ours: Tensor, theirs: Tensor, memory: Tensor, others: Tensor
     ) -> Tensor:
-        negatives = memory[others.to(memory.device)].expand(len(ours), -1, -1)
+        negatives = memory[others.to(memory.device)]
         if self.log_normalisers[side].isinf():  # from the first batch, then kept
             self.log_normalisers[side] = contrastive_log_normaliser(
                 ours, theirs, negatives, num_memory=len(memory), temperature=self._temperature

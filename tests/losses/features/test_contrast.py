@@ -8,12 +8,12 @@ from limbeck.losses.features import contrastive_log_normaliser, contrastive_repr
 from tests.losses.features.plain import by_rows, dot, mean, rotated, unit
 
 
+def draw(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
 def case(batch=4, negatives=6, features=5):
-    return (
-        torch.randn(batch, features, dtype=torch.float64),
-        torch.randn(batch, features, dtype=torch.float64),
-        torch.randn(batch, negatives, features, dtype=torch.float64),
-    )
+    return draw(batch, features), draw(batch, features), draw(batch, negatives, features)
 
 
 def plain(log_normaliser, num_memory, temperature):
@@ -91,6 +91,28 @@ def test_it_pulls_towards_the_teacher_and_away_from_the_negatives():
     assert bool((ahead > before).all())
 
 
+@pytest.mark.parametrize("batch", [0, 1, 4, 6])
+def test_negatives_of_all_rows_are_those_of_each(batch):
+    student, teacher, _ = case(batch)
+    shared = 3 * draw(6, 5)  # as many as rows, too: they stay negatives
+    shared[2] = 0.0
+    each = shared.expand(batch, -1, -1)
+    student.requires_grad_()
+    found, want = (
+        contrastive_representation(student, teacher, negatives, log_normaliser=2.0, num_memory=50)
+        for negatives in (shared, each)
+    )
+    torch.testing.assert_close(found, want)
+    slopes = [torch.autograd.grad(loss.sum(), student)[0] for loss in (found, want)]
+    torch.testing.assert_close(*slopes)
+    if batch:
+        starts = [
+            contrastive_log_normaliser(student, teacher, negatives, num_memory=50)
+            for negatives in (shared, each)
+        ]
+        torch.testing.assert_close(*starts)
+
+
 def test_no_gradient_reaches_the_negatives():
     student, teacher, negatives = case()
     contrastive_representation(
@@ -141,13 +163,23 @@ def test_options_and_shapes_that_are_wrong_are_refused(loss):
     with pytest.raises(ShapeError, match=r"^these must have one shape: student \(4, 5\), teacher"):
         loss(student, teacher[:3], negatives, **options)
     with pytest.raises(ShapeError, match=r"^negatives must be \(batch, negatives, features\), got"):
-        loss(student, teacher, teacher, **options)
+        loss(student, teacher, teacher[0], **options)
     with pytest.raises(ShapeError) as error:
         loss(student, teacher, negatives[..., :3], **options)
     assert str(error.value) == (
-        "negatives must be (batch, negatives, features) with the student's batch and features: "
-        "student (4, 5), negatives (4, 6, 3)."
+        "negatives must be (batch, negatives, features) with the student's batch and features, or "
+        "(negatives, features), the same for every row: student (4, 5), negatives (4, 6, 3)."
     )
+    for negatives in (draw(6, 3), draw(3, 6, 5)):
+        with pytest.raises(
+            ShapeError, match=r"^negatives must be \(batch, negatives, features\) w"
+        ):
+            loss(student, teacher, negatives, **options)
+
+
+def test_a_normaliser_of_no_row_is_refused():
+    with pytest.raises(ShapeError, match=r"^the normaliser is of a batch's mean: give at least on"):
+        contrastive_log_normaliser(*case(batch=0), num_memory=50)
 
 
 def test_no_negatives_are_refused():
