@@ -78,9 +78,5 @@ def _print(proof: Any) -> None:
         out.print(f"\n[red]{escape(fact.name)}[/red]: {escape(fact.otherwise)}", soft_wrap=True)
         if fact.counterexample:
             out.print(f"\n{fact.counterexample}", markup=False, soft_wrap=True)
-    count = len(proof.breaks)
-    if count:
-        things = "1 property breaks" if count == 1 else f"{count} properties break"
-        out.print(f"\n[red]{things}.[/red]")
-    else:
-        out.print("\n[green]Everything holds that should.[/green]")
+    colour = "red" if proof.breaks else "green"
+    out.print(f"\n[{colour}]{proof.verdict}[/{colour}]")

@@ -1,7 +1,8 @@
 """How a user's loss is called, told from its signature: from a case to its values."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from limbeck._errors import LossError, OptionError
 from limbeck.proofs._case import Case, Marks, random_case
 from limbeck.proofs._make import Made, guarded
-from limbeck.proofs._roles import Form, Role, Roles, find_roles, form_of
+from limbeck.proofs._probe import Probe, largest
+from limbeck.proofs._roles import Form, Role, Roles, find_roles, forms_of, marks_padding
 from limbeck.signals import Space
 
 _SIDES: tuple[Role, Role] = ("student", "teacher")
@@ -67,6 +69,8 @@ class Bound:
     """What tells it which rows count."""
     marked_call: str
     """As it is written with that as a variable."""
+    padding_mask: str
+    """Why its mask was taken for one whose True means padding; "" if it was not."""
 
 
 def bind(
@@ -109,6 +113,10 @@ def bind(
                 first = first or error
                 continue
             _check_output(output, case, name)
+            padding_mask = "its name says so" if asked.mask_is_padding else ""
+            if "mask" in roles.names and not padding_mask and _learns_where_false(asked, case):
+                asked.mask_is_padding = True
+                padding_mask = "only rows of False learn"
             return Bound(
                 ask=asked,
                 call=asked.written("student", "teacher", "labels"),
@@ -124,6 +132,7 @@ def bind(
                 of_logits=asked.of_logits,
                 marks=tuple(role for role in get_args(Marks) if role in roles.names),
                 marked_call=asked.written("student", "teacher", "labels", mask="mask"),
+                padding_mask=padding_mask if "mask" in roles.names else "",
             )
     assert first is not None, "it was asked, and did not answer"
     raise first
@@ -145,7 +154,8 @@ class _Asked:
             )
         self.made, self.roles, self.name = made, roles, name
         self.student, self.teacher = (
-            _GIVEN.get((form_of(roles.names.get(side, "")), space), _AS_IT_IS) for side in _SIDES
+            _GIVEN.get((form, space), _AS_IT_IS)
+            for form in forms_of(*(roles.names.get(side, "") for side in _SIDES))
         )
         soft = [
             roles.names[side]
@@ -153,6 +163,7 @@ class _Asked:
             if form is not _AS_IT_IS
         ]
         self.of_logits = not soft
+        self.mask_is_padding = marks_padding(roles.names.get("mask", ""))
         if soft and made.temperature(roles) is not None:
             raise LossError(
                 f"{name} takes {' and '.join(soft)} beside a temperature: expected logits, or no "
@@ -165,10 +176,8 @@ class _Asked:
         values: dict[str, Any] = {
             "student": self.student.of(case.student),
             "teacher": self.teacher.of(case.teacher),
-            "labels": case.labels.clone(),
-            "mask": torch.ones(len(case), dtype=torch.bool)
-            if case.mask is None
-            else case.mask.clone(),
+            "labels": case.labels,
+            "mask": case.counted ^ self.mask_is_padding,
             "temperature": self._temperature(case),
         }
         places, keywords = self._arguments(values)
@@ -210,7 +219,7 @@ class _Asked:
         teacher: str,
         labels: str,
         *,
-        mask: str = "torch.ones(len(student), dtype=torch.bool)",
+        mask: str = "",
         temperature: str = "",
     ) -> str:
         """The call as Python."""
@@ -219,7 +228,7 @@ class _Asked:
             "student": self.student.written.format(student),
             "teacher": self.teacher.written.format(teacher),
             "labels": labels,
-            "mask": mask,
+            "mask": self._written_mask(mask),
             "temperature": temperature or repr(self.made.temperature(self.roles)),
         }
         places, keywords = self._arguments(values)
@@ -229,6 +238,13 @@ class _Asked:
         ]
         maker = self._made_as(short, temperature)
         return f"{maker}({', '.join([*places, *options])})"
+
+    def _written_mask(self, mask: str) -> str:
+        if mask:
+            return f"~{mask}" if self.mask_is_padding else mask
+        return (
+            f"torch.{'zeros' if self.mask_is_padding else 'ones'}(len(student), dtype=torch.bool)"
+        )
 
     def _made_as(self, short: str, temperature: str) -> str:
         if not self.made.makes:
@@ -252,7 +268,30 @@ class _Asked:
         return f"import torch\n{first}\n\ndef loss({', '.join(names)}):\n    return {body}"
 
 
+def _learns_where_false(asked: Callable[[Case], Tensor], case: Case) -> bool:
+    """Whether a mask of True everywhere teaches nothing, and one of False does."""
+    probe = Probe(ask=asked)
+    try:
+        nothing, something = (
+            largest(probe.gradient(replace(case, mask=torch.full((len(case),), each))))
+            for each in (True, False)
+        )
+    except LossError:
+        return False
+    return not 0 < nothing < math.inf and 0 < something < math.inf
+
+
 def _check_output(output: Tensor, case: Case, name: str) -> None:
+    if not output.dtype.is_floating_point:
+        raise LossError(
+            f"{name} must return floating-point numbers, got {output.dtype}. Return the loss, not "
+            "a count or a mask."
+        )
+    if tuple(output.shape) in ((1,), (len(case), 1)):
+        raise LossError(
+            f"{name} must return one value for each row, {(len(case),)}, or one for all, (), got "
+            f"{tuple(output.shape)}. Take the last axis away: squeeze(-1)."
+        )
     if tuple(output.shape) not in ((), (len(case),)):
         raise LossError(
             f"{name} must return one value for each row, {(len(case),)}, or one for all, (), got "

@@ -49,6 +49,10 @@ class Case:
         """With a teacher that says of each class what it said of the one before."""
         return replace(self, teacher=another(self.teacher))
 
+    def of_other_labels(self) -> "Case":
+        """With the next class as each row's label."""
+        return replace(self, labels=(self.labels + 1) % self.student.shape[-1])
+
     def rows(self, index: Sequence[int]) -> "Case":
         """Some of the rows, or all in another order."""
         return replace(
@@ -69,6 +73,11 @@ class Case:
             mask=kept if "mask" in by else None,
             labels=self.labels.masked_fill(~kept, IGNORED) if "labels" in by else self.labels,
         )
+
+    @property
+    def counted(self) -> Tensor:
+        """What a mask says that is True where a row counts, `(rows,)`."""
+        return torch.ones(len(self), dtype=torch.bool) if self.mask is None else self.mask.clone()
 
     @property
     def kept(self) -> Tensor:
@@ -106,6 +115,11 @@ def round_cases(*, dtype: torch.dtype = torch.float64) -> list[Case]:
     return [case.to(dtype) for case in found]
 
 
+def fractions(*, dtype: torch.dtype = torch.float64) -> Case:
+    """Numbers between 0 and 1, which raw logits and probabilities alike can be."""
+    return make_case(torch.tensor([[0.75, 0.625]]), torch.tensor([[0.25, 0.5]])).to(dtype)
+
+
 def random_case(
     rows: int = 16, classes: int = 10, *, dtype: torch.dtype = torch.float64, seed: int = 0
 ) -> Case:
@@ -140,8 +154,13 @@ def make_case(student: Tensor, teacher: Tensor) -> Case:
 
 
 def _speaks(student: Tensor, teacher: Tensor) -> bool:
-    """Whether no teacher's row is constant, or as good as the student's, or another's."""
+    """Whether no row has a number twice, nor a teacher's as good as the student's, or another's.
+
+    Of two classes that are alike a loss may choose one, by a rule that says nothing of it.
+    """
     gap = student - teacher
-    varies = bool((teacher.amax(dim=-1) > teacher.amin(dim=-1)).all())
     differs = bool((gap.amax(dim=-1) > gap.amin(dim=-1)).all())
-    return varies and differs and len(torch.unique(teacher, dim=0)) == len(teacher)
+    has_no_ties = all(
+        bool((side.sort(dim=-1).values.diff(dim=-1) > 0).all()) for side in (student, teacher)
+    )
+    return has_no_ties and differs and len(torch.unique(teacher, dim=0)) == len(teacher)

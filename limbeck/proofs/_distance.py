@@ -1,5 +1,7 @@
 """What makes a loss a distance to the teacher: 0 at equality, above it elsewhere, one way only."""
 
+import torch
+
 from limbeck.proofs._case import Case
 from limbeck.proofs._probe import Check, Measured, Probe, largest, shown
 
@@ -57,9 +59,24 @@ def _teacher_left_alone(probe: Probe, case: Case) -> Measured:
 
 
 def _student_taught(probe: Probe, case: Case) -> Measured:
-    pull = largest(probe.gradient(case))
+    pull = largest(probe.pull(case))
+    off = 0.0 if pull > probe.tolerance**2 else 1.0  # else it is rounding
+    if probe.judges_a_part and largest(probe.gradient(case)) > probe.tolerance**2:
+        return Measured(
+            off=off,
+            got="0: the same gradient, whatever the teacher says",
+            expected="a difference",
+            why="The student learns from the labels alone: look for detach, no_grad or argmax on "
+            "its side of the teacher's part, and for a teacher that is not used.",
+            steps=(
+                "rows = student.clone().requires_grad_()",
+                "gap = loss(rows, teacher).sum() - loss(rows, teacher.roll(1, -1)).sum()",
+                "(gap + 0 * rows.sum()).backward()",
+                "print(rows.grad)",
+            ),
+        )
     return Measured(
-        off=0.0 if pull > probe.tolerance**2 else 1.0,  # else it is rounding
+        off=off,
         got="0, or no gradient at all",
         expected="a gradient",
         steps=(
@@ -82,6 +99,25 @@ def _every_row_taught(probe: Probe, case: Case) -> Measured:
         why=f"Of {len(case)} rows {len(left_out)} learn nothing, though each does alone: look for "
         "max or median where the mean of the rows is meant.",
         steps=("rows = student.clone().requires_grad_()", BACKWARD, "print(rows.grad)"),
+    )
+
+
+def _every_class_taught(probe: Probe, case: Case) -> Measured:
+    """The share of classes that get no gradient in any row."""
+    least = probe.tolerance**2 * probe.gradient_size
+    strongest = probe.pull(case).abs().amax(dim=0)  # (classes,)
+    idle = torch.nonzero(strongest <= least).flatten().tolist()
+    return Measured(
+        off=len(idle) / len(strongest),
+        got=f"0 for class {', '.join(map(str, idle))}",
+        expected="a gradient for each class",
+        why=f"Class {', '.join(map(str, idle))} of {len(strongest)} is never taught: look for a "
+        "slice that leaves it out.",
+        steps=(
+            "rows = student.clone().requires_grad_()",
+            BACKWARD,
+            "print(rows.grad.abs().amax(0))",
+        ),
     )
 
 
@@ -122,5 +158,11 @@ EVERY_ROW_TAUGHT = Check(
     name="a gradient to every row",
     measure=_every_row_taught,
     otherwise="Rows of a batch learn nothing, though each does alone.",
+    bound=0.0,
+)
+EVERY_CLASS_TAUGHT = Check(
+    name="a gradient to every class",
+    measure=_every_class_taught,
+    otherwise="A class is never taught: look for a slice that leaves it out.",
     bound=0.0,
 )

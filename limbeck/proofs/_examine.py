@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import torch
 
-from limbeck.proofs import _contradiction, _distance, _masks, _scale, _steadiness
+from limbeck._errors import LossError
+from limbeck.proofs import _contradiction, _distance, _labels, _masks, _scale, _steadiness
 from limbeck.proofs._bind import Bound
-from limbeck.proofs._case import Case, large_cases, random_case, round_cases
+from limbeck.proofs._case import Case, fractions, large_cases, random_case, round_cases
 from limbeck.proofs._findings import Findings, Proof
 from limbeck.proofs._kind import (
     CROSS_ENTROPY,
@@ -15,6 +16,7 @@ from limbeck.proofs._kind import (
     Kind,
     find_kind,
     kind_where_both_nearly_agree,
+    telling_rows,
     temperature_of,
 )
 from limbeck.proofs._nature import (
@@ -26,7 +28,7 @@ from limbeck.proofs._nature import (
     is_for_other_classes,
     scale_invariant,
 )
-from limbeck.proofs._probe import Probe, Property, largest, look
+from limbeck.proofs._probe import Check, Probe, Property, largest, look
 from limbeck.proofs._told import returns, sentence, untold
 from limbeck.signals import Space
 
@@ -49,31 +51,48 @@ class Examination:
         self.cases = [*round_cases(dtype=bound.dtype), self.reference]
         self.several = [case for case in self.cases if len(case) > 1]
         self.probe = _probe(bound, self.reference)
+        self.needs_several = not _answers(self.probe, self.cases[0]) and all(
+            _answers(self.probe, case) for case in self.several
+        )
+        if self.needs_several:
+            self.cases = self.several
         self.found = Findings(self.probe, self.reference, labels=bound.written_with_labels)
         self.kind: Kind | None = None
-        self.zero = self.hard = False
+        self.zero = self.hard = self.kinked = self.smoothed = False
 
     def proof(self, notes: list[str]) -> Proof:
         """Everything, in the order in which it is read."""
+        self.notes = notes
         if self.found.add(_steadiness.AGAIN, self.cases).holds:
             self.kind = find_kind(self.probe, self.space)
-            # Told from many rows: of two, anything may look alike.
-            batch, alike, _ = look(self.probe, _scale.BATCH, [self.reference])
-            self.relation = not batch.holds and not alike.why
+            self.relation = self.compares_rows()
+            if self.needs_several:
+                self.notes.append(
+                    "It needs several rows: one alone, as the last batch of an epoch may have, "
+                    "raises or gives no number."
+                )
             self.hard = self.bound.takes_teacher and hears_the_argmax_alone(
                 self.probe, self.reference
             )
             self.examine()
-            notes = [*notes, *untold(self.bound, self.name, self.kind, hard=self.hard)]
+            self.notes += untold(self.bound, self.name, self.kind, hard=self.hard)
         return Proof(
             name=self.name,
             call=self.bound.call,
             returns=returns(self.bound, self.probe, self.reference),
             kind=sentence(self.bound, self.kind, zero=self.zero, hard=self.hard),
-            notes=tuple(notes),
+            notes=tuple(self.notes),
             definition=self.bound.definition,
             properties=tuple(self.found.properties),
         )
+
+    def compares_rows(self) -> bool:
+        """Whether it compares rows with each other. Of two rows, anything may look alike."""
+        if not self.needs_several:
+            batch, alike, _ = look(self.probe, _scale.BATCH, [self.reference])
+            if batch.holds or alike.why:
+                return False
+        return _scale.compares_rows(self.probe, self.reference)
 
     def examine(self) -> None:
         """Measure one property after the other."""
@@ -81,12 +100,17 @@ class Examination:
             self.found.add(_steadiness.INPUTS, self.cases[:1])
         taught = self.found.add_if_everywhere(_distance.STUDENT_TAUGHT, self.cases)
         if taught.holds:
-            self.every_row()
-        bounded = self.found.add(_distance.NEVER_NEGATIVE, self.cases)
+            if not self.needs_several:
+                self.every_row()
+            self.every_class()
+        fraction = [] if self.needs_several else [fractions(dtype=self.bound.dtype)]
+        bounded = self.found.add(_distance.NEVER_NEGATIVE, [*fraction, *self.cases])
         if self.bound.takes_teacher:
             self.at_equality(bounded.holds)
             self.found.add(_distance.TEACHER_LEFT_ALONE, self.cases)
             self.who_is_who()
+            if self.bound.takes_labels:
+                self.labels()
         if not taught.holds:
             return  # what follows is about its gradient
         self.direction()
@@ -97,7 +121,8 @@ class Examination:
             self.masks(self.marked)
         if self.space == "categorical":
             self.constants()
-        self.found.add(_steadiness.FINITE, large_cases())
+        large = [case for case in large_cases() if len(case) > 1 or not self.needs_several]
+        self.found.add(_steadiness.FINITE, large)
         self.found.add(_steadiness.HALF, self.cases)
         self.found.add(_steadiness.ORDER, self.several)
 
@@ -112,6 +137,21 @@ class Examination:
                 "alone."
             )
         self.found.add_if_everywhere(_distance.EVERY_ROW_TAUGHT, self.several, kind=kind)
+
+    def every_class(self) -> None:
+        """Whether each class is taught in some row of many."""
+        many = random_case(64, dtype=self.bound.dtype)
+        everywhere, _, _ = look(self.probe, _distance.EVERY_CLASS_TAUGHT, [many])
+        cases = [many] if everywhere.holds else [*self.cases, many]
+        self.found.add(_distance.EVERY_CLASS_TAUGHT, cases)
+
+    def labels(self) -> None:
+        """Which way both parts pull, and whether T² leaves that of the labels alone."""
+        self.found.add_if_everywhere(_labels.TOWARDS_CLASS, self.cases)
+        kind = "It compares rows with each other, not with the teacher's." if self.relation else ""
+        self.found.add_if_everywhere(_labels.TOWARDS_TEACHER, self.cases, kind=kind)
+        if self.bound.temperature is not None:
+            self.found.add_if_everywhere(_labels.LABELS_KEEP_WEIGHT, self.cases)
 
     def who_is_who(self) -> None:
         """Whether the teacher's rows, and its classes, can be told apart."""
@@ -150,7 +190,11 @@ class Examination:
             return
         cases = [case.marked(by) for case in self.several]
         kind = ""
-        asked = "mask" in by or (marked.takes_teacher and _masks.leaves_out(probe, cases[-1]))
+        asked = "mask" in by or (
+            marked.takes_teacher
+            and _masks.leaves_out(probe, cases[-1])
+            and not _masks.labels_choose_rows(probe, self.reference)
+        )
         if not asked:
             kind = (
                 "A row whose label is -100, which marks padding, is not as if it were not there: "
@@ -162,16 +206,18 @@ class Examination:
     def at_equality(self, bounded: bool) -> None:
         """Zero and stationary there, or a loss that need not be."""
         zero, measured, case = look(self.probe, _distance.ZERO, self.cases)
-        stationary, _, _ = look(self.probe, _distance.STATIONARY, self.cases)
+        check, kind = self.stationary()
+        stationary, _, _ = look(self.probe, check, self.cases)
         lowest, _, _ = look(self.probe, _distance.ABOVE_EQUALITY, self.cases)
         self.zero = zero.holds
-        self.kinked = self.zero and bounded and has_a_kink(self.probe, self.reference)
+        if self.zero and bounded:
+            self.kinked = has_a_kink(self.probe, self.reference)
         entropy = stationary.holds and lowest.holds
-        kind = ""
+        apart = ""
         if self.bound.takes_labels:
-            kind = "It takes labels: where the student is the teacher they still pull."
+            apart = "It takes labels: where the student is the teacher they still pull."
         elif self.hard:
-            kind = _HARD
+            apart = _HARD
         elif entropy and called_kl(self.name):
             zero = replace(
                 zero,
@@ -180,18 +226,28 @@ class Examination:
                 "Subtract it, or give it that name.",
             )
         elif entropy and self.kind is not None and self.kind.name in CROSS_ENTROPY:
-            kind = "This is a cross-entropy: its minimum is the teacher's entropy, not 0."
+            apart = "This is a cross-entropy: its minimum is the teacher's entropy, not 0."
         elif entropy:
-            kind = "Its minimum is where the student is the teacher, but is not 0 there."
-        self.found.keep(zero, measured, case, kind=kind)
-        kind = ""
-        if self.bound.takes_labels:
-            kind = "It takes labels, which pull the student elsewhere."
-        elif self.hard:
-            kind = _HARD
+            apart = "Its minimum is where the student is the teacher, but is not 0 there."
+        self.found.keep(zero, measured, case, kind=apart)
         if self.kinked:
             kind = "It has a kink at equality, as an absolute value has: it pulls until the end."
-        self.found.add(_distance.STATIONARY, self.cases, kind=kind)
+        self.found.add(check, self.cases, kind=kind)
+
+    def stationary(self) -> tuple[Check, str]:
+        """How to ask whether the teacher's part pulls no more at equality; and why it may."""
+        if not self.bound.takes_labels:
+            return _distance.STATIONARY, _HARD if self.hard else ""
+        part = _labels.labels_part(self.probe, self.reference)
+        if part is None:
+            return _distance.STATIONARY, (
+                "Its labels pull the student elsewhere, and not as a cross-entropy does: whether "
+                "the teacher's part pulls there too cannot be told."
+            )
+        part = _labels.with_smoothing(part, self.probe, self.reference)
+        self.smoothed = part.smoothing > 0
+        self.kinked = _labels.has_a_kink_beside(part, self.probe, self.reference)
+        return _labels.stationary_beside(part), _HARD if self.hard else ""
 
     def direction(self) -> None:
         """Whether it is the KL divergence that its name, or the caller, says."""
@@ -220,24 +276,33 @@ class Examination:
                 kind = "It standardises each row, and counts impossible classes in that."
             elif compares_numbers(self.probe, self.reference):
                 kind = "It is a mean over the classes, as usual for numbers."
-            if self.found.add(_scale.CLASSES, self.cases, kind=kind).holds:
+            elif self.kind is not None and self.kind.name == "binary":
+                kind = (
+                    "It is a mean over the classes, as usual for yes or no: beside other losses it "
+                    "weighs less the more classes there are."
+                )
+            finite, infinite = _scale.CLASSES, _scale.INFINITE_CLASSES
+            if self.smoothed:
+                finite, infinite = _scale.CLASSES_OF_PULL, _scale.INFINITE_CLASSES_OF_PULL
+            if self.found.add(finite, self.cases, kind=kind).holds:
                 kind = (
                     "Where both sides give a class -inf, as a mask does, it is not a number: give "
                     "-1e4 instead, or leave out what has no probability."
                 )
-                self.found.add(_scale.INFINITE_CLASSES, self.cases, kind=kind)
+                self.found.add(infinite, self.cases, kind=kind)
         kind = ""
         if self.relation:
             kind = (
                 "It compares the rows of a batch with each other: a row's loss depends on which "
                 "others there are, and how many."
             )
-        self.found.add(_scale.BATCH, self.several, kind=kind)
+        if not self.needs_several:
+            self.found.add(_scale.BATCH, self.several, kind=kind)
         if self.bound.temperature is not None:
             self.temperature()
         elif self.kind is not None and self.kind.temperature is not None and not self.relation:
-            share = _scale.class_share(self.probe, self.reference)
-            share /= _scale.batch_share(self.probe, self.reference)
+            rows = telling_rows(self.bound.dtype)
+            share = _scale.class_share(self.probe, rows) / _scale.batch_share(self.probe, rows)
             kind_ = replace(self.kind, weight=self.kind.weight * share)
             if kind_.name in (*DIRECTIONS, "binary", "jensen-shannon"):
                 self.found.add(temperature_of(kind_), self.cases)
@@ -257,8 +322,14 @@ class Examination:
             kind = (
                 "It is of first order in the difference, so that T² lets its gradient grow with T."
             )
-        if self.bound.takes_teacher:
+        if not self.bound.takes_teacher:
+            return
+        if _answers(self.probe, self.reference.at(2 * _scale.WARM)):
             self.found.add(_scale.TEMPERATURE, self.cases, kind=kind)
+        else:
+            self.notes.append(
+                f"At T = {2 * _scale.WARM:g} it does not answer: whether T² is right is not told."
+            )
 
     def constants(self) -> None:
         """A number added to a row's logits: nothing for probabilities."""
@@ -285,6 +356,15 @@ def _probe(bound: Bound, reference: Case) -> Probe:
     )
     value, gradient = largest(probe.value(reference)), largest(probe.gradient(reference))
     return replace(probe, value_size=_usable(value), gradient_size=_usable(gradient))
+
+
+def _answers(probe: Probe, case: Case) -> bool:
+    """Whether a loss can be asked about so many rows: a standard deviation is not of one."""
+    try:
+        value, gradient = probe.value(case), probe.gradient(case)
+    except LossError:
+        return False
+    return bool(torch.isfinite(value).all()) and bool(torch.isfinite(gradient).all())
 
 
 def _usable(size: float) -> float:

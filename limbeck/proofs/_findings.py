@@ -30,6 +30,28 @@ class Proof:
         return not self.breaks
 
     @property
+    def verdict(self) -> str:
+        """The last word, in one sentence."""
+        if self.breaks:
+            count = len(self.breaks)
+            return "1 property breaks." if count == 1 else f"{count} properties break."
+        told = len(self.notes) + sum(not fact.holds for fact in self.properties)
+        if not told:
+            return "Everything holds that should."
+        return f"Nothing breaks that could be asked; {told} note{'s' if told > 1 else ''}."
+
+    def __str__(self) -> str:
+        lines = [f"{self.call}: {self.returns}.", self.kind]
+        for fact in self.properties:
+            if fact.holds:
+                lines.append(f"holds   {fact.name}")
+            else:
+                lines.append(
+                    f"{'BREAKS' if fact.breaks else 'note':7} {fact.name}: {fact.otherwise}"
+                )
+        return "\n".join([*lines, *(f"note    {note}" for note in self.notes), self.verdict])
+
+    @property
     def breaks(self) -> tuple[Property, ...]:
         """What does not, and should."""
         return tuple(fact for fact in self.properties if fact.breaks)

@@ -82,7 +82,12 @@ CROSS_ENTROPY = {
 
 def find_kind(probe: Probe, space: Space) -> Kind | None:
     """The known loss whose gradient a loss has, up to a factor; None where there is none."""
-    return _found(probe, space, _rows_of([0.3, 1.0, 3.0]).to(probe.dtype), _FITS)
+    return _found(probe, space, telling_rows(probe.dtype), _FITS)
+
+
+def telling_rows(dtype: torch.dtype) -> Case:
+    """What a kind is told from."""
+    return _rows_of([0.3, 1.0, 3.0]).to(dtype)
 
 
 def kind_where_both_nearly_agree(probe: Probe, space: Space) -> Kind | None:
@@ -115,6 +120,9 @@ def temperature_of(kind: Kind) -> Check:
         )
         if math.isclose(weight * temperature, 1.0, rel_tol=0.01):
             why = f"It softens by T = {exact} and multiplies by T once, where T² is meant"
+        elif weight > 1 and lacks_square(kind):
+            power = "T³" if math.isclose(weight, temperature, rel_tol=0.01) else "T⁴"
+            why = f"It softens by T = {exact} and multiplies by {power}, where T² is meant"
         elif not math.isclose(weight * temperature**2, 1.0, rel_tol=0.01):
             why += f", beside a weight of {weight * temperature**2:.3g}"
         wanted = _gradient(kind.name, case, temperature)
@@ -139,14 +147,15 @@ def temperature_of(kind: Kind) -> Check:
 
 
 def lacks_square(kind: Kind) -> bool:
-    """Whether the gradient is as small as without T², or smaller; or as with T once."""
+    """Whether the gradient is as small as without T², or smaller; or as with another power of T."""
     if kind.temperature is None or abs(math.log(kind.temperature)) < 0.05:
         return False
     temperature, weight = kind.temperature, abs(kind.weight)
     if temperature < 1:
         return math.isclose(weight * temperature**2, 1.0, rel_tol=0.01)
-    once = math.isclose(weight * temperature, 1.0, rel_tol=0.01)
-    return once or weight * temperature**2 < 1.01
+    powers = (temperature**power for power in (-1, 1, 2))
+    is_power = any(math.isclose(weight, power, rel_tol=0.01) for power in powers)
+    return is_power or weight * temperature**2 < 1.01
 
 
 def _rows_of(sizes: list[float]) -> Case:

@@ -2,9 +2,10 @@
 
 import copy
 import inspect
+import io
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
@@ -124,12 +125,12 @@ def _called(function: Any) -> Any:
 def guarded(name: str, given: str) -> Iterator[None]:
     """What the user's code raises, as an error of ours that says where and with what."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     except LimbeckError as failure:
         raise LossError(f"{name} was given {given}: {failure}") from failure
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         raise LossError(
             f"{name} raised {type(failure).__name__}{place_of(failure)}: {first_line(failure)}. It "
             f"was given {given}. Mend it, or say how it is called: --set, --teacher-first."

@@ -80,6 +80,15 @@ def takes_marks(probe: Probe, case: Case) -> bool:
     return True
 
 
+def labels_choose_rows(probe: Probe, case: Case) -> bool:
+    """Whether what the teacher teaches depends on the labels: then -100 is another label to it."""
+    here, there = (
+        probe.gradient(each) - probe.gradient(each.of_another_teacher())
+        for each in (case, case.of_other_labels())
+    )
+    return largest(here - there) > probe.tolerance * probe.gradient_size
+
+
 def leaves_out(probe: Probe, case: Case) -> bool:
     """Whether the teacher teaches nothing in rows that are marked, whatever labels do there."""
     teacher_part = probe.gradient(case) - probe.gradient(case.of_another_teacher())

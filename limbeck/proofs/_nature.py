@@ -48,13 +48,16 @@ def hears_the_argmax_alone(probe: Probe, case: Case) -> bool:
 
 
 def is_for_other_classes(probe: Probe, case: Case) -> bool:
-    """Whether the teacher may have more classes than the student: another vocabulary."""
+    """Whether the teacher may have more classes than the student, or but one: another vocabulary.
+
+    What takes the highest few of each side is not for one class.
+    """
     wider = torch.cat([case.teacher, case.teacher[:, :1]], dim=-1)
     try:
-        value = probe.value(replace(case, teacher=wider))
+        values = [probe.value(replace(case, teacher=of)) for of in (wider, case.teacher[:, :1])]
     except LossError:
         return False
-    return bool(torch.isfinite(value).all())
+    return all(bool(torch.isfinite(value).all()) for value in values)
 
 
 def called_kl(name: str) -> bool:
@@ -65,6 +68,8 @@ def called_kl(name: str) -> bool:
 def direction_in(name: str) -> str | None:
     """The direction of the KL divergence that a name says."""
     words = _short(name).lower()
+    if not re.search(r"kl|kd|div|distil", words):
+        return None  # forward_hint
     if re.search(r"reverse|(^|_)rkl", words):
         return "reverse"
     return "forward" if re.search(r"forward|(^|_)fkl", words) else None

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limbeck._errors import LimbeckError
 from limbeck.proofs._case import Case
+from limbeck.proofs._make import guarded
 
 Ask = Callable[[Case], Tensor]
 """From a case to one value for each row, `(rows,)`, or one for all, `()`."""
@@ -32,10 +33,14 @@ class Probe:
     dtype: torch.dtype = torch.float64
     """What it is asked in."""
 
+    @property
+    def judges_a_part(self) -> bool:
+        """Whether labels pull beside the teacher, so that of the two the teacher's is judged."""
+        return self.takes_teacher and self.takes_labels
+
     def value(self, case: Case) -> Tensor:
         """`(rows,)` or `()`, without a gradient."""
-        given = replace(case, student=case.student.clone(), teacher=case.teacher.clone())
-        return self.ask(given).detach()
+        return self.ask(_copied(case, case.student, case.teacher)).detach()
 
     def gradient(self, case: Case) -> Tensor:
         """Into the student's rows, `(rows, classes)`, of the sum of the rows' values.
@@ -43,14 +48,12 @@ class Probe:
         A value for all rows is taken for their mean.
         """
         student = case.student.clone().requires_grad_()
-        given = replace(case, student=student.clone(), teacher=case.teacher.clone())
-        return _into(student, self.ask(given), len(case))
+        return _into(student, self.ask(_copied(case, student, case.teacher)), len(case))
 
     def teacher_gradient(self, case: Case) -> Tensor:
         """The same, into the teacher's rows."""
         teacher = case.teacher.clone().requires_grad_()
-        given = replace(case, student=case.student.clone(), teacher=teacher.clone())
-        return _into(teacher, self.ask(given), len(case))
+        return _into(teacher, self.ask(_copied(case, case.student, teacher)), len(case))
 
     def pull(self, case: Case, *, padding: float | None = None) -> Tensor:
         """What of the student's gradient is the teacher's doing, `(rows, classes)`.
@@ -59,7 +62,7 @@ class Probe:
         everything is gone that labels add. With `padding`, classes of that logit are added before
         and left out after.
         """
-        if not (self.takes_labels and self.takes_teacher):
+        if not self.judges_a_part:
             return self._beside(case, padding)
         return self._beside(case, padding) - self._beside(case.of_another_teacher(), padding)
 
@@ -167,9 +170,17 @@ def shown(value: Tensor) -> str:
     return ", ".join(f"{number:.4g}" for number in numbers[:8]) + more
 
 
+def _copied(case: Case, student: Tensor, teacher: Tensor) -> Case:
+    """A case that a loss may write into."""
+    return replace(
+        case, student=student.clone(), teacher=teacher.clone(), labels=case.labels.clone()
+    )
+
+
 def _into(rows: Tensor, output: Tensor, count: int) -> Tensor:
     total = output.sum() if output.dim() else output * count
     if not total.requires_grad:
         return torch.zeros_like(rows)
-    arrived: tuple[Tensor | None, ...] = torch.autograd.grad(total, rows, allow_unused=True)
+    with guarded("the loss's backward pass", f"rows {tuple(rows.shape)}"):
+        arrived: tuple[Tensor | None, ...] = torch.autograd.grad(total, rows, allow_unused=True)
     return torch.zeros_like(rows) if arrived[0] is None else arrived[0]

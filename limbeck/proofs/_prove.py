@@ -69,6 +69,10 @@ def prove(
                 "--student-first says so."
             )
         marked = _with_marks(bound, partial(bound_to, teacher_first=teacher_first))
+        if marked is not None and marked.padding_mask:
+            notes.append(
+                f"Its mask was taken for one whose True means padding, for {marked.padding_mask}."
+            )
         return Examination(_without_idle_labels(bound), marked, name, space, expect).proof(notes)
 
 

@@ -16,7 +16,7 @@ Form = Literal["logits", "probabilities", "log-probabilities"]
 _NAMES: dict[Role, str] = {
     "temperature": r"temp|^tau$|_tau$",
     "mask": r"mask",
-    "teacher": r"teacher|(^|_)t$|^t_|^y_true$|^tea(_|$)",
+    "teacher": r"teacher|(^|_)t$|^t_|^y_true$|^tea(_|$)|soft_label",
     "student": r"student|(^|_)s$|^s_|^(y_)?pred|^stu(_|$)|^outputs?$|^logits?$",
     "labels": r"label|^y$|^gt$|ground_truth|hard_target|^tokens?(_ids)?$",
 }
@@ -24,10 +24,14 @@ _NAMES: dict[Role, str] = {
 _SURE = r"(?i)student|teacher|(^|_)[st]$|^[st]_|^y_(pred|true)$|^stu(_|$)|^tea(_|$)"
 """Names that leave no doubt about the order."""
 _FORMS: dict[Form, str] = {
-    "log-probabilities": r"log_?(prob|softmax|ps?(_|$))|lprob",
-    "probabilities": r"prob|softmax",
+    "log-probabilities": r"log_?(prob|softmax|pred|[pq]s?(_|$))|lprob",
+    "probabilities": r"prob|softmax|soft_label|^[pq](_|$)|(^|_)[pq]$",
 }
 """By which the name of a side says what it has in the place of logits."""
+_ROWS = r"(?i)logit|pred|prob|out|feat|emb|hidden|score"
+"""Names of rows: `logits_T` is the teacher's, where `T` and `kd_T` are temperatures."""
+_PADDING = r"pad|ignore|invalid|exclude"
+"""Names of a mask whose True means a row that does not count."""
 _TARGETS = "|target|truth|class|hard"
 """What labels may be called beside a teacher; without one it is the teacher."""
 _ORDER: tuple[Role, ...] = ("student", "teacher", "labels")
@@ -104,11 +108,29 @@ def find_roles(
     )
 
 
-def form_of(name: str) -> Form:
-    """What a side's parameter takes, as its name says."""
+def forms_of(student: str, teacher: str) -> tuple[Form, Form]:
+    """What both sides' parameters take, as their names say.
+
+    Beside a student's log-probabilities a teacher of which no name says otherwise has
+    probabilities, as `torch.nn.functional.kl_div` takes them.
+    """
+    ours, theirs = _form(student), _form(teacher)
+    if ours == "log-probabilities" and theirs == "logits" and "logit" not in teacher.lower():
+        theirs = "probabilities"
+    return ours, theirs
+
+
+def _form(name: str) -> Form:
+    if "logit" in name.lower():
+        return "logits"
     return next(
         (form for form, words in _FORMS.items() if re.search(words, name.lower())), "logits"
     )
+
+
+def marks_padding(name: str) -> bool:
+    """Whether a mask is True where a row does not count, as its name says."""
+    return bool(re.search(_PADDING, name.lower()))
 
 
 def known_options(function: Callable[..., Any]) -> tuple[list[str], bool]:
@@ -168,6 +190,6 @@ def _may_be_set(part: inspect.Parameter, given: Mapping[str, Any]) -> bool:
 
 
 def _role(name: str) -> Role | None:
-    if re.search(r"(^|_)T$", name):
+    if re.search(r"(^|_)T$", name) and not re.search(_ROWS, name):
         return "temperature"
     return next((role for role, words in _NAMES.items() if re.search(words, name.lower())), None)

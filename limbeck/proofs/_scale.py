@@ -1,12 +1,15 @@
 """Whether a loss has the right size: whatever the classes, the batch and the temperature are."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from limbeck._errors import LossError
-from limbeck.proofs._case import Case
+from limbeck.proofs._case import Case, random_case
 from limbeck.proofs._probe import Check, Measured, Probe, largest, shown
 from limbeck.signals import Space
 
@@ -16,45 +19,49 @@ WARM = 64.0
 """A temperature at which the losses of small logits have reached their limit."""
 _SMALL = 1e-4
 """Logits this small are at a large temperature, whatever the loss's own one is."""
-_PARALLEL = 1e-3
+PARALLEL = 1e-3
 """Of a gradient, what may be of another direction."""
 
 
-def _infinite_classes(probe: Probe, case: Case) -> Measured:
-    return _padded(probe, case, -math.inf)
+def _infinite_classes(probe: Probe, case: Case, *, of_pull: bool = False) -> Measured:
+    return _padded(probe, case, -math.inf, of_pull=of_pull)
 
 
-def _impossible_classes(probe: Probe, case: Case) -> Measured:
-    infinite = _padded(probe, case, -math.inf)
+def _impossible_classes(probe: Probe, case: Case, *, of_pull: bool = False) -> Measured:
+    infinite = _padded(probe, case, -math.inf, of_pull=of_pull)
     if infinite.off <= probe.tolerance:
         return infinite
-    return _padded(probe, case, FINITE_PADDING)
+    return _padded(probe, case, FINITE_PADDING, of_pull=of_pull)
 
 
-def _padded(probe: Probe, case: Case, number: float) -> Measured:
+def _padded(probe: Probe, case: Case, number: float, *, of_pull: bool) -> Measured:
     padded = case.padded(number)
     classes = case.student.shape[-1]
     value, padded_value = probe.value(case), probe.value(padded)
     gradient, padded_gradient = probe.gradient(case), probe.gradient(padded)
-    off = max(
-        largest(padded_value - value) / probe.value_size,
-        largest(padded_gradient[:, :classes] - gradient) / probe.gradient_size,
-        largest(padded_gradient[:, classes:]) / probe.gradient_size,
-    )
+    pull, padded_pull = probe.pull(case), probe.pull(case, padding=number)
+    if of_pull:
+        off = largest(padded_pull - pull) / probe.gradient_size
+    else:
+        off = max(
+            largest(padded_value - value) / probe.value_size,
+            largest(padded_gradient[:, :classes] - gradient) / probe.gradient_size,
+            largest(padded_gradient[:, classes:]) / probe.gradient_size,
+        )
     why = ""
-    ratio, apart = compared(probe.pull(case, padding=number), probe.pull(case))
+    ratio, apart = compared(padded_pull, pull)
     if off == math.inf:
         why = "Where both sides exclude a class, its value or gradient is not finite: look for "
         why += "log(softmax(...)), which is log_softmax(...), or for 0 times an infinite logarithm."
-    elif apart < _PARALLEL and not math.isclose(ratio, 1.0, rel_tol=1e-3):
+    elif apart < PARALLEL and 0 < ratio < 1e3 and not near(ratio, 1.0):
         share = classes / (classes + 2)
         means = " It is a mean over classes: take their sum." if near(ratio, share) else ""
-        whose = "the teacher's part of its gradient" if probe.takes_labels else "its gradient"
+        whose = "the teacher's part of its gradient" if probe.judges_a_part else "its gradient"
         why = (
             f"Two classes that are impossible for both sides, beside {classes} others, multiply "
             f"{whose} by {ratio:.4g}.{means}"
         )
-    of_value = largest(padded_value - value) > probe.tolerance * probe.value_size
+    of_value = not of_pull and largest(padded_value - value) > probe.tolerance * probe.value_size
     written = "-torch.inf" if number == -math.inf else "-1e4"
     return Measured(
         off=off,
@@ -81,28 +88,27 @@ def class_share(probe: Probe, case: Case) -> float:
     """By what the classes divide the gradient: their number for a mean over them, or 1."""
     classes = case.student.shape[-1]
     ratio, apart = compared(probe.pull(case, padding=FINITE_PADDING), probe.pull(case))
-    return classes if apart < _PARALLEL and near(ratio, classes / (classes + 2)) else 1.0
+    return classes if apart < PARALLEL and near(ratio, classes / (classes + 2)) else 1.0
 
 
 def _batch(probe: Probe, case: Case) -> Measured:
     """How each row's gradient in the batch differs from what it is alone."""
-    together = probe.gradient(case)
-    alone = torch.cat([probe.gradient(case.rows([row])) for row in range(len(case))])
-    pairs = [compared(*rows) for rows in zip(together, alone, strict=True)]
-    ratios = [ratio for ratio, _ in pairs]
     value = probe.value(case)
-    apart = max(apart for _, apart in pairs)
-    off = largest(together - alone) / probe.gradient_size
-    why = ""
-    if apart < _PARALLEL and max(ratios) - min(ratios) < _PARALLEL * max(map(abs, ratios)):
-        if not value.dim() and near(ratios[0], len(case)):
-            why = "It is a sum over the batch: its gradient grows with the batch. Take the mean."
-        else:
-            why = (
-                f"In a batch of {len(case)} every row's gradient is {ratios[0]:.4g} times what it "
-                "is alone, in the same direction: look for a mean that is taken twice, or a "
-                "mask that multiplies what is a mean already."
+    off, why = _beside_the_batch(probe.gradient, case, "", by_row=value.dim() > 0, probe=probe)
+    if probe.judges_a_part and not why:  # else two parts of different size look like no factor
+        parts = {
+            " of the teacher's part": probe.pull,
+            " of the labels' part": lambda rows: (
+                probe.gradient(rows) - probe.gradient(rows.of_other_labels())
+            ),
+        }
+        for whose, part in parts.items():
+            part_off, part_why = _beside_the_batch(
+                part, case, whose, by_row=value.dim() > 0, probe=probe
             )
+            if part_off > probe.tolerance and part_why:
+                off, why = max(off, part_off), part_why
+                break
     return Measured(
         off=off,
         got=shown(value),
@@ -118,6 +124,46 @@ def _batch(probe: Probe, case: Case) -> Measured:
     )
 
 
+def _beside_the_batch(
+    gradient: Callable[[Case], Tensor], case: Case, whose: str, *, by_row: bool, probe: Probe
+) -> tuple[float, str]:
+    """How far rows' gradients in a batch are from those alone, and why if it is one factor."""
+    together = gradient(case)
+    alone = torch.cat([gradient(case.rows([row])) for row in range(len(case))])
+    off = largest(together - alone) / probe.gradient_size
+    pairs = [compared(*rows) for rows in zip(together, alone, strict=True)]
+    ratios = [ratio for ratio, _ in pairs]
+    alike = max(ratios) - min(ratios) < PARALLEL * max(map(abs, ratios))
+    if not (max(apart for _, apart in pairs) < PARALLEL and alike):
+        return off, ""
+    if not by_row and near(ratios[0], len(case)):
+        return off, (
+            f"It is a sum{whose} over the batch: its gradient grows with the batch. Take the mean."
+        )
+    return off, (
+        f"In a batch of {len(case)} every row's gradient{whose} is {ratios[0]:.4g} times what it "
+        "is alone, in the same direction: look for a mean that is taken twice, or a mask that "
+        "multiplies what is a mean already."
+    )
+
+
+def compares_rows(probe: Probe, case: Case) -> bool:
+    """Whether what a row learns depends on which the other rows are, as many as before."""
+    others = random_case(*case.student.shape, dtype=case.student.dtype, seed=2)
+    even = (torch.arange(len(case)) % 2 == 0)[:, None]
+    pull = probe.pull(case)
+    for stay in (even, ~even):
+        mixed = replace(
+            case,
+            student=torch.where(stay, case.student, others.student),
+            teacher=torch.where(stay, case.teacher, others.teacher),
+        )
+        gap = (probe.pull(mixed) - pull) * stay
+        if not largest(gap) <= 10 * probe.tolerance * probe.gradient_size:
+            return True
+    return False
+
+
 def batch_share(probe: Probe, case: Case) -> float:
     """By what the batch multiplies a row's gradient, where it does so alike for all."""
     try:
@@ -125,7 +171,7 @@ def batch_share(probe: Probe, case: Case) -> float:
     except LossError:  # which the property says
         return 1.0
     ratio, apart = compared(probe.gradient(case), alone)
-    return ratio if apart < _PARALLEL else 1.0
+    return ratio if apart < PARALLEL else 1.0
 
 
 def _temperature(probe: Probe, case: Case) -> Measured:
@@ -218,6 +264,11 @@ INFINITE_CLASSES = Check(
     measure=_infinite_classes,
     otherwise="A masked class must add exactly nothing: look for 0 x inf.",
 )
+CLASSES_OF_PULL = replace(CLASSES, measure=partial(_impossible_classes, of_pull=True))
+INFINITE_CLASSES_OF_PULL = replace(
+    INFINITE_CLASSES, measure=partial(_infinite_classes, of_pull=True)
+)
+"""The same of the teacher's part alone: labels that are smoothed are so over every class."""
 BATCH = Check(
     name="not scaled by the batch",
     measure=_batch,

@@ -54,9 +54,10 @@ def untold(bound: Bound, name: str, kind: Kind | None, *, hard: bool) -> list[st
             "Whether T² is right cannot be told: its temperature cannot be set, and its "
             "gradient is that of no known loss."
         )
-    if bound.takes_teacher and bound.takes_labels:
+    softens = not hard and (kind is None or kind.temperature not in (None, 1.0))
+    if bound.takes_teacher and bound.takes_labels and bound.temperature is None and softens:
         notes.append(
-            "Only what the teacher adds is judged: a T² that multiplies the part towards the "
-            "labels too, or a temperature inside of it, is not seen."
+            "Whether T² multiplies the part towards the labels too cannot be told: its temperature "
+            "cannot be set."
         )
     return notes

@@ -253,3 +253,71 @@ class Remembers(nn.Module):
         value = no_t_squared(student_logits, teacher_logits, 1.0)
         self.mean = value.item() if self.mean is None else 0.9 * self.mean + 0.1 * value.item() + 1
         return value / self.mean
+
+
+def _soft(student_logits, teacher_logits, temperature=T):
+    """The textbook's loss."""
+    return no_t_squared(student_logits, teacher_logits, temperature) * temperature**2
+
+
+def rows_off_by_one(student_logits, teacher_logits, labels):
+    """Each row learns from the teacher's row before; labels hide it."""
+    hard = F.cross_entropy(student_logits, labels)
+    return hard + _soft(student_logits, teacher_logits.roll(1, 0))
+
+
+def softmax_twice_beside_labels(student_logits, teacher_logits, labels):
+    hard = F.cross_entropy(student_logits, labels)
+    return hard + _soft(student_logits, teacher_logits.softmax(-1), 1.0)
+
+
+def detached_beside_labels(student_logits, teacher_logits, labels):
+    hard = F.cross_entropy(student_logits, labels)
+    return hard + _soft(student_logits.detach(), teacher_logits)
+
+
+def pushes_away(student_logits, teacher_logits, labels):
+    """A wrong sign, which labels hide."""
+    return F.cross_entropy(student_logits, labels) - 0.1 * _soft(student_logits, teacher_logits)
+
+
+def labels_off_by_one(student_logits, teacher_logits, labels):
+    hard = F.cross_entropy(student_logits, (labels - 1).clamp_min(0))
+    return hard + _soft(student_logits, teacher_logits)
+
+
+def labels_times_t_squared(student_logits, teacher_logits, labels, temperature=T):
+    hard = F.cross_entropy(student_logits, labels)
+    return (hard + no_t_squared(student_logits, teacher_logits, temperature)) * temperature**2
+
+
+def labels_softened(student_logits, teacher_logits, labels, temperature=T):
+    hard = F.cross_entropy(student_logits / temperature, labels)
+    return hard + _soft(student_logits, teacher_logits, temperature)
+
+
+def sum_beside_mean(student_logits, teacher_logits, labels):
+    """The rows' sum for the teacher, their mean for the labels."""
+    soft = len(student_logits) * _soft(student_logits, teacher_logits)
+    return soft + F.cross_entropy(student_logits, labels)
+
+
+def mean_beside_sum(student_logits, teacher_logits, labels):
+    hard = F.cross_entropy(student_logits, labels, reduction="sum")
+    return hard + _soft(student_logits, teacher_logits)
+
+
+def without_the_first_class(student_logits, teacher_logits):
+    return _soft(student_logits[:, 1:], teacher_logits[:, 1:])
+
+
+def t_cubed_inside(student_logits, teacher_logits):
+    return T * _soft(student_logits, teacher_logits)
+
+
+def highest_two(student_logits, teacher_logits):
+    """Of each side by itself: not the same classes."""
+    student, teacher = (
+        side.log_softmax(-1).topk(2, -1).values for side in (student_logits, teacher_logits)
+    )
+    return _soft(student, teacher)

@@ -1,5 +1,7 @@
 """What users write is called as they mean it, and what cannot be is refused in a sentence."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -90,10 +92,41 @@ def labels_behind_a_gap(student, teacher, weight=1.0, labels=None):
     return kd(student, teacher) + weight * F.cross_entropy(student, labels)
 
 
+def upper_case(logits_S, logits_T, tau=4.0):  # noqa: N803
+    return kd(logits_S, logits_T, tau)
+
+
+def of_kl_div(log_pred_student, pred_teacher):
+    return F.kl_div(log_pred_student, pred_teacher.detach(), reduction="batchmean")
+
+
+def of_letters(log_q, p):
+    return F.kl_div(log_q, p.detach(), reduction="batchmean")
+
+
+def of_log_p_and_logits(log_p_s, logits_t):
+    return F.kl_div(log_p_s, logits_t.detach().softmax(-1), reduction="batchmean")
+
+
+def of_soft_labels(student_logits, soft_labels):
+    return F.cross_entropy(student_logits, soft_labels.detach())
+
+
+def of_padding(student, teacher, key_padding_mask):
+    rows = soft_targets(student, teacher) * ~key_padding_mask
+    return rows.sum() / (~key_padding_mask).sum()
+
+
 @pytest.mark.parametrize(
     ("loss", "call"),
     [
         (kd, "kd(student, teacher, temperature=4.0)"),
+        (upper_case, "upper_case(student, teacher, tau=4.0)"),
+        (of_kl_div, "of_kl_div(student.log_softmax(-1), teacher.softmax(-1))"),
+        (of_letters, "of_letters(student.log_softmax(-1), teacher.softmax(-1))"),
+        (of_log_p_and_logits, "of_log_p_and_logits(student.log_softmax(-1), teacher)"),
+        (of_soft_labels, "of_soft_labels(student, teacher.softmax(-1))"),
+        (of_padding, "of_padding(student, teacher, torch.zeros(len(student), dtype=torch.bool))"),
         (Loss, "Loss()(student, teacher)"),
         (Loss(), "Loss(student, teacher)"),
         (Plain, "Plain()(student, teacher)"),
@@ -269,9 +302,103 @@ def one_row_breaks(student, teacher):
     return kd(student, teacher)
 
 
-def test_an_error_in_a_later_case_is_what_breaks():
+def test_a_loss_that_needs_several_rows_is_asked_about_several_and_that_is_told():
     proof = limbeck.prove(one_row_breaks)
-    assert any("too few rows" in fact.otherwise for fact in proof.breaks)
+    assert proof.holds, proof.breaks
+    assert "one alone, as the last batch of an epoch may have, raises" in proof.notes[0]
+    assert "one alone" not in str(limbeck.prove(kd))
+
+
+def test_statistics_of_the_batch_are_not_of_one_row():
+    def standardised(rows):
+        return (rows - rows.mean(0)) / (rows.std(0) + 1e-6)  # of one row it is not a number
+
+    def loss(student_features, teacher_features):
+        return F.mse_loss(standardised(student_features), standardised(teacher_features.detach()))
+
+    proof = limbeck.prove(loss, space="real")
+    assert proof.holds, proof.breaks
+
+
+def test_an_error_in_a_later_case_is_what_breaks():
+    def three_classes_break(student, teacher):
+        if student.shape[-1] == 3:
+            raise IndexError("three is too many")
+        return kd(student, teacher)
+
+    proof = limbeck.prove(three_classes_break)
+    assert any("three is too many" in fact.otherwise for fact in proof.breaks)
+
+
+def test_a_backward_pass_that_raises_is_said_in_a_sentence():
+    class Raises(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, rows):
+            return rows.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise NotImplementedError("no way back")
+
+    with pytest.raises(LossError, match="the loss's backward pass raised NotImplementedError"):
+        limbeck.prove(lambda student, teacher: kd(Raises.apply(student), teacher))
+
+
+def test_what_a_loss_prints_is_not_shown_and_no_exit_ends_the_proof(capsys):
+    def loud(student, teacher):
+        sys.stdout.write("loud")
+        return kd(student, teacher)
+
+    def leaves(student, teacher):
+        raise SystemExit(3)
+
+    assert limbeck.prove(loud).holds
+    assert capsys.readouterr().out == ""
+    with pytest.raises(LossError, match="raised SystemExit"):
+        limbeck.prove(leaves)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda student, teacher: (student > teacher).sum(), "floating-point numbers, got torch.i"),
+        (lambda student, teacher: kd(student, teacher).reshape(1), r"got \(1,\)\. Take the last"),
+        (
+            lambda student, teacher: soft_targets(student, teacher)[:, None],
+            r"got \(4, 1\)\. Take t",
+        ),
+    ],
+)
+def test_what_is_no_loss_is_refused_with_the_way_out(loss, message):
+    with pytest.raises(LossError, match=message):
+        limbeck.prove(loss)
+
+
+def test_a_proof_is_printed_as_it_is_read():
+    said = str(limbeck.prove(kd))
+    assert said.startswith("kd(student, teacher, temperature=4.0): one value for all rows.\nIt is ")
+    assert "\nholds   zero at equality\n" in said
+    assert said.endswith("\nEverything holds that should.")
+    broken = str(limbeck.prove(lambda student, teacher: soft_targets(student, teacher).sum()))
+    assert "\nBREAKS  not scaled by the batch: It is a sum over the batch" in broken
+    assert broken.endswith("\n1 property breaks.")
+
+
+def test_notes_are_counted_where_nothing_breaks():
+    def own(student, teacher):
+        return F.kl_div(
+            student.log_softmax(-1), teacher.detach().softmax(-1), reduction="batchmean"
+        )
+
+    proof = limbeck.prove(own)
+    assert [fact.name for fact in proof.properties if not fact.holds] == [
+        "unchanged by classes of -inf"
+    ]
+    assert proof.verdict == "Nothing breaks that could be asked; 1 note."
+    labels = limbeck.prove(
+        lambda student, teacher, labels: F.cross_entropy(student, labels) + own(student, teacher)
+    )
+    assert labels.verdict == "Nothing breaks that could be asked; 3 notes."
 
 
 def test_half_precision_that_raises_breaks():

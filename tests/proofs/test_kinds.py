@@ -1,6 +1,7 @@
 """What a right loss need not have, for its kind: a note; what its sibling must have breaks."""
 
 import pytest
+import torch
 import torch.nn.functional as F
 
 import limbeck
@@ -244,14 +245,145 @@ def test_large_logits_of_several_classes_are_tried_on_either_side(side):
 
 
 def test_what_is_not_judged_of_a_loss_with_labels_is_said():
-    def squared_twice(student, teacher, labels, temperature=4.0):
-        hard = F.cross_entropy(student, labels)
-        return temperature**2 * (hard + kl(student, teacher, temperature) / temperature**2)
+    def inside(student, teacher, labels):
+        return 16 * F.cross_entropy(student, labels) + kl(student, teacher, 4.0)
 
-    proof = limbeck.prove(squared_twice)
+    proof = limbeck.prove(inside)
     assert proof.holds
-    assert "a T² that multiplies the part towards the labels too" in proof.notes[0]
+    assert "Whether T² multiplies the part towards the labels too cannot be told" in proof.notes[0]
     assert limbeck.prove(losses.soft_targets).notes == ()
+    one = limbeck.prove(lambda student, teacher, labels: inside(student, teacher / 4, labels))
+    assert not one.holds  # the teacher's side is softened twice
+
+
+# ---- labels beside a teacher ---------------------------------------------------------------------
+
+STATIONARY = "stationary at equality"
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize(
+    "divergence", [losses.soft_targets, losses.reverse_kl, losses.total_variation]
+)
+def test_any_cross_entropy_beside_a_right_divergence_holds(divergence, by_row, smoothing):
+    def loss(student, teacher, labels, temperature=2.0):
+        how = {"label_smoothing": smoothing, "reduction": "none"}
+        hard = F.cross_entropy(student, labels, **how)
+        rows = 0.3 * hard + 0.7 * divergence(student, teacher, temperature=temperature)
+        return rows if by_row else rows.mean()
+
+    proof = limbeck.prove(loss)
+    assert proof.holds, proof.breaks
+    held = {fact.name for fact in proof.properties if fact.holds}
+    assert held >= {
+        STATIONARY,
+        "labels pull towards their class",
+        "pulls towards the teacher",
+        "T² spares the labels",
+    }
+
+
+def test_a_wrong_teachers_part_is_told_beside_labels_that_are_smoothed():
+    def loss(student, teacher, labels):
+        hard = F.cross_entropy(student, labels, label_smoothing=0.1)
+        return hard + kl(student, teacher.roll(1, 0)).mean()
+
+    assert STATIONARY in breaks(loss)
+
+
+def test_a_pull_away_from_all_classes_alike_is_no_smoothing():
+    def loss(student, teacher, labels):
+        towards_all = -student.log_softmax(-1).mean(-1)
+        hard = F.cross_entropy(student, labels)
+        return hard + (kl(student, teacher) - 0.05 * towards_all).mean()
+
+    assert STATIONARY in breaks(loss)
+
+
+def test_labels_that_are_no_cross_entropy_leave_it_open_and_that_is_told():
+    def focal(student, teacher, labels):
+        chance = student.softmax(-1).gather(1, labels[:, None])[:, 0]
+        return (-((1 - chance) ** 2) * chance.log()).mean() + kl(student, teacher).mean()
+
+    assert "and not as a cross-entropy does" in said(focal, STATIONARY)
+    assert "labels pull towards their class" not in breaks(focal)
+
+
+def test_labels_that_only_split_the_teachers_part_are_no_pull():
+    proof = limbeck.prove(losses.decoupled_soft_targets)
+    facts = {fact.name: fact for fact in proof.properties}
+    assert facts[STATIONARY].holds
+    assert facts["labels pull towards their class"].holds
+
+
+def test_a_comparison_of_rows_is_told_by_other_rows_and_not_by_their_number():
+    def alone(student, teacher, labels):  # each row by itself, and weighed by how many there are
+        rows = kl(student, teacher)
+        return (rows * torch.arange(1.0, len(rows) + 1)).sum() + F.cross_entropy(student, labels)
+
+    assert "not scaled by the batch" in breaks(alone)
+    assert "not scaled by the batch" in notes(losses.batch_consistency)
+
+
+# ---- temperatures --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("power", "told"), [(0, "T² is missing"), (1, "T once"), (3, "T³"), (4, "T⁴")]
+)
+@pytest.mark.parametrize("temperature", [3.0, 5.0])
+def test_another_power_of_a_temperature_inside_is_told(power, temperature, told):
+    def loss(student, teacher):
+        return temperature ** (power - 2) * kl(student, teacher, temperature)
+
+    assert told in said(loss, "T² is right")
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.5])
+def test_t_squared_that_is_missing_below_1_is_told(temperature):
+    def loss(student, teacher):
+        return kl(student, teacher, temperature) / temperature**2
+
+    assert breaks(loss) == {"T² is right"}
+    assert breaks(lambda student, teacher: kl(student, teacher, temperature)) == set()
+
+
+def test_a_temperature_that_is_refused_leaves_t_squared_open():
+    def loss(student, teacher, temperature=4.0):
+        if temperature > 20:
+            raise ValueError("too warm")
+        return kl(student, teacher, temperature)
+
+    proof = limbeck.prove(loss)
+    assert proof.holds, proof.breaks
+    assert "At T = 128 it does not answer: whether T² is right is not told." in proof.notes
+
+
+# ---- names ---------------------------------------------------------------------------------------
+
+
+def test_forward_in_the_name_of_what_is_no_divergence_asks_for_none():
+    def forward_hint(student, teacher):
+        return F.mse_loss(student, teacher.detach())
+
+    assert breaks(forward_hint) == set()
+
+
+def test_yes_and_no_may_be_a_mean_over_the_classes():
+    def loss(student, teacher):
+        return F.binary_cross_entropy_with_logits(student, teacher.detach().sigmoid())
+
+    assert limbeck.prove(loss, space="binary").holds
+    assert "as usual for yes or no" in said(loss, "not scaled by the classes", space="binary")
+
+
+def test_numbers_between_0_and_1_are_asked_about_too():
+    def raw(student, teacher):  # as if both were probabilities
+        student, teacher = student.clamp(1e-7, 1), teacher.detach().clamp(1e-7, 1)
+        return (teacher * (teacher / student).log()).sum(-1)
+
+    assert "never negative" in breaks(raw)
 
 
 # ---- kinks ---------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ from tests.proofs.test_prove import run
 NAME = "counts no masked row"
 
 
+def numbers_in(text):
+    return [float(number) for number in re.findall(r"tensor\((-?[\d.e+-]+)", text)]
+
+
 def kl(student, teacher):
     return losses.soft_targets(student, teacher)
 
@@ -164,7 +168,8 @@ def test_a_counterexample_is_the_roundest_of_its_shape():
     (student, teacher) = re.findall(
         r"tensor\(\[(.*)\], dtype", found(broken.mask_unused).counterexample
     )
-    assert sum(abs(float(number)) for number in re.findall(r"[\d.]+", student + teacher)) <= 6
+    # Two rows on each side, in none a number twice: 4 rows of 0 and 1 would be the same two.
+    assert sum(abs(float(number)) for number in re.findall(r"[\d.]+", student + teacher)) <= 7
 
 
 def test_a_modules_mask_is_asked_for_too():
@@ -203,12 +208,55 @@ def test_a_mask_of_another_kind_that_may_be_left_out_is_left_out():
         keep = 1.0 if mask is None else mask.expand_as(student)
         return (kl(student * keep, teacher * keep)).mean()
 
-    def turned_round(student, teacher, mask=None):
-        rows = kl(student, teacher)
-        return rows.mean() if mask is None else (rows * ~mask).sum() / (~mask).sum()
-
     assert found(of_classes) is None
-    assert found(turned_round) is None
+
+
+def turned_round(student, teacher, mask):
+    return (kl(student, teacher) * ~mask).sum() / (~mask).sum()
+
+
+def turned_round_by_name(student, teacher, ignore_mask=None):
+    rows = kl(student, teacher)
+    return rows.mean() if ignore_mask is None else rows[~ignore_mask].mean()
+
+
+def padding_taught(student, teacher, padding_mask):
+    return (kl(student, teacher) * padding_mask).sum() / padding_mask.sum().clamp_min(1)
+
+
+def padding_divides(student, teacher, padding_mask):
+    return (kl(student, teacher) * ~padding_mask).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "why"),
+    [(turned_round, "only rows of False learn"), (turned_round_by_name, "its name says so")],
+)
+def test_a_mask_whose_true_means_padding_is_given_so_and_that_is_told(loss, why):
+    fact, proof = found(loss), limbeck.prove(loss)
+    assert fact is not None
+    assert proof.holds, proof.breaks
+    assert proof.notes[0].endswith(f"whose True means padding, for {why}.")
+    assert not any("padding" in note for note in limbeck.prove(weighted).notes)
+
+
+def test_what_is_wrong_with_a_padding_mask_is_caught_and_its_code_runs():
+    assert found(padding_divides).breaks
+    assert not limbeck.prove(padding_taught).holds
+    proof = limbeck.prove(padding_divides, name="tests.proofs.test_masks:padding_divides")
+    (fact,) = [fact for fact in proof.breaks if fact.name == NAME]
+    said = numbers_in(run(f"{proof.definition}\n\n{fact.counterexample}\n"))
+    assert said[0] == pytest.approx(said[1] / 2, rel=1e-3)
+
+
+def test_labels_that_choose_what_is_taught_are_no_masks():
+    def where_the_teacher_is_right(student, teacher, labels):
+        right = teacher.argmax(-1) == labels
+        return (kl(student, teacher) * right).mean() + F.cross_entropy(student, labels)
+
+    fact = found(where_the_teacher_is_right)
+    assert not fact.breaks
+    assert "right where such a row only has no label" in fact.otherwise
 
 
 def test_without_mask_and_labels_nothing_is_asked():

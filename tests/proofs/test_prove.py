@@ -75,9 +75,21 @@ CAUGHT = {
     "mean_teacher": {"zero at equality", "stationary at equality"},
     "itself": {"a gradient to the student", "sees which row is whose"},
     "detached_student": {"a gradient to the student"},
-    "neighbours": {"unmoved by the batch's order"},
+    "neighbours": {"unmoved by the batch's order", "not scaled by the batch"},
     "writes": {"leaves its inputs as they are"},
     "Remembers": {"the same when asked again"},
+    "rows_off_by_one": {"stationary at equality"},
+    "softmax_twice_beside_labels": {"stationary at equality", "not scaled by the classes"},
+    "detached_beside_labels": {"a gradient to the student"},
+    "pushes_away": {"pulls towards the teacher"},
+    "labels_off_by_one": {"labels pull towards their class"},
+    "labels_times_t_squared": {"T² spares the labels"},
+    "labels_softened": {"T² spares the labels", "stationary at equality"},
+    "sum_beside_mean": {"not scaled by the batch"},
+    "mean_beside_sum": {"not scaled by the batch"},
+    "without_the_first_class": {"a gradient to every class"},
+    "t_cubed_inside": {"T² is right"},
+    "highest_two": {"sees which class is which"},
 }
 """What breaks of each wrong loss, and nothing else of it."""
 
@@ -312,6 +324,12 @@ def test_what_is_missing_is_named_and_measured():
     )
     assert "It is a mean over classes" in said(broken.default_mean, "not scaled by the classes")
     assert "It is a sum over the batch" in said(broken.summed, "not scaled by the batch")
+    assert "a sum of the teacher's part over" in said(
+        broken.sum_beside_mean, "not scaled by the batch"
+    )
+    assert "a sum of the labels' part over" in said(
+        broken.mean_beside_sum, "not scaled by the batch"
+    )
     assert "every row's gradient is 0.5 times" in said(broken.mlkd, "not scaled by the batch")
 
 
