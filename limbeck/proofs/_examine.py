@@ -65,7 +65,7 @@ class Examination:
         self.notes = notes
         if self.found.add(_steadiness.AGAIN, self.cases).holds:
             self.kind = find_kind(self.probe, self.space)
-            self.relation = self.compares_rows()
+            self.relation = _scale.compares_rows(self.probe, self.reference)
             if self.needs_several:
                 self.notes.append(
                     "It needs several rows: one alone, as the last batch of an epoch may have, "
@@ -85,14 +85,6 @@ class Examination:
             definition=self.bound.definition,
             properties=tuple(self.found.properties),
         )
-
-    def compares_rows(self) -> bool:
-        """Whether it compares rows with each other. Of two rows, anything may look alike."""
-        if not self.needs_several:
-            batch, alike, _ = look(self.probe, _scale.BATCH, [self.reference])
-            if batch.holds or alike.why:
-                return False
-        return _scale.compares_rows(self.probe, self.reference)
 
     def examine(self) -> None:
         """Measure one property after the other."""

@@ -93,6 +93,7 @@ def test_no_kind_excuses_an_error():
     ("loss", "told"),
     [
         (lambda s, t: broken.default_mean(s, t, 2.0), "not scaled by the classes"),
+        (lambda s, t: broken.default_mean(s, t, 5 / 3), "not scaled by the classes"),
         (lambda s, t: kl(s, t, 12.0).sum(), "not scaled by the batch"),  # 12 rows tell its kind
     ],
 )
