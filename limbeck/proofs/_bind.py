@@ -1,5 +1,6 @@
 """How a user's loss is called, told from its signature: from a case to its values."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -69,6 +70,8 @@ class Bound:
     """What tells it which rows count."""
     marked_call: str
     """As it is written with that as a variable."""
+    of_sequences: bool
+    """Whether each row is given as a sequence of one token, `(rows, 1, classes)`."""
     padding_mask: str
     """Why its mask was taken for one whose True means padding; "" if it was not."""
 
@@ -99,12 +102,12 @@ def bind(
     """
     made = Made(loss, name, options)
     first: LossError | None = None
-    tried: list[tuple[Role, ...]] = [optional] if optional else [(), ("labels",)]
-    for filled_in in tried:
+    given: list[tuple[Role, ...]] = [optional] if optional else [(), ("labels",)]
+    for of_sequences, filled_in in itertools.product((False, True), given):
         roles = find_roles(
             made.signature, made.call_options, teacher_first=teacher_first, optional=filled_in
         )
-        asked = _Asked(made, roles, name, space)
+        asked = _Asked(made, roles, name, space, of_sequences=of_sequences)
         for dtype in (torch.float64, torch.float32):
             case = random_case(4, 5, dtype=dtype)
             try:
@@ -132,6 +135,7 @@ def bind(
                 of_logits=asked.of_logits,
                 marks=tuple(role for role in get_args(Marks) if role in roles.names),
                 marked_call=asked.written("student", "teacher", "labels", mask="mask"),
+                of_sequences=of_sequences,
                 padding_mask=padding_mask if "mask" in roles.names else "",
             )
     assert first is not None, "it was asked, and did not answer"
@@ -141,7 +145,9 @@ def bind(
 class _Asked:
     """A made loss as a function of a case."""
 
-    def __init__(self, made: Made, roles: Roles, name: str, space: Space) -> None:
+    def __init__(
+        self, made: Made, roles: Roles, name: str, space: Space, *, of_sequences: bool
+    ) -> None:
         if roles.unknown:
             raise OptionError(
                 f"{name} needs {', '.join(roles.unknown)}. Give --set {roles.unknown[0]}=VALUE, or "
@@ -163,6 +169,8 @@ class _Asked:
             if form is not _AS_IT_IS
         ]
         self.of_logits = not soft
+        self.of_sequences = of_sequences
+        self.by_token = False
         self.mask_is_padding = marks_padding(roles.names.get("mask", ""))
         if soft and made.temperature(roles) is not None:
             raise LossError(
@@ -178,8 +186,10 @@ class _Asked:
             "teacher": self.teacher.of(case.teacher),
             "labels": case.labels,
             "mask": case.counted ^ self.mask_is_padding,
-            "temperature": self._temperature(case),
         }
+        if self.of_sequences:
+            values = {role: each[:, None] for role, each in values.items()}
+        values["temperature"] = self._temperature(case)
         places, keywords = self._arguments(values)
         given = ", ".join(
             f"{self.roles.names[role]} {tuple(values[role].shape)}"
@@ -194,7 +204,8 @@ class _Asked:
                 f"{self.name} must return a tensor, got {type(output).__name__}. Return the loss "
                 "alone: one value for each row, or one for all."
             )
-        return output
+        self.by_token = self.of_sequences and output.shape == (len(case), 1)
+        return output[:, 0] if self.by_token else output
 
     def _temperature(self, case: Case) -> float | None:
         return self.made.temperature(self.roles) if case.temperature is None else case.temperature
@@ -224,11 +235,12 @@ class _Asked:
     ) -> str:
         """The call as Python."""
         short = self.name.rpartition(":")[2]
+        token = "[:, None]" if self.of_sequences else ""
         values = {
-            "student": self.student.written.format(student),
-            "teacher": self.teacher.written.format(teacher),
-            "labels": labels,
-            "mask": self._written_mask(mask),
+            "student": self.student.written.format(student) + token,
+            "teacher": self.teacher.written.format(teacher) + token,
+            "labels": labels + token,
+            "mask": self._written_mask(mask) + token,
             "temperature": temperature or repr(self.made.temperature(self.roles)),
         }
         places, keywords = self._arguments(values)
@@ -237,7 +249,7 @@ class _Asked:
             for key, value in keywords.items()
         ]
         maker = self._made_as(short, temperature)
-        return f"{maker}({', '.join([*places, *options])})"
+        return f"{maker}({', '.join([*places, *options])}){'[:, 0]' if self.by_token else ''}"
 
     def _written_mask(self, mask: str) -> str:
         if mask:

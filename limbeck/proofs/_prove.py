@@ -68,6 +68,8 @@ def prove(
                 f"Its first argument was taken for the {side}'s, for {how}: --teacher-first or "
                 "--student-first says so."
             )
+        if bound.of_sequences:
+            notes.append("It takes sequences: each row is given as one of a single token.")
         marked = _with_marks(bound, partial(bound_to, teacher_first=teacher_first))
         if marked is not None and marked.padding_mask:
             notes.append(

@@ -228,6 +228,49 @@ def padding_divides(student, teacher, padding_mask):
     return (kl(student, teacher) * ~padding_mask).mean()
 
 
+def of_sequences(student_logits, teacher_logits, attention_mask):
+    batch, length, _ = student_logits.shape
+    rows = kl(student_logits, teacher_logits).reshape(batch, length) * attention_mask
+    return rows.sum() / attention_mask.sum()
+
+
+def of_tokens(student_logits, teacher_logits, labels):
+    """One value for each token; labels of -100 are no tokens."""
+    batch, length, _ = student_logits.shape
+    return kl(student_logits, teacher_logits) * (labels != -100).reshape(batch, length)
+
+
+def of_sequences_padded(student_logits, teacher_logits, attention_mask):
+    return of_sequences(student_logits, teacher_logits, torch.ones_like(attention_mask))
+
+
+@pytest.mark.parametrize(
+    ("loss", "call"),
+    [
+        (
+            of_sequences,
+            "of_sequences(student[:, None], teacher[:, None], "
+            "torch.ones(len(student), dtype=torch.bool)[:, None])",
+        ),
+        (of_tokens, "of_tokens(student[:, None], teacher[:, None], labels[:, None])[:, 0]"),
+    ],
+)
+def test_sequences_are_given_as_such_of_one_token_each(loss, call):
+    proof = limbeck.prove(loss)
+    assert proof.call == call
+    assert proof.holds, proof.breaks
+    assert "forward KL" in proof.kind
+    assert found(loss).holds
+    assert "each row is given as one of a single token" in proof.notes[0]
+
+
+def test_a_counterexample_of_sequences_runs():
+    proof = limbeck.prove(of_sequences_padded, name="tests.proofs.test_masks:of_sequences_padded")
+    (fact,) = proof.breaks
+    assert fact.name == NAME
+    assert "tensor" in run(f"{proof.definition}\n\n{fact.counterexample}\n")
+
+
 @pytest.mark.parametrize(
     ("loss", "why"),
     [(turned_round, "only rows of False learn"), (turned_round_by_name, "its name says so")],
