@@ -89,6 +89,9 @@ returns `(train, test)`, or a dict with "train" and maybe "validation" and "test
 | booleans `(samples, classes)` | yes or no for each class |
 | floats `(samples,)` or `(samples, numbers)` | numbers: a regression |
 
+Classes are counted from 0. Whole numbers `(samples, 1)` are one class a sample. One-hot rows of floats are refused, for they would be
+learned as numbers: give `labels.argmax(1)`.
+
 To say anything else, several heads for example, return a `limbeck.data.DataSet`.
 
 ## New rows

@@ -11,7 +11,7 @@ from torch import nn
 from limbeck._errors import OptionError
 from limbeck._outputs import Outputs
 from limbeck._progress import Progress
-from limbeck.data import DataSet, Samples, check_split, samples_and_heads
+from limbeck.data import DataSet, Samples, check_split, samples, samples_and_heads
 from limbeck.evaluation import answer_all, as_answerer
 from limbeck.metrics import metric_for
 from limbeck.recipe import Train
@@ -52,7 +52,8 @@ class Given:
             told = data.heads
             given = {"train": data.train, "validation": data.validation, "test": data.test}
         else:
-            split, told = samples_and_heads(data)
+            # What labels look like is not asked where the caller says what they are.
+            split, told = (samples(data), ()) if heads else samples_and_heads(data)
             given = {"train": split, "test": split}
         chosen = tuple(heads) or told
         if not chosen:

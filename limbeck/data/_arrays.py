@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, TensorDataset
 from limbeck._errors import DataError
 from limbeck._lookup import first_line
 from limbeck.data._dataset_samples import DatasetSamples, item_of
-from limbeck.data._heads import infer_head
+from limbeck.data._heads import infer_head, refuse_mistaken
 from limbeck.data._samples import ArraySamples, Samples
 from limbeck.data._tensors import as_inputs, as_labels, as_tensor
 from limbeck.data._views import Views
@@ -60,9 +60,15 @@ def samples(
     elif isinstance(data, Samples):
         made = data
     else:
+        way_out = "Wrap it in a torch.utils.data.Dataset."
+        if isinstance(data, (list, tuple)):
+            way_out = (
+                "Make one array of its numbers, numpy.asarray(...); give arrays as the tuple "
+                "(inputs, labels), and a list of such pairs as limbeck.data.DatasetSamples(pairs)."
+            )
         raise DataError(
             "samples must be arrays, (inputs, labels), a torch dataset or Samples, got "
-            f"{type(data).__name__}. Wrap it in a torch.utils.data.Dataset."
+            f"{type(data).__name__}. {way_out}"
         )
     if labels is not None:
         raise DataError(
@@ -73,7 +79,11 @@ def samples(
 
 
 def samples_and_heads(data: Any, *, head: str = "label") -> tuple[Samples, tuple[Head, ...]]:
-    """The samples, and the heads that their labels belong to, see `infer_head`."""
+    """The samples, and the heads that their labels belong to, see `infer_head`.
+
+    Raises:
+        DataError: As `samples` does; or the labels look like another kind than they would be.
+    """
     made = samples(data, head=head)
     raw = dict(made.labels)
     if _is_pair(data):
@@ -86,6 +96,8 @@ def samples_and_heads(data: Any, *, head: str = "label") -> tuple[Samples, tuple
         first = item.get(head, item.get("label")) if isinstance(item, dict) else item[1]
         if as_tensor("labels", first).dtype == torch.bool:
             raw = {head: raw[head].bool()}
+    for name, labels in raw.items():
+        refuse_mistaken(labels, name=name)
     return made, tuple(infer_head(labels, name=name) for name, labels in raw.items())
 
 

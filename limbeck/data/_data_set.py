@@ -85,10 +85,16 @@ def _check_labels(name: str, labels: Tensor, head: Head) -> None:
         wrong = (labels < 0) | (labels >= head.size)
         if bool(wrong.any()):
             sample = int(wrong.reshape(len(labels), -1).any(1).nonzero()[0])
+            from_1 = int(labels.min()) == 1 and int(labels.max()) == head.size
+            way_out = (
+                "Classes count from 0: give labels - 1."
+                if from_1
+                else "Mend the labels, or the number of classes."
+            )
             raise DataError(
                 f"labels of the {name} split must be 0..{head.size - 1} for head {head.name} "
-                f"({head.size} classes), got {int(labels[wrong][0])} at sample {sample}. Mend the "
-                "labels, or the number of classes."
+                f"({head.size} classes), got {int(labels[wrong][0])} at sample {sample}. "
+                f"{way_out}"
             )
         return
     if labels.shape[1:] != (head.size,):

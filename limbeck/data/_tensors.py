@@ -52,13 +52,14 @@ def as_inputs(what: str, value: Any) -> Tensor:
 def as_labels(what: str, value: Any) -> Tensor:
     """Labels: whole numbers as int64, floats as float32 `(samples, size)`.
 
+    Whole numbers `(samples, 1)` are one class a sample, `(samples,)`.
     Booleans are class 0 or 1 if there is one for each sample, and a float32 0 or 1 for each class
     if there are several.
     """
     tensor = as_tensor(what, value)
     if tensor.is_floating_point() or (tensor.dtype == torch.bool and tensor.dim() > 1):
         return tensor.float() if tensor.dim() > 1 else tensor.float()[:, None]
-    return tensor.long()
+    return tensor.long() if tensor.shape[1:] != (1,) else tensor.long()[:, 0]
 
 
 def as_model_input(raw: Tensor) -> Tensor:

@@ -56,6 +56,14 @@ def test_no_label_at_all_is_refused():
         supervise(model(), split(labelled=torch.zeros(50, dtype=torch.bool)))
 
 
+def test_labels_that_look_mistaken_are_taken_where_heads_say_what_they_are():
+    one_hot = F.one_hot(LABELS, 3).float()
+    with pytest.raises(DataError, match="got one-hot floats"):
+        supervise(model(), (INPUTS, one_hot), settings(epochs=1))
+    numbers = Head(space="real", size=3)
+    supervise(model(), (INPUTS, one_hot), settings(epochs=1), heads=[numbers])
+
+
 def test_heads_may_have_classes_that_no_sample_shows():
     wide, trained = Head(space="categorical", size=5), model(outputs=5)
     with pytest.raises(LimbeckError, match="must answer 3 classes"):

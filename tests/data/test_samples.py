@@ -20,6 +20,7 @@ from limbeck.data import (
     content_keys,
     infer_head,
     samples,
+    samples_and_heads,
 )
 from limbeck.signals import Head
 
@@ -268,7 +269,65 @@ def test_the_names_of_classes_say_how_many_there_are():
     assert (head.size, head.classes) == (3, ("a", "b", "c"))
 
 
+def test_a_column_of_class_ids_is_one_class_a_sample():
+    column = torch.tensor([[0], [2], [1]])
+    assert samples((IMAGES[:3], column)).labels["label"].tolist() == [0, 2, 1]
+    assert DatasetSamples(Items([(np.zeros(2), [2])])).labels["label"].tolist() == [2]
+    assert infer_head(column).size == 3
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
+        torch.tensor([[1.0, 0.0], [1.0, 1.0]]),
+        torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
+        torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
+        torch.tensor([[1.0, 0.0, 0.0], [2.0, -1.0, 0.0]]),
+        torch.tensor([[1.0], [1.0]]),
+        torch.tensor([1.0, 0.0]),
+        torch.zeros(0, 2),
+    ],
+)
+def test_numbers_that_are_not_one_hot_are_a_regression(labels):
+    _, heads = samples_and_heads((IMAGES[: len(labels)], labels))
+    assert [head.space for head in heads] == ["real"]
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 4], [2, 2, 3], [1, 1, 1], [[1, 2], [3, 2], [1, 1]]])
+def test_some_classes_may_have_no_sample(labels):
+    labels = torch.tensor(labels)
+    _, (head,) = samples_and_heads((IMAGES[:3], labels))
+    assert head.size == int(labels.max()) + 1
+
+
 # --- what is refused
+
+
+@pytest.mark.parametrize("one_hot", [np.eye(3), torch.eye(3)[[0, 0, 2]], torch.eye(3).half()])
+def test_one_hot_floats_are_refused_with_the_way_out(one_hot):
+    told = r"got one-hot floats \(3, 3\), .* Give labels\.argmax\(1\);"
+    for data in ((IMAGES[:3], one_hot), Items([(np.zeros(2), row) for row in one_hot])):
+        with pytest.raises(DataError, match=told):
+            samples_and_heads(data)
+
+
+def test_classes_that_are_counted_from_1_are_refused():
+    with pytest.raises(DataError, match=r"count classes from 0, got all of 1\.\.3 .* labels - 1;"):
+        samples_and_heads((IMAGES[:4], torch.tensor([2, 1, 3, 2])))
+
+
+@pytest.mark.parametrize("data", [[[0.0, 1.0]], ([[0.0]], [0]), [(IMAGES, LABELS)]])
+def test_lists_are_refused_with_what_to_make_of_them(data):
+    with pytest.raises(DataError, match=r"got list\. Make one array of its numbers, .*Samples\(p"):
+        samples(data)
+
+
+def test_labels_that_count_from_1_are_told_so_where_the_head_says_how_many_there_are():
+    head = infer_head(LABELS, classes=("a", "b", "c"))
+    from_1 = ArraySamples(IMAGES[:3], {"label": torch.tensor([1, 2, 3])})
+    with pytest.raises(DataError, match=r"got 3 at sample 2\. Classes count from 0: give labels -"):
+        check_split("train", from_1, [head])
 
 
 def test_objects_which_come_from_pickles_are_refused():
