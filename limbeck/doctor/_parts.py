@@ -30,6 +30,7 @@ from limbeck.methods import (
     objective_of,
     supervised,
     teacher_taps_of,
+    unlabelled_warnings,
 )
 from limbeck.methods.features import features_of
 from limbeck.models import Interface, parameter_count
@@ -241,12 +242,7 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
             f"Of the {len(batch)} samples in the batch, {int(batch.labelled.sum())} show their "
             "label."
         )
-        if any(term.with_labels and term.name.startswith("soft") for term in terms):
-            found.warnings.append(
-                f"samples without a label teach nothing by method {name}, which needs labels, "
-                "whatever the teacher says of them. Take another of `limbeck methods`, or label "
-                "more."
-            )
+    found.warnings.extend(unlabelled_warnings(name, terms, batch.labelled))
     if terms and find_method(name).whole_batch and recipe.train.accumulate > 1:
         found.warnings.append(
             f"method {name} compares the rows of a batch with each other, and train.accumulate = "

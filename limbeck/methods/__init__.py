@@ -42,6 +42,7 @@ from limbeck.methods._terms import TermLoss as TermLoss
 from limbeck.methods._terms import mean_terms as mean_terms
 from limbeck.methods._terms import only_from_labels as only_from_labels
 from limbeck.methods._terms import supervised as supervised
+from limbeck.methods._terms import unlabelled_warnings as unlabelled_warnings
 
 __all__ = [
     "BESIDE",
@@ -80,4 +81,5 @@ __all__ = [
     "supervised",
     "taps_of",
     "teacher_taps_of",
+    "unlabelled_warnings",
 ]

@@ -207,6 +207,24 @@ def only_from_labels(terms: Objective) -> bool:
     return all(term.with_labels for term in terms)
 
 
+def unlabelled_warnings(method: str, terms: Objective, labelled: Tensor | None) -> list[str]:
+    """A warning where samples without a label are there, and a method has no use for them.
+
+    Args:
+        method: Its name.
+        terms: What students learn from by it.
+        labelled: `(samples,)` bool, who shows a label; None when all do.
+    """
+    if labelled is None or bool(labelled.all()):
+        return []
+    if not any(term.with_labels and term.name.startswith("soft") for term in terms):
+        return []
+    return [
+        f"Samples without a label teach nothing by method {method}, which needs labels, whatever "
+        "the teacher says of them. Take another of `limbeck methods`, or label more."
+    ]
+
+
 def term_name(kind: str, head: Head, heads: Sequence[Head]) -> str:
     """The name of a head's term among those of all heads."""
     return kind if len(heads) == 1 else f"{kind} {head.name}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from limbeck import results
 from limbeck._files import fingerprint
 from limbeck._progress import Progress, Silence
+from limbeck.methods import objective_of, unlabelled_warnings
 from limbeck.methods.features import inside, stored_taps
 from limbeck.models import save
 from limbeck.pipeline._chain import Chain, chain_stages, made_assistants
@@ -50,6 +51,8 @@ def run(recipe: Recipe, out: str | Path, *, progress: Progress = Silence()) -> r
         LimbeckError: Something is not as it must be; the message names it, and the way out.
     """
     with _opened(recipe, Path(out), progress) as context:
+        for warning in _method_warnings(context):
+            progress.warn(warning)
         teachers = teachers_stage(context)
         chain = chain_stages(context, teachers)
         last = chain.last
@@ -163,7 +166,7 @@ def _evaluate(
         return
     begun = time.monotonic()
     context.progress.start("evaluating", 1)
-    warnings = teacher_warnings(
+    warnings = _method_warnings(context) + teacher_warnings(
         task,
         teacher_validation=stages["teacher"][0].facts["validation"],
         assistant_validation={
@@ -209,6 +212,12 @@ def _evaluate(
         facts={},
     )
     context.progress.advance(1)
+
+
+def _method_warnings(context: Context) -> list[str]:
+    method, data = context.recipe.distil.method, context.task.data
+    terms = objective_of(context.recipe, data.heads)
+    return unlabelled_warnings(method, terms, data.train.labelled)
 
 
 def _save_students(context: Context, students: Sequence[Pass]) -> list[Path]:

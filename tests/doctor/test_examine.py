@@ -546,7 +546,7 @@ def test_a_learning_rate_that_leads_nowhere_is_a_warning(section, who):
 
 
 def test_that_unlabelled_samples_teach_nothing_is_a_warning():
-    said = "samples without a label teach nothing by method dkd, which needs labels"
+    said = "Samples without a label teach nothing by method dkd, which needs labels"
     (warning,) = look("distil.method=dkd", "distil.soft_weight=0.1").warnings
     assert warning.startswith(said)
     assert not look().warnings

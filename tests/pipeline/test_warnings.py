@@ -121,6 +121,17 @@ def test_a_run_examines_its_teacher_before_it_teaches_and_reports_the_warnings(t
     assert report.verdict.outcome == "not shown"
 
 
+def test_that_unlabelled_samples_teach_nothing_is_said_before_and_reported(tmp_path: Path):
+    listener, dkd = _Listener(), ("distil.method=dkd", "seeds=1")
+    few = small(tmp_path, *dkd, "data.labelled=0.2")
+    report = limbeck.run(few, tmp_path / "run", progress=listener)
+    assert listener.heard[0].startswith("warning: Samples without a label teach nothing by method")
+    assert "method dkd, which needs labels" in report.warnings[0]
+    for quiet in (small(tmp_path, *dkd), small(tmp_path, "data.labelled=0.2", "seeds=1")):
+        report = limbeck.run(quiet, tmp_path / "other")
+        assert not any("teach nothing" in warning for warning in report.warnings)
+
+
 def test_test_samples_that_were_trained_on_are_counted_and_warned_of():
     train = ArraySamples(torch.arange(5.0)[:, None], {"label": LABELS[:5]})
     test = ArraySamples(torch.tensor([[9.0], [3.0], [0.0], [7.0]]), {"label": LABELS[:4]})
