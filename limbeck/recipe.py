@@ -175,7 +175,7 @@ class Teacher(_Section):
     seed: Seed = 0
     """Of its initial weights and batches: 0..2^32 - 1."""
     train: Train = Train()
-    """How it is trained."""
+    """How it is trained; without effect where `weights` are loaded."""
 
 
 class Ensemble(_Section):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from limbeck._errors import RecipeError, did_you_mean
-from limbeck.recipe import Branches, Recipe
+from limbeck.recipe import Branches, Recipe, Train
 
 
 def check_combinations(recipe: Recipe) -> None:
@@ -73,6 +73,22 @@ def check_combinations(recipe: Recipe) -> None:
             )
     if recipe.teachers:
         _check_several(recipe)
+
+
+def without_effect(recipe: Recipe) -> list[str]:
+    """What a recipe says that changes nothing, as a note each: how a loaded teacher is trained.
+
+    It is no fault: `--set teacher.weights=FILE` leaves the rest of a recipe as it is.
+    """
+    said = []
+    for who, teacher in recipe.all_teachers.items():
+        section = who.replace("teacher ", "teachers.")
+        if teacher.weights is not None and teacher.train != Train():
+            said.append(
+                f"{section}.train has no effect: {section}.weights is given, and who is loaded is "
+                "not trained. Leave one of the two out."
+            )
+    return said
 
 
 def _check_resident(recipe: Recipe) -> None:

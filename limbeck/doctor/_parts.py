@@ -35,7 +35,7 @@ from limbeck.methods import (
 from limbeck.methods.features import features_of
 from limbeck.models import Interface, parameter_count
 from limbeck.recipe import Recipe
-from limbeck.recipe_combinations import check_combinations
+from limbeck.recipe_combinations import check_combinations, without_effect
 from limbeck.signals import Batch, Head
 from limbeck.targets import Codec, planned_codec
 from limbeck.teachers import Teacher
@@ -255,3 +255,4 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
                 f"The {who} is untrained: the recipe trains it. What it says here is noise, so the "
                 "soft losses will be larger in the run."
             )
+    found.notes.extend(without_effect(recipe))

@@ -30,6 +30,7 @@ from limbeck.pipeline._summary import Trained, summarise
 from limbeck.pipeline._teachers import Teachers, made_teachers, teachers_stage
 from limbeck.pipeline._warnings import teacher_warnings
 from limbeck.recipe import Recipe
+from limbeck.recipe_combinations import without_effect
 from limbeck.recipe_file import load_recipe
 from limbeck.report import write_page
 from limbeck.targets import Faithfulness, TransferSet, compare
@@ -145,6 +146,8 @@ def _opened(recipe: Recipe, out: Path, progress: Progress) -> Iterator[Context]:
     context = Context(recipe, out, task, progress)
     check_parts(recipe, task, context.interface)
     with context.folder():
+        for note in without_effect(recipe):
+            progress.say(note)
         yield context
 
 

@@ -227,6 +227,17 @@ def test_a_loaded_teacher_is_not_trained(tmp_path):
     assert any("untrained" in note for note in look().notes)
 
 
+def test_how_a_loaded_teacher_is_trained_has_no_effect_which_a_note_says(tmp_path):
+    def notes(*overrides):
+        return [note for note in look(*overrides).notes if "no effect" in note]
+
+    loaded = f"teacher.weights={saved_teacher(tmp_path)}"
+    (note,) = notes(loaded)
+    assert note.startswith("teacher.train has no effect: teacher.weights is given, and who")
+    assert notes() == []
+    assert notes(loaded, "teacher.train={}") == []
+
+
 def taught_teacher(folder):
     """A teacher that knows the digits, and its validation score by a formula of the test's own."""
     torch.manual_seed(7)

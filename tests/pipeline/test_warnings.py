@@ -110,9 +110,10 @@ def test_a_run_examines_its_teacher_before_it_teaches_and_reports_the_warnings(t
     weights = f'teacher.weights="{tmp_path / "random.safetensors"}"'
     listener = _Listener()
     report = limbeck.run(small(tmp_path, weights, "seeds=1"), tmp_path / "run", progress=listener)
-    assert listener.heard[0].startswith("teacher: validation accuracy 0.")
-    assert listener.heard[1].startswith("warning: The teacher is at chance level")
-    assert listener.heard[2] == "start targets"
+    assert listener.heard[0].startswith("teacher.train has no effect: teacher.weights is given")
+    assert listener.heard[1].startswith("teacher: validation accuracy 0.")
+    assert listener.heard[2].startswith("warning: The teacher is at chance level")
+    assert listener.heard[3] == "start targets"
     chance, worse, seed = report.warnings
     assert "at chance level" in chance
     assert "not better than student small" in worse
