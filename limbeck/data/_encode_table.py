@@ -56,6 +56,8 @@ class Columns:
     """Words that appear less often in the training texts are unknown."""
     max_length: int = 64
     """Longer texts lose their end."""
+    named_by_first_line: bool = False
+    """Whether the tables' columns are called as a file's first line says, which may be data."""
 
     def __post_init__(self) -> None:
         check_choice("task", self.task, get_args(Task))
@@ -141,10 +143,15 @@ def _chosen(split: str, table: Any, inputs: Sequence[str], columns: Columns) -> 
     names = [*inputs, *columns.target]
     for name in names:
         if name not in table.column_names:
+            near = did_you_mean(name, table.column_names)
+            it_has = "It has"
+            way_out = "Set options.target, features or text."
+            if columns.named_by_first_line and not near:
+                it_has = "Its first line was taken for the header:"
+                way_out += " If that is data, list all columns' names in options.header."
             raise DataError(
-                f"the {split} table has no column {name!r}."
-                f"{did_you_mean(name, table.column_names)} It has "
-                f"{', '.join(table.column_names)}. Set options.target, features or text."
+                f"the {split} table has no column {name!r}.{near} {it_has} "
+                f"{', '.join(table.column_names)}. {way_out}"
             )
     table = table.select(names)
     if columns.missing == "drop":

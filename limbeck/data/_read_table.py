@@ -11,6 +11,15 @@ from limbeck.data._paths import need_file
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
+def is_delimited(path: Path) -> bool:
+    """Whether its suffix says that it is lines of fields, of which the first may name them."""
+    return _format_of(path) in (".csv", ".tsv")
+
+
+def _format_of(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
 def read_table(path: Path, *, separator: str = "", header: Sequence[str] = ()) -> Any:
     """The pyarrow table of a file.
 
@@ -29,13 +38,13 @@ def read_table(path: Path, *, separator: str = "", header: Sequence[str] = ()) -
     from pyarrow import csv, json, parquet
 
     need_file(path, "a table")
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    suffix = _format_of(path)
     if suffix not in SUFFIXES:
         raise DataError(
             f"{path} must end with one of {', '.join(SUFFIXES)}, plain or .gz, got "
             f"{suffix or 'no suffix'}. Convert it, or give it the name of its format."
         )
-    is_text = suffix in (".csv", ".tsv")
+    is_text = is_delimited(path)
     if (separator or header) and not is_text:
         raise OptionError(f"separator and header are for .csv and .tsv files, got {path.name}.")
     if len(separator) > 1:
@@ -74,7 +83,13 @@ def read_table(path: Path, *, separator: str = "", header: Sequence[str] = ()) -
         ) from None
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
-        raise DataError(f"two columns of {path} are called {twice!r}. Rename one.")
+        way_out = "Rename one."
+        if is_text and not header:
+            way_out += (
+                " Its first line was taken for the header: if that is data, list all columns' "
+                "names in options.header."
+            )
+        raise DataError(f"two columns of {path} are called {twice!r}. {way_out}")
     if len(table) == 0:
         raise DataError(f"{path} has no rows. Give it samples.")
     return table

@@ -11,7 +11,7 @@ from limbeck.data._columns import Missing
 from limbeck.data._data_set import DataSet
 from limbeck.data._encode_table import Columns, Task, encode_tables
 from limbeck.data._paths import find_path, need_file, need_path
-from limbeck.data._read_table import read_table
+from limbeck.data._read_table import is_delimited, read_table
 from limbeck.data._split import Cut
 
 COARSE = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
@@ -71,6 +71,7 @@ def table(
         target_scale=target_scale,
         min_count=min_count,
         max_length=max_length,
+        named_by_first_line=is_delimited(file) and not header,
     )
     train = read_table(file, separator=separator, header=header)
     validation, test = (

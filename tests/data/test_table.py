@@ -429,6 +429,32 @@ def test_a_folder_is_no_table(tmp_path):
         load("table", path=tmp_path, options={"target": "a"})
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv"])
+def test_data_in_place_of_a_header_are_told_as_such(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(as_csv(COLUMNS, "\t" if name.endswith("tsv") else ",", header=False))
+    first = ", ".join(str(values[0]) for values in COLUMNS.values())
+    told = rf"no column 'kind'\..* Its first line was taken for the header: {first}\. .*header\.$"
+    with pytest.raises(DataError, match=told):
+        load("table", path=path, options={"target": "kind"})
+
+
+def test_data_in_place_of_a_header_may_name_two_columns_alike(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("1,1,cat\n2,1,dog\n")
+    with pytest.raises(
+        DataError, match=r"called '1'\. Rename one\. Its first line .* options.head"
+    ):
+        load("table", path=path, options={"target": "kind"})
+
+
+def test_a_table_whose_format_names_its_columns_is_not_asked_for_a_header(tmp_path):
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table(COLUMNS), path)
+    with pytest.raises(DataError, match=r"no column 'king'.* It has size, .* features or text\.$"):
+        load("table", path=path, options={"target": "king"})
+
+
 def test_a_header_is_for_files_without_one(tmp_path):
     path = tmp_path / "rows.parquet"
     parquet.write_table(pa.table(COLUMNS), path)
