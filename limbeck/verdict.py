@@ -122,10 +122,16 @@ def _sentence(
         )
     low, high = (number(end, "+") for end in interval)
     between = f"95 % interval of the gain {low} to {high}{unit}, {seeds} seeds"
+    beyond = ""
+    if points and max(map(abs, interval)) > 1:
+        more = "5 or more" if seeds < 5 else "more"
+        beyond = (
+            f" That is wider than {metric.name} can be: {seeds} seeds cannot say more; take {more}."
+        )
     if outcome == "not shown":
         chance = "" if float(size) == 0 else ", which may be chance"
         return (
             f"Not shown: the student's {metric.name} is {compared} its control's ({between})"
-            f"{chance}."
+            f"{chance}.{beyond}"
         )
-    return f"The teaching {outcome}: {metric.name} is {better} than without it ({between})."
+    return f"The teaching {outcome}: {metric.name} is {better} than without it ({between}).{beyond}"

@@ -178,7 +178,31 @@ def test_the_gap_closed_is_none_where_the_teacher_is_no_better_than_the_control(
             [0.75, 0.5],
             ACCURACY,
             "Not shown: the student's accuracy is the same as its control's "
-            "(95 % interval of the gain -317.66 to +317.66 points, 2 seeds).",
+            "(95 % interval of the gain -317.66 to +317.66 points, 2 seeds). That is wider than "
+            "accuracy can be: 2 seeds cannot say more; take 5 or more.",
+        ),
+        (
+            [0.9, 0.98, 0.99],
+            [0.1, 0.1, 0.3],
+            ACCURACY,
+            "The teaching helped: accuracy is 79.00 points better than without it "
+            "(95 % interval of the gain +55.30 to +102.70 points, 3 seeds). That is wider than "
+            "accuracy can be: 3 seeds cannot say more; take 5 or more.",
+        ),
+        (
+            [1.0, 0.0, 1.0, 0.0, 0.1],
+            [0.0, 1.0, 0.0, 1.0, 0.0],
+            ACCURACY,
+            "Not shown: the student's accuracy is 2.00 points better than its control's "
+            "(95 % interval of the gain -122.29 to +126.29 points, 5 seeds), which may be chance. "
+            "That is wider than accuracy can be: 5 seeds cannot say more; take more.",
+        ),
+        (
+            [1.0, 3.0],
+            [2.0, 1.0],
+            RMSE,
+            "Not shown: the student's rmse is 0.5 worse than its control's "
+            "(95 % interval of the gain -19.56 to +18.56, 2 seeds), which may be chance.",
         ),
     ],
 )
