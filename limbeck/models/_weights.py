@@ -15,6 +15,9 @@ from limbeck._state import is_keras, set_state, state_of
 from limbeck.models._build import Interface, build
 from limbeck.signals import Head
 
+_PARALLEL = "module."
+"""What weights' names begin with where torch trained copies of a model in parallel."""
+
 
 def parameter_count(model: nn.Module) -> int:
     """How many numbers the model has learned; a tied tensor counts once."""
@@ -39,6 +42,9 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Read weights into `model`.
 
+    Weights of a model that torch's `DistributedDataParallel` or `DataParallel` held, all of whose
+    names begin with "module.", are read as those of the model itself.
+
     Raises:
         ModelError: The file is missing, is a pickle, is damaged, or is of another model.
         StorageError: It cannot be read.
@@ -62,7 +68,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         if is_keras(model):
             set_state(model, safetensors.torch.load_file(str(path)))
         else:
-            missing, unexpected = safetensors.torch.load_model(model, str(path), strict=False)
+            missing, unexpected = safetensors.torch.load_model(
+                _named_as_in(path, model), str(path), strict=False
+            )
     except safetensors.SafetensorError as error:
         if begin.startswith((b"\x80", b"PK\x03\x04")) and not begin.endswith(b"{"):
             raise ModelError(
@@ -85,6 +93,17 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             f"{path} does not fit the model: {', '.join(sorted(listed)[:4])}. Give the model the "
             "options it was trained with."
         )
+
+
+def _named_as_in(path: Path, model: nn.Module) -> nn.Module:
+    """The model, or a module around it whose names begin as those of the file do."""
+    with safetensors.safe_open(str(path), framework="pt") as file:
+        saved = list(file.keys())
+    if not saved or any(name.startswith(_PARALLEL) for name in model.state_dict()):
+        return model
+    if not all(name.startswith(_PARALLEL) for name in saved):
+        return model
+    return nn.ModuleDict({_PARALLEL.removesuffix("."): model})
 
 
 def save(

@@ -97,6 +97,30 @@ def test_the_card_says_what_is_needed_to_build_the_student_again(tmp_path):
     assert card["interface"]["heads"][0]["classes"] == ["a", "b", "c", "d", "é"]
 
 
+@pytest.mark.parametrize("kind", STUDENTS)
+def test_weights_of_a_model_that_was_trained_in_parallel_are_read_as_its_own(kind, tmp_path):
+    name, options, interface, x = STUDENTS[kind]
+    trained, loaded = (build(name, options, interface, seed=seed) for seed in (5, 6))
+    safetensors.torch.save_model(nn.DataParallel(trained), str(tmp_path / "weights.safetensors"))
+    load_weights(loaded, tmp_path / "weights.safetensors")
+    assert torch.equal(answer(trained, x), answer(loaded, x))
+
+
+def test_a_model_that_has_a_part_called_module_is_read_as_it_is(tmp_path):
+    trained, loaded = (nn.ModuleDict({"module": nn.Linear(2, 2)}) for _ in range(2))
+    save_weights(trained, tmp_path / "weights.safetensors")
+    load_weights(loaded, tmp_path / "weights.safetensors")
+    assert torch.equal(trained["module"].weight, loaded["module"].weight)
+
+
+def test_weights_of_which_only_some_seem_to_be_of_a_parallel_model_do_not_fit(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(
+        {"module.weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, str(path)
+    )
+    assert "missing weight, unexpected module.weight" in refused(nn.Linear(2, 2), path)
+
+
 @pytest.mark.parametrize("suffix", PICKLE_SUFFIXES)
 def test_what_may_be_a_pickle_is_refused_before_it_is_opened(suffix, tmp_path):
     path = tmp_path / f"weights{suffix}"
