@@ -13,6 +13,8 @@ Fault = Mapping[str, Any]
 
 _LONG = 200
 """Characters of a wrong value that are shown."""
+_FEW = 4
+"""Keys of a section that are named where it is something else."""
 
 
 def first_fault(error: ValidationError) -> Fault:
@@ -36,13 +38,21 @@ def explain(fault: Fault, section: type[BaseModel]) -> str:
         return f"there is no key {dotted}.{meant} Known here: {', '.join(known)}."
     if fault["type"] == "missing":
         return f"{dotted} is missing."
+    where = f"{dotted}: " if dotted else ""
+    if fault["type"] == "model_type":
+        known = _known_keys(section, path)
+        keys = ", ".join([*known[:_FEW], "..."] if len(known) > _FEW else known)
+        return f"{where}must be a section of keys ({keys}), got {_shown(fault['input'])}."
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    where = f"{dotted}: " if dotted else ""
     if fault["type"] == "value_error":
         return f"{where}{message}."
-    got = repr(fault["input"])
-    return f"{where}{message}, got {got if len(got) <= _LONG else got[:_LONG] + ' ...'}."
+    return f"{where}{message}, got {_shown(fault['input'])}."
+
+
+def _shown(value: object) -> str:
+    got = repr(value)
+    return got if len(got) <= _LONG else got[:_LONG] + " ..."
 
 
 def _known_keys(section: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -40,6 +40,10 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         text = texts[name]
     elif (found := _read(path)) is not None:
         text = found
+    elif path.is_dir():
+        inside = sorted(str(each) for each in path.glob("*.toml"))
+        there = f"one in it, such as {inside[0]}" if inside else "another path: it holds none"
+        raise RecipeError(f"a recipe is a TOML file, and {name} is a folder. Name {there}.")
     else:
         beside = [str(each) for each in path.parent.glob("*.toml")]
         raise RecipeError(

@@ -143,7 +143,15 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         ),
         (with_(students={"small": {}}), "students.small.model is missing."),
         ({}, "name is missing."),
-        (with_(train=3), "train: input should be a valid dictionary or instance of Train, got 3."),
+        (
+            with_(train=3),
+            "train: must be a section of keys (epochs, batch_size, accumulate, optimizer, ...), "
+            "got 3.",
+        ),
+        (
+            with_(distil={"taps": [["a", "b"]]}),
+            "distil.taps.0: must be a section of keys (student, teacher), got ['a', 'b'].",
+        ),
         (with_(name=3), "name: input should be a valid string, got 3."),
         (with_(seeds="5"), "seeds: input should be a valid integer, got '5'."),
         (with_(seeds=True), "seeds: input should be a valid integer, got True."),

@@ -113,6 +113,18 @@ def test_a_file_is_a_recipe_too(tmp_path):
     assert load_recipe(str(path)) == parse_recipe(SMALLEST)
 
 
+def test_a_folder_is_no_recipe_and_one_in_it_is_named(tmp_path):
+    told = f"a recipe is a TOML file, and {tmp_path} is a folder. Name "
+    for made, way_out in [
+        ("notes.txt", "another path: it holds none."),
+        ("recipe.toml", f"one in it, such as {tmp_path / 'recipe.toml'}."),
+    ]:
+        (tmp_path / made).touch()
+        with pytest.raises(RecipeError) as error:
+            load_recipe(str(tmp_path))
+        assert str(error.value) == told + way_out
+
+
 def test_an_unknown_recipe_is_refused_with_the_nearest_one():
     with pytest.raises(RecipeError) as error:
         load_recipe("digit")

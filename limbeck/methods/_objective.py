@@ -113,6 +113,12 @@ def check_features(
     """
     chosen = find_method(method)
     if isinstance(chosen, FeatureMethod):
+        for tap in [taps] if isinstance(taps, str) else taps:
+            if not _is_pair_of_paths(tap):
+                raise OptionError(
+                    "taps must be pairs of paths, [(the student's, the teacher's), ...], got "
+                    f"{tap!r}. Name a module of each of the two."
+                )
         if not chosen.fewest_taps <= len(taps) <= (chosen.most_taps or len(taps)):
             raise OptionError(
                 f"method {method} takes {chosen.how_many_taps} taps, got {len(taps)}. Set "
@@ -137,6 +143,12 @@ def check_features(
             f"method {method} learns from rows, and has no {what}. Leave distil.{what} out, or "
             f"take a method of features: {', '.join(FEATURE_METHODS)}."
         )
+
+
+def _is_pair_of_paths(tap: object) -> bool:
+    if not isinstance(tap, (tuple, list)):
+        return False
+    return len(tap) == 2 and all(isinstance(path, str) for path in tap)
 
 
 def taps_of(recipe: Recipe) -> Taps:
@@ -216,7 +228,7 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
         )
     check_features(
         distil.method,
-        distil.taps,
+        taps_of(recipe),
         hard_weight=distil.hard_weight,
         soft_weight=distil.soft_weight,
         feature_weight=distil.feature_weight,

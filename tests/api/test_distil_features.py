@@ -147,6 +147,28 @@ def test_what_is_missing_is_said(taught, options, error, said):
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("taps", "got"),
+    [
+        ("layers.0", "'layers.0'"),
+        (["layers.0"], "'layers.0'"),
+        (("0", "0"), "'0'"),
+        ([("0", "0", "0")], "('0', '0', '0')"),
+        ([("0", 0)], "('0', 0)"),
+        ([{"student": "0", "teacher": "0"}], "{'student': '0', 'teacher': '0'}"),
+    ],
+)
+def test_taps_that_are_no_pairs_of_paths_are_refused(taught, taps, got):
+    teacher, targets = taught
+    given = {"method": "fitnets", "taps": taps, "teacher": teacher}
+    with pytest.raises(OptionError) as raised:
+        distil(model(), (INPUTS, LABELS), targets, settings(), **given)
+    assert str(raised.value) == (
+        "taps must be pairs of paths, [(the student's, the teacher's), ...], got "
+        f"{got}. Name a module of each of the two."
+    )
+
+
 def test_taps_that_are_compared_together_cannot_join_one_after_another(taught):
     _, targets = taught
     with pytest.raises(OptionError, match="this method compares all of its taps together"):
