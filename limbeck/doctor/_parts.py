@@ -141,7 +141,8 @@ def _lessons(
             )
         )
         for who, part in recipe.all_teachers.items()
-        if part.weights is None
+        # The one teacher has its fault already; of several, only here is it said whose it is.
+        if part.weights is None and (teacher is not None or recipe.teacher is None)
     ]
     assistants = [
         found.attempt(

@@ -42,10 +42,13 @@ def look_at_taps(lessons: Sequence[Lesson], taught: Mapping[str, Rows], found: F
                 )
             learned = parameter_count(term.module)
             kept = sum(part.numel() for part in term.module.buffers())
-            found.notes.append(
-                f"Beside {lesson.name} its method trains {learned:,} weights and keeps {kept:,} "
-                "other numbers, which are no part of the student that is saved."
-            )
+            does = [f"trains {learned:,} weights"] if learned else []
+            does += [f"keeps {kept:,} other numbers"] if kept else []
+            if does:
+                found.notes.append(
+                    f"Beside {lesson.name} its method {' and '.join(does)}, no part of the student "
+                    "that is saved."
+                )
     columns = ["its module", "shape", "norm", "adapter", "teacher's module", "shape", "norm"]
     found.tables.append(("Taps", ["model", *columns], rows))
 

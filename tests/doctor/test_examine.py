@@ -1,4 +1,5 @@
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -384,9 +385,7 @@ def test_faults_of_several_parts_are_found_at_once():
 )
 def test_a_model_that_does_not_fit_is_a_fault(model, who, make, text):
     model(lambda: nn.Sequential(nn.Flatten(), *make()))
-    found = look(f"{who}.model=own", f"{who}.options={{}}")
-    assert all(text in fault for fault in found.faults)
-    assert found.faults
+    assert text in only_fault(look(f"{who}.model=own", f"{who}.options={{}}"))
 
 
 def test_a_student_that_gives_logits_for_probabilities_is_a_fault():
@@ -681,10 +680,20 @@ def test_taps_are_shown_with_shapes_and_norms_and_what_is_learned_between():
     assert (shape, adapter, teachers) == ("(64, 8)", "linear 8 -> 16", "(64, 16)")
     assert float(norm) > 0
     assert float(other) > 0
-    assert any("trains 144 weights and keeps 0 other numbers" in note for note in found.notes)
+    assert any("method trains 144 weights, no part of" in note for note in found.notes)
     terms = {row[1]: row for row in table(found, "Loss terms") if row[0] == "student small"}
     assert terms["features"][2] == "100"
     assert "features" not in {row[0] for row in table(found, "The losses prove themselves")}
+
+
+def test_what_a_method_learns_and_keeps_beside_a_student_is_said_where_there_is_some():
+    def beside(method):
+        notes = look(f"distil.method={method}", TAPS).notes
+        return [note for note in notes if note.startswith("Beside")]
+
+    assert beside("sp") == []
+    (note,) = beside("crd")
+    assert re.search(r"trains [1-9][\d,]* weights and keeps [1-9][\d,]* other numbers, no", note)
 
 
 def test_a_tap_that_is_not_there_is_a_fault():
