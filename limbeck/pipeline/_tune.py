@@ -7,7 +7,7 @@ data are not read: `limbeck run` with the recipe that is found measures what it 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from limbeck._errors import Interrupted, OptionError, TrainingError
@@ -41,7 +41,8 @@ class Finalist:
     """A candidate that was trained with several seeds."""
 
     what: str
-    """`found`; `recipe`, the recipe's own; or a control: `control found`, `control recipe`."""
+    """`found`, the best; `runner-up`; `recipe`, the recipe's own; or a control: `control found`,
+    `control recipe`."""
     candidate: Candidate
     scores: list[float]
     """On the validation data, a seed each."""
@@ -356,7 +357,7 @@ def _finals(search: Search, trainer: _Trainer) -> tuple[list[Finalist], list[Fin
             best.append(trial.candidate)
     trained = [
         trainer.final("recipe", own),
-        *(trainer.final("found", candidate) for candidate in best),
+        *(trainer.final(f"finalist {place}", each) for place, each in enumerate(best, start=1)),
     ]
     finalists = [one for one in trained if one is not None]
     if not finalists:
@@ -365,6 +366,10 @@ def _finals(search: Search, trainer: _Trainer) -> tuple[list[Finalist], list[Fin
             "doctor` on the recipe."
         )
     finalists.sort(key=lambda one: one.mean, reverse=higher)
+    finalists = [
+        one if one.what == "recipe" else replace(one, what="runner-up" if place else "found")
+        for place, one in enumerate(finalists)
+    ]
     found = finalists[0].candidate
     asked = [trainer.final("control recipe", own, from_labels=True)]
     if (found.learning_rate, found.epochs) != (own.learning_rate, own.epochs):

@@ -48,7 +48,7 @@ class FinalPoint(_Setting):
     """One setting that was trained with several seeds."""
 
     what: str
-    """`found`, `recipe`, `control found` or `control recipe`."""
+    """`found`, `runner-up`, `recipe`, `control found` or `control recipe`."""
     scores: list[float]
     """On the validation data."""
 
@@ -128,6 +128,7 @@ def _row(final: FinalPoint, metric: Metric) -> dict[str, Any]:
     return {
         "what": {
             "found": "found",
+            "runner-up": "runner-up",
             "recipe": "the recipe's own",
             "control found": "control, as was found",
             "control recipe": "control, as the recipe says",

@@ -281,10 +281,35 @@ def test_the_control_of_what_was_found_learns_as_fast_and_as_long_as_that(tmp_pa
     tuning._finals(SimpleNamespace(trials=trials), trainer)
     assert asked == [
         ("recipe", own, False),
-        ("found", found, False),
+        ("finalist 1", found, False),
         ("control recipe", own, True),
         ("control found", found, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        ([0.1, 0.2, 0.9, 0.3], ["found", "runner-up", "runner-up", "recipe"]),
+        ([0.5, 0.2, 0.9, 0.3], ["found", "recipe", "runner-up", "runner-up"]),
+        ([0.9, 0.2, 0.5, 0.3], ["recipe", "runner-up", "runner-up", "runner-up"]),
+    ],
+)
+def test_the_best_finalist_alone_is_called_found(tmp_path, scores, named):
+    recipe = small(tmp_path)
+    own = Candidate.of(recipe)
+    settings = [own, *(replace(own, temperature=own.temperature + n) for n in (1, 2, 3))]
+
+    def final(what, candidate, *, from_labels=False):
+        score = scores[settings.index(candidate)]
+        return tuning.Finalist(what=what, candidate=candidate, scores=[score])
+
+    trainer = SimpleNamespace(
+        context=SimpleNamespace(recipe=recipe, task=tuning.load_task(recipe.data)), final=final
+    )
+    trials = [tuning.Trial(candidate=each, score=0.5, seen={}) for each in settings]
+    finalists, _ = tuning._finals(SimpleNamespace(trials=trials), trainer)
+    assert [one.what for one in finalists] == named
 
 
 def test_what_is_tried_is_balanced_as_the_recipe_says_and_controls_are_not(tmp_path):
@@ -447,7 +472,7 @@ def test_a_finalist_that_does_not_stay_finite_with_every_seed_is_left_out(tmp_pa
     once = tuning._Trainer._once
 
     def breaks(self, what, candidate, number, from_labels):
-        if what == "found" and number == 1:
+        if what.startswith("finalist") and number == 1:
             raise TrainingError("the loss is nan")
         return once(self, what, candidate, number, from_labels)
 
