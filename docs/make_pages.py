@@ -1,5 +1,5 @@
-"""Write what must not say anything else: docs/recipes.md, docs/data.md and docs/methods.md from the
-code, and the tables of README.md and docs/targets.md from the committed result files.
+"""Write what must not say anything else: docs/recipes.md, docs/data.md, docs/methods.md and
+docs/losses.md from the code, and the tables of README.md and docs/targets.md from the committed result files.
 
 python docs/make_pages.py
 """
@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from limbeck import recipe
+from limbeck import losses, recipe
 from limbeck.data import SOURCES
 from limbeck.methods import BESIDE, METHODS, every_method
 from limbeck.methods.features import FEATURE_METHODS
@@ -228,7 +228,8 @@ visits the labelled ones more often instead, as a control's does; *whole batches
 micro-batches and processes change what is learned, and padding is left out first; *features*: see below. `limbeck doctor`
 proves of a method's loss what it promises; on which data it helps, only a run with its control says.
 
-This page is made by `docs/make_pages.py` from the cards; [adding a method](adding-a-method.md) says how to add one.
+This page is made by `docs/make_pages.py` from the cards; [adding a method](adding-a-method.md) says how to add one. The losses that
+they are made of are listed in [losses](losses.md).
 
 ## Methods of rows
 
@@ -295,6 +296,31 @@ LOSS_COSTS = """
 Forward and backward, on a CPU, by `bench/costs.py`: time and peak memory, times those of torch's cross-entropy of the same logits,
 or of its squared error of the same features (MB: where that takes next to none). Of a method of features the pass of a live teacher comes on top.
 """
+LOSSES = """# Losses
+
+`limbeck.losses` are pure functions, for any training loop. Those of rows are called as `loss(student_logits, teacher_logits)`, or with
+the `Sparse` rows that a transfer set gives in place of the teacher's, and give one value for each row, with no mean taken; tensors
+come first, options by keyword, with the paper's defaults. A few, such as `standardised` and the masks, are parts of others.
+`help(limbeck.losses.soft_targets)` says formula, shapes and ranges.
+[Methods](methods.md) choose one of them in a recipe; `limbeck prove MODULE:LOSS` looks at [one of your own](prove.md).
+
+```python
+loss = limbeck.losses.soft_targets(student(x), teacher_logits, temperature=4.0).mean()
+```
+
+This page is made by `docs/make_pages.py` from their own descriptions.
+"""
+
+
+def losses_page() -> str:
+    parts = [LOSSES.rstrip("\n")]
+    for title, module in (
+        ("Of rows: `limbeck.losses`", losses),
+        ("Of features: `limbeck.losses.features`", losses.features),
+    ):
+        functions = {name: getattr(module, name) for name in sorted(module.__all__)}
+        parts.append(_listed(title, functions, (), what="tensors and options"))
+    return "\n".join(parts) + "\n"
 
 
 def recipes_page() -> str:
@@ -411,12 +437,14 @@ def _peak(ratio: float | None, peak_bytes: int) -> str:
     return f"{peak_bytes / 2**20:.0f} MB" if ratio is None else f"{ratio:.2g}"
 
 
-def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> str:
+def _listed(
+    title: str, functions: dict[str, Any], skipped: tuple[str, ...], *, what: str = "options"
+) -> str:
     """Names of a dict, with each function's first line and options; names of one share a line."""
     names: dict[Any, list[str]] = {}
     for name, function in functions.items():
         names.setdefault(_told(function), []).append(f"`{name}`")
-    lines = [f"\n## {title}\n", "| name | what it is | options |\n|---|---|---|"]
+    lines = [f"\n## {title}\n", f"| name | what it is | {what} |\n|---|---|---|"]
     for told, called in names.items():
         function = functions[called[0].strip("`")]
         options = [
@@ -425,7 +453,8 @@ def _listed(title: str, functions: dict[str, Any], skipped: tuple[str, ...]) -> 
             if part.name not in skipped
         ]
         first = inspect.cleandoc(told.__doc__ or "").partition("\n\n")[0]
-        lines.append(f"| {', '.join(called)} | {' '.join(first.split())} | {', '.join(options)} |")
+        line = " ".join(first.split()).replace("|", "\\|")
+        lines.append(f"| {', '.join(called)} | {line} | {', '.join(options)} |")
     return "\n".join(lines)
 
 
@@ -510,6 +539,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     FOLDER / "recipes.md": recipes_page,
     FOLDER / "data.md": data_page,
     FOLDER / "methods.md": methods_page,
+    FOLDER / "losses.md": losses_page,
     FOLDER / "targets.md": lambda: filled(FOLDER / "targets.md", costs),
     ROOT / "README.md": lambda: filled(ROOT / "README.md", measured),
 }
