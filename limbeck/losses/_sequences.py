@@ -80,7 +80,7 @@ def interpolated_word_level(
     teacher_share: float = 0.5,
     temperature: float = 1.0,
 ) -> Tensor:
-    r"""Word and sequence level at once: $(1 - \alpha)$ of a text and $\alpha$ of the teacher's distributions.
+    r"""Word and sequence level at once: $1 - \alpha$ of a text, $\alpha$ of the teacher's rows.
 
     With the data's text it is the paper's word-level distillation as it is trained; with the
     teacher's own, or the candidate of its beam that is nearest to the data's, it is the combination
