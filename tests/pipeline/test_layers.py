@@ -6,7 +6,7 @@ from torch import nn
 
 from limbeck._errors import LimbeckError
 from limbeck.losses.features import linear_cka_distance
-from limbeck.methods import check_features
+from limbeck.methods import check_features, taps_of
 from limbeck.pipeline import find_layers
 from limbeck.pipeline._modules import layers_of
 from limbeck.pipeline._pairs import MOST_PAIRS, propose
@@ -125,7 +125,7 @@ def test_a_run_goes_on_from_it_and_lends_it_the_trained_control(tmp_path):
     made = (out / "teacher" / "teacher.safetensors").stat().st_mtime_ns
     chosen = small(tmp_path, "seeds=1", "distil.method=sp", f"distil.taps=[{tap}]")
     weight = {"hard_weight": 0.0, "soft_weight": 1.0, "feature_weight": None}
-    check_features("sp", chosen.distil.taps, **weight)
+    check_features("sp", taps_of(chosen), **weight)
     run(chosen, out)
     assert (out / "teacher" / "teacher.safetensors").stat().st_mtime_ns == made
     after = find_layers(chosen, out)
