@@ -58,11 +58,12 @@ class Examination:
             self.cases = self.several
         self.found = Findings(self.probe, self.reference, labels=bound.written_with_labels)
         self.kind: Kind | None = None
-        self.zero = self.hard = self.kinked = self.smoothed = False
+        self.zero = self.hard = self.kinked = self.smoothed = self.relation = False
+        self.notes: list[str] = []
 
     def proof(self, notes: list[str]) -> Proof:
         """Everything, in the order in which it is read."""
-        self.notes = notes
+        self.notes += notes
         if self.found.add(_steadiness.AGAIN, self.cases).holds:
             self.kind = find_kind(self.probe, self.space)
             self.relation = _scale.compares_rows(self.probe, self.reference)
