@@ -357,7 +357,8 @@ def bars_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             0.98,
         ),
         bar(
-            f"hinton: mean test errors of the same student with {more['with']}",
+            f"hinton: mean test errors of the same student with {more['with']}; its control, of "
+            f"the same views, has {more['control']['mean']:.1f}",
             more["errors"]["mean"],
             "<",
             PUBLISHED["student"],

@@ -486,7 +486,7 @@ def measured() -> str:
     for path in sorted((ROOT / "bench/results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
-            if path.stem in ("mnist", "hinton") and "published" in row:
+            if path.stem == "hinton" and "published" in row:
                 spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
                 lines.append(
                     f"| mnist: test errors of the {row['model']}, n = {row['n']} | "
