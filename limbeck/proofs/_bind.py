@@ -170,7 +170,6 @@ class _Asked:
         ]
         self.of_logits = not soft
         self.of_sequences = of_sequences
-        self.by_token = False
         self.mask_is_padding = marks_padding(roles.names.get("mask", ""))
         if soft and made.temperature(roles) is not None:
             raise LossError(
@@ -204,8 +203,7 @@ class _Asked:
                 f"{self.name} must return a tensor, got {type(output).__name__}. Return the loss "
                 "alone: one value for each row, or one for all."
             )
-        self.by_token = self.of_sequences and output.shape == (len(case), 1)
-        return output[:, 0] if self.by_token else output
+        return output.squeeze(-1) if self.of_sequences else output
 
     def _temperature(self, case: Case) -> float | None:
         return self.made.temperature(self.roles) if case.temperature is None else case.temperature
@@ -249,7 +247,8 @@ class _Asked:
             for key, value in keywords.items()
         ]
         maker = self._made_as(short, temperature)
-        return f"{maker}({', '.join([*places, *options])}){'[:, 0]' if self.by_token else ''}"
+        squeezed = ".squeeze(-1)" if self.of_sequences else ""
+        return f"{maker}({', '.join([*places, *options])}){squeezed}"
 
     def _written_mask(self, mask: str) -> str:
         if mask:

@@ -43,7 +43,7 @@ class LabelsPart:
 def labels_part(probe: Probe, case: Case) -> LabelsPart | None:
     """What labels do where the student is the teacher; None if that is no cross-entropy."""
     equal = case.at_equality()
-    slope = probe.gradient(equal) - probe.gradient(equal.of_other_labels())
+    slope = probe.labels_pull(equal)
     if largest(slope) <= probe.tolerance * probe.gradient_size:
         return LabelsPart(weight=0.0)
     weight, apart = compared(slope, _one_hot(equal.of_other_labels()) - _one_hot(equal))
@@ -108,7 +108,7 @@ def stationary_beside(whole: LabelsPart) -> Check:
 def _towards_class(probe: Probe, case: Case) -> Measured:
     """In which share of the rows a label does not pull its own class up."""
     equal = case.at_equality()
-    slope = probe.gradient(equal) - probe.gradient(equal.of_other_labels())
+    slope = probe.labels_pull(equal)
     own = slope.gather(1, equal.labels[:, None])[:, 0]  # (rows,)
     least = probe.tolerance * probe.gradient_size
     wrong = own > -least if largest(slope) > least else torch.zeros_like(own)

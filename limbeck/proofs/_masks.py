@@ -82,14 +82,10 @@ def takes_marks(probe: Probe, case: Case) -> bool:
 
 def labels_choose_rows(probe: Probe, case: Case) -> bool:
     """Whether what the teacher teaches depends on the labels: then -100 is another label to it."""
-    here, there = (
-        probe.gradient(each) - probe.gradient(each.of_another_teacher())
-        for each in (case, case.of_other_labels())
-    )
-    return largest(here - there) > probe.tolerance * probe.gradient_size
+    gap = probe.pull(case) - probe.pull(case.of_other_labels())
+    return largest(gap) > probe.tolerance * probe.gradient_size
 
 
 def leaves_out(probe: Probe, case: Case) -> bool:
     """Whether the teacher teaches nothing in rows that are marked, whatever labels do there."""
-    teacher_part = probe.gradient(case) - probe.gradient(case.of_another_teacher())
-    return largest(teacher_part[~case.kept]) <= probe.tolerance * probe.gradient_size
+    return largest(probe.pull(case)[~case.kept]) <= probe.tolerance * probe.gradient_size

@@ -66,6 +66,10 @@ class Probe:
             return self._beside(case, padding)
         return self._beside(case, padding) - self._beside(case.of_another_teacher(), padding)
 
+    def labels_pull(self, case: Case) -> Tensor:
+        """What of the student's gradient other labels would change, `(rows, classes)`."""
+        return self.gradient(case) - self.gradient(case.of_other_labels())
+
     def _beside(self, case: Case, padding: float | None) -> Tensor:
         if padding is None:
             return self.gradient(case)

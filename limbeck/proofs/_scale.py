@@ -94,21 +94,15 @@ def class_share(probe: Probe, case: Case) -> float:
 def _batch(probe: Probe, case: Case) -> Measured:
     """How each row's gradient in the batch differs from what it is alone."""
     value = probe.value(case)
-    off, why = _beside_the_batch(probe.gradient, case, "", by_row=value.dim() > 0, probe=probe)
-    if probe.judges_a_part and not why:  # else two parts of different size look like no factor
-        parts = {
-            " of the teacher's part": probe.pull,
-            " of the labels' part": lambda rows: (
-                probe.gradient(rows) - probe.gradient(rows.of_other_labels())
-            ),
-        }
-        for whose, part in parts.items():
-            part_off, part_why = _beside_the_batch(
-                part, case, whose, by_row=value.dim() > 0, probe=probe
-            )
-            if part_off > probe.tolerance and part_why:
-                off, why = max(off, part_off), part_why
-                break
+    parts = {"": probe.gradient}
+    if probe.judges_a_part:  # together two parts of different size look like no factor
+        parts |= {" of the teacher's part": probe.pull, " of the labels' part": probe.labels_pull}
+    found = [
+        _beside_the_batch(part, case, whose, by_row=value.dim() > 0, probe=probe)
+        for whose, part in parts.items()
+    ]
+    off = max(off for off, _ in found)
+    why = next((why for off, why in found if why and off > probe.tolerance), "")
     return Measured(
         off=off,
         got=shown(value),

@@ -250,9 +250,9 @@ def of_sequences_padded(student_logits, teacher_logits, attention_mask):
         (
             of_sequences,
             "of_sequences(student[:, None], teacher[:, None], "
-            "torch.ones(len(student), dtype=torch.bool)[:, None])",
+            "torch.ones(len(student), dtype=torch.bool)[:, None]).squeeze(-1)",
         ),
-        (of_tokens, "of_tokens(student[:, None], teacher[:, None], labels[:, None])[:, 0]"),
+        (of_tokens, "of_tokens(student[:, None], teacher[:, None], labels[:, None]).squeeze(-1)"),
     ],
 )
 def test_sequences_are_given_as_such_of_one_token_each(loss, call):
