@@ -33,6 +33,8 @@ from limbeck.proofs._told import returns, sentence, untold
 from limbeck.signals import Space
 
 DIRECTIONS = ("forward", "reverse")
+_BESIDE_A_NORM = 1e-4
+"""Of the typical gradient: what 1e-8, added to the norms that a relation divides by, may leave."""
 _HARD = (
     "Of the teacher it hears the likeliest class alone, as hard distillation does, and pulls until "
     "the student is sure of that."
@@ -198,9 +200,11 @@ class Examination:
 
     def at_equality(self, bounded: bool) -> None:
         """Zero and stationary there, or a loss that need not be."""
-        zero, measured, case = look(self.probe, _distance.ZERO, self.cases)
+        zero, measured, case = look(self.probe, _distance.ZERO, self.telling(_distance.ZERO))
         check, kind = self.stationary()
-        stationary, _, _ = look(self.probe, check, self.cases)
+        if self.relation and check.bound is None:
+            check = replace(check, bound=_BESIDE_A_NORM)
+        stationary, _, _ = look(self.probe, check, self.telling(check))
         lowest, _, _ = look(self.probe, _distance.ABOVE_EQUALITY, self.cases)
         self.zero = zero.holds
         if self.zero and bounded:
@@ -225,7 +229,13 @@ class Examination:
         self.found.keep(zero, measured, case, kind=apart)
         if self.kinked:
             kind = "It has a kink at equality, as an absolute value has: it pulls until the end."
-        self.found.add(check, self.cases, kind=kind)
+        self.found.add(check, self.telling(check), kind=kind)
+
+    def telling(self, check: Check) -> list[Case]:
+        """The cases of a property, without those few rows that leave a relation none to compare."""
+        if self.relation and look(self.probe, check, [self.reference])[0].holds:
+            return [self.reference]
+        return self.cases
 
     def stationary(self) -> tuple[Check, str]:
         """How to ask whether the teacher's part pulls no more at equality; and why it may."""

@@ -75,5 +75,17 @@ def direction_in(name: str) -> str | None:
     return "forward" if re.search(r"forward|(^|_)fkl", words) else None
 
 
+def other_than_its_name(name: str, kind: str) -> str | None:
+    """What a name says that a loss is, if it is one of the kinds that differ from it."""
+    words = _short(name).lower()
+    if re.search(r"(^|_)js(d|$|_)|jensen", words):
+        return "Jensen-Shannon divergence" if kind != "jensen-shannon" else None
+    if re.search(r"(^|_)tv(d|$|_)|total_?variation", words):
+        return "total variation" if kind != "total variation" else None
+    if re.search(r"(^|_)kl(_|d|$)|kl_?div", words) and direction_in(name) is None:
+        return "KL divergence" if kind not in ("forward", "reverse", "binary") else None
+    return None
+
+
 def _short(name: str) -> str:
     return name.rpartition(":")[2].rpartition(".")[2]

@@ -5,7 +5,7 @@ import math
 from limbeck.proofs._bind import Bound
 from limbeck.proofs._case import Case
 from limbeck.proofs._kind import CROSS_ENTROPY, SENTENCES, Kind
-from limbeck.proofs._nature import direction_in
+from limbeck.proofs._nature import direction_in, other_than_its_name
 from limbeck.proofs._probe import Probe
 from limbeck.proofs._scale import batch_share
 
@@ -44,6 +44,9 @@ def sentence(bound: Bound, kind: Kind | None, *, zero: bool, hard: bool) -> str:
 def untold(bound: Bound, name: str, kind: Kind | None, *, hard: bool) -> list[str]:
     """What its properties do not say."""
     notes = []
+    said = other_than_its_name(name, kind.name) if kind is not None and not hard else None
+    if said is not None and kind is not None:
+        notes.append(f"Its name says {said}, and it is {SENTENCES[kind.name]}.")
     if kind is not None and kind.name == "reverse" and not direction_in(name):
         notes.append(
             "The reverse KL keeps to what the teacher would, and need not cover all of it. If "

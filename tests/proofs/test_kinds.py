@@ -396,3 +396,51 @@ def test_a_loss_that_falls_below_its_value_at_equality_has_no_kink_there(epsilon
         return (p * ((p + epsilon).log() - (q + epsilon).log())).sum(-1)
 
     assert "stationary at equality" in breaks(loss)
+
+
+# ---- what its name says --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "said"),
+    [
+        ("js", losses.soft_targets, "Jensen-Shannon"),
+        ("generalised_jsd", losses.reverse_kl, "Jensen-Shannon"),
+        ("jensen_shannon_divergence", losses.total_variation, "Jensen-Shannon"),
+        ("kl", losses.jensen_shannon, "says KL"),
+        ("kd_kl_div", losses.total_variation, "says KL"),
+        ("tvd", losses.jensen_shannon, "says total variation"),
+        ("js", losses.jensen_shannon, None),
+        ("kl_loss", losses.soft_targets, None),
+        ("kl_div", losses.reverse_kl, None),
+        ("tv", losses.total_variation, None),
+        ("json_loss", losses.soft_targets, None),
+        ("distance", losses.total_variation, None),
+    ],
+)
+def test_a_name_of_another_loss_than_it_is_gets_a_note(name, loss, said):
+    notes_of_name = [note for note in limbeck.prove(loss, name=name).notes if "Its name" in note]
+    assert len(notes_of_name) == (said is not None)
+    assert said is None or said in notes_of_name[0]
+
+
+def correlation(rows, other, floor=1e-8):
+    rows, other = rows - rows.mean(-1, keepdim=True), other - other.mean(-1, keepdim=True)
+    return (rows * other).sum(-1) / (rows.norm(dim=-1) * other.norm(dim=-1) + floor)
+
+
+def dist(student, teacher, twice=1):
+    """As its authors have it: of one row the classes have no correlation."""
+    p, q = teacher.detach().softmax(-1), (twice * student).softmax(-1)
+    return 2 - correlation(q, p).mean() - correlation(q.t(), p.t()).mean()
+
+
+def test_a_relation_may_have_nothing_to_compare_in_few_rows():
+    assert "equality" not in " ".join(breaks(dist))
+
+
+def test_a_relation_that_is_wrong_in_many_rows_is_no_distance():
+    def wrong(student, teacher):
+        return dist(student, teacher, twice=2)
+
+    assert {"zero at equality", "stationary at equality"} <= breaks(wrong)
