@@ -29,8 +29,8 @@ def _infinite_classes(probe: Probe, case: Case, *, of_pull: bool = False) -> Mea
 
 def _impossible_classes(probe: Probe, case: Case, *, of_pull: bool = False) -> Measured:
     infinite = _padded(probe, case, -math.inf, of_pull=of_pull)
-    if infinite.off <= probe.tolerance:
-        return infinite
+    if infinite.off <= probe.tolerance and class_share(probe, case) == 1:
+        return infinite  # it counts the classes that are there, and is no mean over them
     return _padded(probe, case, FINITE_PADDING, of_pull=of_pull)
 
 

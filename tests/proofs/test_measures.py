@@ -137,3 +137,13 @@ def test_no_row_that_is_asked_about_has_a_number_twice():
     for case in [*round_cases(), fractions(), random_case()]:
         for rows in (case.student, case.teacher):
             assert float(rows.sort(-1).values.diff(dim=-1).min()) > 0
+
+
+def test_a_mean_over_the_classes_that_are_finite_is_one_over_classes():
+    def loss(student, teacher):
+        some = teacher.isfinite() & student.isfinite()
+        log_p, log_q = teacher.detach().log_softmax(-1), student.log_softmax(-1)
+        terms = torch.where(some, log_p.exp() * (log_p - log_q), 0.0)
+        return terms.sum(-1) / some.sum(-1)
+
+    assert "not scaled by the classes" in breaks(loss)
