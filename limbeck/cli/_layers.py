@@ -38,6 +38,11 @@ def layers(recipe: RecipeArgument, set_: SetOption = None, out_: OutOption = Non
         as_what = "as a control here was trained" if found.trained[name] else "not trained yet"
         _print_list(f"student {name}, {as_what}", own)
         _print_proposals(name, found.proposals[name])
+    out.print(
+        "Left out: the models' own answers, modules that give what the one around or after them "
+        "gives, and what functions compute, which cannot be tapped.",
+        soft_wrap=True,
+    )
 
 
 def _print_list(title: str, found: Sequence[Any]) -> None:

@@ -253,7 +253,8 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
     for who, teacher in recipe.all_teachers.items():
         if teacher.weights is None:
             found.notes.append(
-                f"The {who} is untrained: the recipe trains it. What it says here is noise, so the "
-                "soft losses will be larger in the run."
+                f"The {who} is untrained: the recipe trains it. What it says here is noise: the "
+                "soft losses will be larger in the run, and stored rows more often agree with its "
+                "own."
             )
     found.notes.extend(without_effect(recipe))

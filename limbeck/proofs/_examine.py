@@ -285,7 +285,10 @@ class Examination:
                     "weighs less the more classes there are."
                 )
             elif self.relation and look(self.probe, _scale.INFINITE_CLASSES, self.cases)[0].holds:
-                kind = "It compares classes over the batch, and is a mean over those that are not -inf."
+                kind = (
+                    "It compares classes over the batch, and is a mean over those that are not "
+                    "-inf."
+                )
             finite, infinite = _scale.CLASSES, _scale.INFINITE_CLASSES
             if self.smoothed:
                 finite, infinite = _scale.CLASSES_OF_PULL, _scale.INFINITE_CLASSES_OF_PULL
