@@ -166,16 +166,16 @@ def main() -> None:
         "methods",
         rows,
         [
-            bar("methods measured", len(rows), ">=", len(names)),
-            bar("seeds of each", min(one["n"] for one in rows), ">=", 3),
+            bar("side by side: methods measured", len(rows), ">=", len(names)),
+            bar("side by side: seeds of each method", min(one["n"] for one in rows), ">=", 3),
             bar(
-                "the student's FLOPs by the teacher's",
+                "side by side: the student's FLOPs by the teacher's",
                 flops["student"] / flops["teacher"],
                 "<=",
                 1 / 20,
             ),
             bar(
-                f"methods that hurt, of which no card says so: {silent}",
+                f"side by side: methods that hurt, of which no card says so: {silent}",
                 len(silent),
                 "<=",
                 0,

@@ -101,6 +101,7 @@ BESIDE: dict[str, Beside] = {
         formula="generation k learns by the method from k - 1, the first from the teacher",
         when="A student is as large as its teacher, or training costs little.",
         refuses="Several students, start, taps and branches.",
+        hurt=0.7,
         page="teachers.md",
     ),
     "assistants": Beside(
@@ -144,6 +145,7 @@ BESIDE: dict[str, Beside] = {
         formula="loss(student(x), teacher(x)), x = a x_1 + (1 - a) x_2, a drawn from 0..1",
         when="Samples are few, training may be very long. The recipe digits-matching has it.",
         refuses="Stored rows (it needs live), labels, methods that need these, taps and texts.",
+        hurt=1.4,
         page="teachers.md",
     ),
     "anneal": Beside(
@@ -176,6 +178,7 @@ BESIDE: dict[str, Beside] = {
         formula="tap i of n counts from progressive (i - 1) / (n - 1) of training on",
         when="Taps are several, and what lies deeper is made of what is learned before.",
         refuses="Methods of rows, and those of features that compare all taps together.",
+        hurt=3.4,
         page="methods.md",
     ),
     "start": Beside(

@@ -27,7 +27,8 @@ logit_regression = Method(
             "A teacher whose probabilities are all but 0 and 1, and codecs that keep small "
             "probabilities well: a logit is only as exact as its probability."
         ),
-        cost=8.8,
+        cost=9.5,
+        hurt=2.1,
         setting="hard_weight = 0; there is no temperature: T has no part in it.",
         notes=(
             "A row's mean is lost where probabilities are stored, so both sides are centred: the "

@@ -7,11 +7,8 @@ import pytest
 from limbeck.methods import BESIDE, every_method
 from tests.conftest import REPOSITORY
 
-MEASURED = REPOSITORY / "bench/results/methods.json"
-ROWS = {
-    row["method"]: row
-    for row in (json.loads(MEASURED.read_text())["rows"] if MEASURED.is_file() else [])
-}
+MEASURED = json.loads((REPOSITORY / "bench/results/methods.json").read_text())
+ROWS = {row["method"]: row for row in MEASURED["rows"]}
 CARDS = {name: method.card for name, method in every_method().items()} | BESIDE
 
 

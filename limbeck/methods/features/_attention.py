@@ -24,7 +24,8 @@ attention = FeatureMethod(
             "at each position, as a vector of length 1"
         ),
         when="Both are convolutional networks; one tap for each stage. It learns no projection.",
-        cost=2.5,
+        cost=4.4,
+        hurt=5.6,
         setting="feature_weight = 1000, with labels, and soft targets beside it if wanted.",
         notes=(
             "How many channels there are, and their scale, does not count. Maps of two sizes are "

@@ -38,7 +38,8 @@ channels = FeatureMethod(
             "map_temperature || of the student)"
         ),
         when="Dense prediction, segmentation above all; maps of many positions.",
-        cost=17.3,
+        cost=35.7,
+        hurt=3.5,
         setting="map_temperature = 4; feature_weight = 50 for features, 3 for maps of logits.",
         notes=(
             "Where the numbers of channels differ a 1 x 1 convolution is learned between them. "

@@ -34,7 +34,7 @@ reused = FeatureMethod(
             "the teacher's classifier, frozen; docs/teachers.md has one. One tap: the projection, "
             "and what the teacher's classifier reads. Both are kept, and cost what they cost."
         ),
-        cost=3.7,
+        cost=7.4,
         setting=(
             "It learns from features alone, the classifier being there; here a soft_weight or "
             "hard_weight stays above 0, and may be as small as 0.001."
