@@ -59,13 +59,17 @@ class _Section(BaseModel):
 class Augment(_Section):
     """How views 1, 2, ... of an image are made; view 0 is the image as it came.
 
-    No view comes again before all have: `(2 shift + 1)^2` of them, twice as many with `flip`.
+    No shift comes again before all have: `(2 shift + 1)^2` of them, twice as many with `flip`.
     """
 
     shift: Annotated[int, Field(ge=0)] = 0
     """Pixels, at most, that a view is moved by in each direction."""
     flip: bool = False
     """Whether half of the views are mirrored left to right."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Degrees, at most, that a view is turned by in each direction."""
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """By which share of it, at most, a view is larger or smaller: 0.1."""
 
 
 class Data(_Section):

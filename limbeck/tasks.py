@@ -32,7 +32,7 @@ def load_task(settings: Data) -> Task:
         seed=settings.seed,
         limit=settings.limit,
         labelled=settings.labelled,
-        views=Views(shift=settings.augment.shift, flip=settings.augment.flip),
+        views=Views(**settings.augment.model_dump()),
         options=settings.options,
     )
     return Task(data=data, metric=metric_for(data.head, settings.metric))

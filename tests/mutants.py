@@ -162,6 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="of mutants whose file has this in its name")
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="the tree; this one if none")
     chosen = parser.parse_args(arguments)
+    for path in chosen.families:
+        if not path.is_file():
+            parser.error(f"no such file: {path}. Name one of tests/*/mutants/*.toml.")
     mutants = [
         mutant
         for path in chosen.families or families(chosen.root)

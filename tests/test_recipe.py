@@ -124,7 +124,7 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         ),
         (
             with_(data={"source": "digits", "augment": {"shfit": 1}}),
-            "there is no key data.augment.shfit. Did you mean shift? Known here: shift, flip.",
+            "there is no key data.augment.shfit. Did you mean shift? Known here: shift, flip, rotate, zoom.",
         ),
         (
             with_(students={"small": {"modle": "mlp"}}),
@@ -263,7 +263,8 @@ def test_a_section_within_one_is_named_from_the_outside():
     with pytest.raises(OptionError) as error:
         Recipe(**SMALLEST | {"data": inner})
     assert str(error.value) == (
-        "Recipe: there is no key data.augment.shif. Did you mean shift? Known here: shift, flip."
+        "Recipe: there is no key data.augment.shif. Did you mean shift? Known here: shift, flip, "
+        "rotate, zoom."
     )
     with pytest.raises(RecipeError, match=r"^recipe mine: there is no key data\.augment\.shif\."):
         parse_recipe(SMALLEST | {"data": inner}, name="mine")

@@ -163,7 +163,7 @@ def test_a_source_that_needs_no_path_is_loaded_by_its_name():
         ({"metric": "acuracy"}, OptionError, "Did you mean accuracy"),
         ({"metric": "rmse"}, OptionError, "metric rmse is for real labels, the data's are cat"),
         ({"labelled": 73}, DataError, "labelled must be at most the 72 training samples, got 73"),
-        ({"augment": Augment(shift=1)}, LimbeckError, "views shift and flip images"),
+        ({"augment": Augment(shift=1)}, LimbeckError, "views are of images"),
     ],
 )
 def test_what_is_not_there_or_does_not_fit_is_refused_by_name(changed, kind, said, loaded):

@@ -6,7 +6,9 @@ random numbers. So a view can be stored once and replayed for ever.
 
 There are finitely many shifts and flips: 162 of an image that is moved by up to 4 pixels and
 mirrored, as CIFAR's are. Each sample goes through all of them in an order of its own before one
-comes again, so that views 0 to 161 are every one of them, once.
+comes again, so that views 0 to 161 are every one of them, once. Angles and sizes are drawn anew for
+each view; what is between pixels is interpolated, which machines may round otherwise in the last
+place.
 """
 
 import math
@@ -15,30 +17,41 @@ from functools import cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._devices import sent
 from limbeck._errors import OptionError, ShapeError
-from limbeck._splitmix import splitmix
+from limbeck._splitmix import splitmix, uniform
 from limbeck.signals import Inputs
 
 VERSION = 2
 """Changes when the same (sample, view) would come out otherwise."""
+_ANGLES, _SIZES = 2**40, 2**41
+"""Which of a key's random numbers those of view 0 are; shifts and flips have the first ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """Shifts and flips of images. View 0 is the sample as it came."""
+    """Shifts, flips, turns and sizes of images. View 0 is the sample as it came."""
 
     shift: int = 0
     """Pixels, at most, that a view is moved by in each direction; what comes in is 0."""
     flip: bool = False
     """Whether a view is mirrored left to right, one time in two."""
+    rotate: float = 0.0
+    """Degrees, at most, that a view is turned by in each direction; what comes in is 0."""
+    zoom: float = 0.0
+    """By which share of it, at most, a view is larger or smaller."""
 
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise OptionError(f"shift must be 0 pixels or more, got {self.shift}.")
+        if not 0 <= self.rotate <= 180:
+            raise OptionError(f"rotate must be in [0, 180] degrees, got {self.rotate}.")
+        if not 0 <= self.zoom < 1:
+            raise OptionError(f"zoom must be in [0, 1), got {self.zoom}.")
 
     @property
     def kinds(self) -> int:
@@ -47,7 +60,8 @@ class Views:
 
     def __str__(self) -> str:
         """The transform and its version, as a transfer set records it."""
-        return f"shift={self.shift} flip={str(self.flip).lower()} version={VERSION}"
+        turned = f" rotate={self.rotate:g} zoom={self.zoom:g}" if self._turns else ""
+        return f"shift={self.shift} flip={str(self.flip).lower()}{turned} version={VERSION}"
 
     def __call__(self, images: Tensor, keys: NDArray[np.uint64], view: int) -> Tensor:
         """These samples as view number `view`.
@@ -61,13 +75,18 @@ class Views:
         Raises:
             ShapeError: A view other than 0 is asked of something that is no image.
         """
-        if view == 0 or (self.shift == 0 and not self.flip):
+        if view == 0 or not self._changes:
             return images
         if images.dim() not in (3, 4):
             raise ShapeError(
-                "views shift and flip images, (batch, height, width) or (batch, channels, "
-                f"height, width), got {tuple(images.shape)}. Leave out `augment` for these inputs."
+                "views are of images, (batch, height, width) or (batch, channels, height, width), "
+                f"got {tuple(images.shape)}. Leave out `augment` for these inputs."
             )
+        moved = self._moved(images, keys, view) if self.shift or self.flip else images
+        return self._turned(moved, keys, view) if self._turns else moved
+
+    def _moved(self, images: Tensor, keys: NDArray[np.uint64], view: int) -> Tensor:
+        """Shifted and flipped, by whole pixels."""
         kinds = sent(self._kinds_of(keys, view), images.device)  # (batch,)
         moves = kinds // self._flips
         height, width = images.shape[-2:]
@@ -86,6 +105,25 @@ class Views:
         moved = images[which, rows[:, :, None], columns[:, None, :]]  # (batch, height, width)
         return moved * inside.to(images.dtype)
 
+    def _turned(self, images: Tensor, keys: NDArray[np.uint64], view: int) -> Tensor:
+        """Turned and zoomed around the middle, bilinearly, with 0 from outside."""
+        angle = math.radians(self.rotate) * (2 * uniform(keys, _ANGLES + view) - 1)  # (batch,)
+        size = 1 + self.zoom * (2 * uniform(keys, _SIZES + view) - 1)
+        height, width = images.shape[-2:]
+        cosine, sine = np.cos(angle) / size, np.sin(angle) / size
+        nothing = np.zeros_like(angle)
+        to_source = np.stack(  # of coordinates that go from -1 to 1 along both sides
+            [cosine, -sine * height / width, nothing, sine * width / height, cosine, nothing], -1
+        )
+        maps = images if images.dim() == 4 else images[:, None]
+        pixels = maps if maps.is_floating_point() else maps.float()
+        where = torch.from_numpy(to_source).to(pixels).reshape(-1, 2, 3)
+        grid = F.affine_grid(where, list(maps.shape), align_corners=False)
+        turned = F.grid_sample(pixels, grid, align_corners=False)
+        if not images.is_floating_point():
+            turned = turned.round().to(images.dtype)
+        return turned.reshape(images.shape)
+
     def of(self, inputs: Inputs, keys: NDArray[np.uint64], view: int) -> Inputs:
         """As a call, for inputs that may be keyword arguments: these have one view, themselves.
 
@@ -94,12 +132,20 @@ class Views:
         """
         if isinstance(inputs, Tensor):
             return self(inputs, keys, view)
-        if self.shift or self.flip:
+        if self._changes:
             raise ShapeError(
-                f"views shift and flip images, got the inputs {', '.join(inputs)}. "
+                f"views are of images, got the inputs {', '.join(inputs)}. "
                 "Leave out `augment` for these inputs."
             )
         return inputs
+
+    @property
+    def _changes(self) -> bool:
+        return self.shift > 0 or self.flip or self._turns
+
+    @property
+    def _turns(self) -> bool:
+        return self.rotate > 0 or self.zoom > 0
 
     @property
     def _side(self) -> int:

@@ -1,4 +1,6 @@
-"""Views are functions of (content, view) alone, and shift and flip as their words say."""
+"""Views are functions of (content, view) alone, and shift, flip and turn as their words say."""
+
+import math
 
 import numpy as np
 import pytest
@@ -35,14 +37,14 @@ def mirrored(image: torch.Tensor) -> torch.Tensor:
 
 @given(st.permutations(range(40)), st.integers(0, 39), st.integers(0, 2**31))
 def test_a_view_depends_on_the_sample_and_its_number_alone(order, size, view):
-    transform = Views(shift=2, flip=True)
+    transform = Views(shift=2, flip=True, rotate=20, zoom=0.2)
     whole = transform(IMAGES, KEYS, view)
     some = torch.tensor(order[: size + 1])
     assert torch.equal(transform(IMAGES[some], KEYS[some.numpy()], view), whole[some])
 
 
 def test_view_0_is_the_sample_as_it_came():
-    assert Views(shift=2, flip=True)(IMAGES, KEYS, 0) is IMAGES
+    assert Views(shift=2, flip=True, rotate=20, zoom=0.2)(IMAGES, KEYS, 0) is IMAGES
 
 
 def test_views_that_do_nothing_are_all_the_sample():
@@ -134,18 +136,93 @@ def test_a_view_of_a_key_is_the_same_for_ever():
         assert torch.equal(seen, mirrored(wanted) if kind % 2 else wanted)
 
 
+def turned(image: np.ndarray, degrees: float, size: float) -> np.ndarray:
+    """`image`, `(height, width)`, turned and made larger around its middle, pixel by pixel."""
+    height, width = image.shape
+    made = np.zeros((height, width))
+    cosine, sine = (f(math.radians(degrees)) for f in (math.cos, math.sin))
+    for y in range(height):
+        for x in range(width):
+            right, down = x - (width - 1) / 2, y - (height - 1) / 2
+            from_x = (cosine * right - sine * down) / size + (width - 1) / 2
+            from_y = (sine * right + cosine * down) / size + (height - 1) / 2
+            for j in (math.floor(from_y), math.floor(from_y) + 1):
+                for i in (math.floor(from_x), math.floor(from_x) + 1):
+                    if 0 <= j < height and 0 <= i < width:
+                        near = (1 - abs(from_y - j)) * (1 - abs(from_x - i))
+                        made[y, x] += near * image[j, i]
+    return made
+
+
+def drawn(number: int) -> float:
+    """In [0, 1): a number of the key 0 of SplitMix64, whose state is moved on by one more."""
+    mask = 2**64 - 1
+    mixed = (number + 1) * 0x9E3779B97F4A7C15 & mask
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & mask
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & mask
+    return ((mixed ^ mixed >> 31) >> 11) / 2**53
+
+
+@pytest.mark.parametrize("view", [1, 2, 77])
+def test_a_view_is_its_image_turned_and_zoomed_around_the_middle(view):
+    image = torch.rand(2, 9, 6, generator=torch.Generator().manual_seed(0))
+    seen = Views(rotate=30, zoom=0.4)(image[None], np.zeros(1, dtype=np.uint64), view)[0]
+    degrees = 30 * (2 * drawn(2**40 + view) - 1)
+    size = 1 + 0.4 * (2 * drawn(2**41 + view) - 1)
+    for channel, found in zip(image.numpy(), seen.numpy(), strict=True):
+        np.testing.assert_allclose(found, turned(channel, degrees, size), atol=1e-5)
+
+
+def test_whole_numbers_stay_whole_and_are_rounded():
+    seen = Views(rotate=30)(IMAGES, KEYS, 3)
+    assert seen.dtype == torch.uint8
+    exact = Views(rotate=30)(IMAGES.float(), KEYS, 3)
+    assert float((seen - exact).abs().max()) <= 0.5
+
+
+def test_angles_and_sizes_go_through_their_whole_range():
+    bar = torch.zeros(1000, 41, 41)
+    bar[:, 20, 24:31] = 1.0  # to the right of the middle, 7 pixels away on average
+    keys = content_keys(torch.arange(1000)[:, None])
+    places = torch.arange(41.0) - 20
+    of_angles, of_sizes = Views(rotate=40)(bar, keys, 1), Views(zoom=0.4)(bar, keys, 1)
+    mass = of_angles.sum(dim=(1, 2))
+    down = (of_angles.sum(dim=2) @ places) / mass
+    right = (of_angles.sum(dim=1) @ places) / mass
+    angles = torch.rad2deg(torch.atan2(down, right))
+    assert -40.5 < float(angles.min()) < -38
+    assert 38 < float(angles.max()) < 40.5
+    assert abs(float(angles.mean())) < 3.7  # five standard deviations of 1000 even draws
+    reach = (of_sizes.sum(dim=1) @ places) / of_sizes.sum(dim=(1, 2))
+    assert 0.6 * 7 - 0.1 < float(reach.min()) < 0.62 * 7
+    assert 1.38 * 7 < float(reach.max()) < 1.4 * 7 + 0.1
+
+
 def test_its_text_names_transform_and_version():
     assert str(Views(shift=2, flip=True)) == "shift=2 flip=true version=2"
+    turning = Views(shift=2, rotate=12.5, zoom=0.1)
+    assert str(turning) == "shift=2 flip=false rotate=12.5 zoom=0.1 version=2"
 
 
-def test_a_negative_shift_is_refused():
-    with pytest.raises(OptionError, match="shift must be 0 pixels or more, got -1"):
-        Views(shift=-1)
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"shift": -1}, "shift must be 0 pixels or more, got -1"),
+        ({"rotate": -1.0}, r"rotate must be in \[0, 180\] degrees, got -1.0"),
+        ({"rotate": float("nan")}, r"rotate must be in \[0, 180\] degrees, got nan"),
+        ({"zoom": 1.0}, r"zoom must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_what_no_view_can_be_is_refused(options, wanted):
+    with pytest.raises(OptionError, match=wanted):
+        Views(**options)
 
 
 def test_what_is_no_image_has_no_shifted_view():
     with pytest.raises(ShapeError, match=r"got \(4, 2\)\. Leave out `augment`"):
         Views(shift=1)(torch.zeros(4, 2), KEYS[:4], 1)
+    with pytest.raises(ShapeError, match=r"got \(4, 2\)\. Leave out `augment`"):
+        Views(rotate=1)(torch.zeros(4, 2), KEYS[:4], 1)
 
 
 def test_keyword_inputs_have_no_shifted_view():
