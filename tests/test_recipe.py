@@ -124,8 +124,8 @@ def test_a_whole_number_of_labels_is_a_count_and_any_other_a_fraction():
         ),
         (
             with_(data={"source": "digits", "augment": {"shfit": 1}}),
-            "there is no key data.augment.shfit. Did you mean shift? Known here: shift, flip, rotate, "
-            "zoom.",
+            "there is no key data.augment.shfit. Did you mean shift? Known here: shift, flip, "
+            "rotate, zoom.",
         ),
         (
             with_(students={"small": {"modle": "mlp"}}),
