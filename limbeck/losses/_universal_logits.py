@@ -20,6 +20,9 @@ def universal_logit_distance(
     classes, and only says how sure to be; use it beside labels. Where the vocabularies are one,
     any other loss says more.
 
+    It has no form for sparse rows: how the tail's probabilities are sorted, and so what most of the
+    student's ones are compared with, is what such rows leave out.
+
     It is of first order in the difference, as `total_variation`, so that $T^2$, the factor of all
     its siblings, lets its gradient grow with $T$; the paper takes $T = 1$.
 

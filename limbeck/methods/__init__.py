@@ -17,6 +17,7 @@ from limbeck.methods._method import Paper as Paper
 from limbeck.methods._methods import METHODS as METHODS
 from limbeck.methods._methods import every_method as every_method
 from limbeck.methods._methods import find_method as find_method
+from limbeck.methods._methods import own_name as own_name
 from limbeck.methods._methods import read_options as read_options
 from limbeck.methods._objective import NO_OPTIONS as NO_OPTIONS
 from limbeck.methods._objective import check_features as check_features
@@ -75,6 +76,7 @@ __all__ = [
     "objective",
     "objective_of",
     "only_from_labels",
+    "own_name",
     "read_options",
     "said_by_average",
     "said_by_peers",

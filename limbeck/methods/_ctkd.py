@@ -15,11 +15,13 @@ class CtkdOptions(Options):
     """Where the temperature may go, and when it begins to."""
 
     lowest: Positive = 1.0
-    """The temperature is above this, above 0."""
+    """The temperature is above this, above 0: near 0 it may become hard targets' one, and when
+    large no class stands out."""
     span: Positive = 20.0
     """And below `lowest` + `span`, above 0: near 0 it is fixed."""
     first: float = 1.0
-    """Where it begins: `lowest` + `span` * sigmoid(`first`), 15.6 by default; any number."""
+    """Where it begins: `lowest` + `span` * sigmoid(`first`), 15.6 by default; any number. Far
+    below 0 it begins at `lowest`, far above at the other end, and hardly leaves it."""
     loops: NotNegative = 10.0
     """Epochs over which it is moved harder and harder, along a cosine, 0 or more; at 0 it is moved
     fully from the first step."""
@@ -57,6 +59,7 @@ class LearnedTemperature(Paced):
 
 ctkd = Method(
     card=Card(
+        called=("curriculum_temperature",),
         line="Soft targets at a temperature that is learned to be hard for the student (CTKD).",
         paper=Paper(authors="Li et al.", year=2023, link="https://arxiv.org/abs/2211.16231"),
         formula="T^2 KL(softmax(teacher / T) || softmax(student / T)), T = lowest + span s(theta)",
@@ -68,7 +71,8 @@ ctkd = Method(
             "it. It is moved by the student's optimiser, weight decay included, at the student's "
             "learning rate, and begins at 15.6, which is high for soft_weight = 1 alone. With "
             "several students each has its own. Of the paper's two ways this is Global-T; lskd has "
-            "a temperature for each sample, which is not learned."
+            "a temperature for each sample, which is not learned. Rows of few classes do not do: "
+            "their tail is of one temperature alone."
         ),
     ),
     dense={"categorical": soft_targets},

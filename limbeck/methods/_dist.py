@@ -39,7 +39,8 @@ dist = Method(
         notes=(
             "The classes' part compares the rows of a batch with each other: train.accumulate, "
             "several processes and train.batch_size change it, and not by rounding only. With "
-            "intra_class_weight = 0 they do not."
+            "intra_class_weight = 0 they do not. It correlates over all classes, so that rows of "
+            "few do not do."
         ),
     ),
     dense={"categorical": correlation_distance},

@@ -40,6 +40,7 @@ def _spaces(loss: Loss) -> dict[Space, Loss]:
 
 reverse_kl = Method(
     card=Card(
+        called=("rkl", "minillm"),
         line="KL divergence from the student to the teacher: what it says, the teacher says too.",
         paper=_GKD,
         formula="T^2 KL(softmax(student / T) || softmax(teacher / T))",
@@ -67,6 +68,7 @@ class JensenShannonOptions(Options):
 
 jensen_shannon = Method(
     card=Card(
+        called=("jsd", "gkd"),
         line="Both sides against their mixture (generalised JSD): between the two KL divergences.",
         paper=_GKD,
         formula=(
@@ -97,6 +99,7 @@ class SkewOptions(Options):
 
 skew_kl = Method(
     card=Card(
+        called=("distillm",),
         line="KL divergence from the teacher to the student with some of the teacher mixed in.",
         paper=_DISTILLM,
         formula="T^2 KL(p || skew p + (1 - skew) q), p the teacher, q the student, softened",
@@ -127,6 +130,7 @@ skew_reverse_kl = Method(
 
 total_variation = Method(
     card=Card(
+        called=("tvd",),
         line="Half the sum of the differences in probability: bounded, and the same both ways.",
         paper=Paper(authors="Wen et al.", year=2023, link="https://arxiv.org/abs/2307.15190"),
         formula="T^2 1/2 sum over c of |p_c - q_c|, p the teacher, q the student, softened",
@@ -145,9 +149,9 @@ class AlphaBetaOptions(Options):
     """Where between the corners of the family."""
 
     teacher_power: NotNegative = 0.8
-    """0 or more: the larger, the more the teacher's likely classes count."""
+    """0 or more: the larger, the more the teacher's likely classes count; at 0, all alike."""
     student_power: NotNegative = 0.3
-    """0 or more: the larger, the more the student's likely classes count."""
+    """0 or more: the larger, the more the student's likely classes count; at 0, all alike."""
 
     @model_validator(mode="after")
     def _is_a_divergence(self) -> "AlphaBetaOptions":
@@ -157,6 +161,7 @@ class AlphaBetaOptions(Options):
 
 alpha_beta = Method(
     card=Card(
+        called=("abkd",),
         line="A family of divergences (ABKD) with both KL divergences at two of its corners.",
         paper=Paper(authors="Wang et al.", year=2025, link="https://arxiv.org/abs/2505.04560"),
         formula=(

@@ -31,6 +31,7 @@ class DkdOptions(Options):
 
 dkd = Method(
     card=Card(
+        called=("decoupled_kd",),
         line="Decoupled soft targets: the label's class, and the others among themselves.",
         paper=Paper(authors="Zhao et al.", year=2022, link="https://arxiv.org/abs/2203.08679"),
         formula=(

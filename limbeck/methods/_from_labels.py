@@ -12,12 +12,13 @@ class TeacherFreeOptions(Options):
     """Who the virtual teacher is."""
 
     target_probability: Annotated[float, Field(gt=0, le=1)] = 0.99
-    """What it gives the label, above 0 to 1: 1 / classes is a uniform teacher, and 1 one that
-    excludes every other class."""
+    """What it gives the label, above 0 to 1: below 1 / classes it teaches away from the label,
+    1 / classes is a uniform teacher, and 1 one that excludes every other class."""
 
 
 teacher_free = Method(
     card=Card(
+        called=("tf_kd", "tfkd"),
         line="A virtual teacher (Tf-KD): sure of the label, the same for all other classes.",
         paper=Paper(authors="Yuan et al.", year=2020, link="https://arxiv.org/abs/1909.11723"),
         formula=(

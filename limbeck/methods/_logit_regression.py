@@ -20,6 +20,7 @@ def _centred(logits: Tensor) -> Tensor:
 
 logit_regression = Method(
     card=Card(
+        called=("logit_matching",),
         line="Squared distance of the logits: the teacher's every opinion, also on the unlikely.",
         paper=Paper(authors="Ba and Caruana", year=2014, link="https://arxiv.org/abs/1312.6184"),
         formula="1/2 sum over c of (student_c - teacher_c)^2, each row less its mean",

@@ -34,6 +34,7 @@ def _standardised_decoupled(
 
 lskd = Method(
     card=Card(
+        called=("logit_standardization", "ls_kd"),
         line="Soft targets of standardised logits: a temperature for each row, by its own size.",
         paper=_PAPER,
         formula="T^2 KL(softmax(z(teacher) / T) || softmax(z(student) / T)), z = (x - mean) / std",
@@ -47,7 +48,8 @@ lskd = Method(
             "Each row has a temperature of its own, and so has each side: T times the standard "
             "deviation of its logits. A T that suits soft targets is too large for that. "
             "Without labels nothing sets the size of the student's logits: keep hard_weight above "
-            "0 where probabilities matter."
+            "0 where probabilities matter. The deviation is of all classes, so that rows of few "
+            "do not do."
         ),
     ),
     dense={"categorical": _standardised_soft_targets},

@@ -49,12 +49,12 @@ class Paper:
         return f"{self.authors} ({self.year}), {self.link}"
 
 
-def told_hurt(points: float | None) -> str:
+def told_hurt(points: float | None, tried: str = "at its defaults, which were not tuned") -> str:
     """What `bench/methods.py` found: a loss that is no chance; nothing where it found none."""
     if points is None:
         return ""
     return (
-        f"by {points:.1f} points, at its defaults, a student of 3,600 weights on fashion-mnist "
+        f"by {points:.1f} points, {tried}, a student of 3,600 weights on fashion-mnist "
         "(bench/methods.py)"
     )
 
@@ -63,6 +63,8 @@ def told_hurt(points: float | None) -> str:
 class Card:
     """What one wants to know before one chooses a method."""
 
+    called: tuple[str, ...] = ()
+    """What else it is called, in papers and elsewhere."""
     line: str
     """What it is."""
     paper: Paper
@@ -117,6 +119,7 @@ class Described(ABC):
         card = self.card
         cost = f"its loss takes about {card.cost_factor} the time of {self.simple_loss}"
         told = {
+            "also called": ", ".join(card.called),
             "paper": card.paper.told,
             "formula": card.formula,
             "when": card.when,

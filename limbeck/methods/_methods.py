@@ -59,6 +59,14 @@ def every_method() -> dict[str, Method | FeatureMethod]:
     return {**METHODS, **FEATURE_METHODS}
 
 
+def own_name(name: str) -> str | None:
+    """What a method is called here that is called so elsewhere; None if none is."""
+    word = name.lower().replace("-", "_")
+    return next(
+        (own for own, each in every_method().items() if word in (own, *each.card.called)), None
+    )
+
+
 def find_method(name: str) -> Method | FeatureMethod:
     """The method of that name.
 
@@ -66,6 +74,8 @@ def find_method(name: str) -> Method | FeatureMethod:
         OptionError: There is none.
     """
     known = every_method()
+    if name not in known and (own := own_name(name)) is not None:
+        raise OptionError(f"{name} is called {own} here. Name it so.")
     if name not in known and (other := find_beside(name)) is not None:
         raise OptionError(
             f"{name} is no method, and stands beside one: set {' and '.join(other.keys)}. "

@@ -35,6 +35,7 @@ class MlkdOptions(Options):
 
 mlkd = Method(
     card=Card(
+        called=("multi_level",),
         line="Soft targets at several temperatures, with the likeness of rows and of classes.",
         paper=Paper(
             authors="Jin, Wang and Lin",
@@ -54,7 +55,8 @@ mlkd = Method(
             "Its temperatures are its own: distil.temperature has no part in it. Rows of a batch "
             "are compared with each other, and the likeness of classes grows with the square of "
             "their number: train.accumulate, several processes and train.batch_size change the "
-            "loss, and not by rounding only. With both weights 0 they do not."
+            "loss, and not by rounding only. With both weights 0 they do not. "
+            "Rows of few classes do not do: their tail is of one temperature alone."
         ),
     ),
     dense={"categorical": without_temperature(multi_level_soft_targets)},

@@ -24,7 +24,10 @@ nkd = Method(
         when="As dkd; its label part asks for more than the teacher gives, not for as much.",
         cost=4.7,
         setting=("soft_weight = 1, hard_weight = 1; temperature = 1 on ImageNet, 3 on CIFAR-100."),
-        notes="Its minimum is not where the student equals its teacher, and it is not 0 there.",
+        notes=(
+            "Its minimum is not where the student equals its teacher, and it is not 0 there. Rows "
+            "of few classes do not do: each of the others is compared."
+        ),
     ),
     dense={"categorical": normalised_soft_targets},
     options=NkdOptions,

@@ -19,6 +19,7 @@ class OfaOptions(Options):
 
 ofa = Method(
     card=Card(
+        called=("one_for_all",),
         line="Soft targets with more weight on the label, the more the surer the teacher is.",
         paper=Paper(authors="Hao et al.", year=2023, link="https://arxiv.org/abs/2310.19444"),
         formula="-T^2 sum over c of ((p_c + [c is the label])^exponent - [c is the label]) log q_c",
@@ -32,7 +33,8 @@ ofa = Method(
         notes=(
             "This is the loss of OFA-KD at the student's own logits; its branches at other depths "
             "need features. Not 0 at equality, for it is a cross-entropy. The formula is that of "
-            "the official code; in the paper's equation the exponent is on the label's term alone."
+            "the official code; in the paper's equation the exponent is on the label's term alone. "
+            "Rows of few classes need not name the label, and do not do."
         ),
     ),
     dense={"categorical": enhanced_soft_cross_entropy},

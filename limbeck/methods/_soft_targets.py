@@ -6,6 +6,7 @@ from limbeck.methods._terms import TRUE_TO_SIZE
 
 soft_targets = Method(
     card=Card(
+        called=("kd", "hinton"),
         line="The teacher's softened probabilities (KD): the one to begin with.",
         paper=Paper(
             authors="Hinton, Vinyals and Dean", year=2015, link="https://arxiv.org/abs/1503.02531"

@@ -17,6 +17,7 @@ wsld = Method(
             "temperature = 2, soft_weight = 2.5 on ImageNet; temperature = 4, soft_weight = 2.25 "
             "on CIFAR-100; labels beside it."
         ),
+        notes="Rows of few classes need not name the label, and do not do.",
     ),
     dense={"categorical": weighted_soft_targets},
     with_labels=True,

@@ -153,8 +153,8 @@ def _check(recipe: Recipe, trials: int | None, minutes: float | None) -> None:
         raise OptionError("`limbeck tune` learns from stored rows. Set distil.live = false.")
     if recipe.distil.taps:
         raise OptionError(
-            "`limbeck tune` learns from stored rows, and distil.taps asks the teacher itself. "
-            "Leave them out, with a method of rows."
+            "`limbeck tune` searches among methods of rows, and distil.taps is for those of "
+            "features. Leave it out, with a method of rows, or compare weights of features by runs."
         )
     if len(recipe.students) > 1:
         raise OptionError(

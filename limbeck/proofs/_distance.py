@@ -135,7 +135,7 @@ STATIONARY = Check(
 NEVER_NEGATIVE = Check(
     name="never negative",
     measure=_never_negative,
-    otherwise="It is no distance: look for swapped arguments or a missing logarithm.",
+    otherwise="It is no distance: look for a wrong sign, swapped arguments or a missing logarithm.",
 )
 ABOVE_EQUALITY = Check(
     name="lowest at equality",

@@ -88,4 +88,6 @@ def other_than_its_name(name: str, kind: str) -> str | None:
 
 
 def _short(name: str) -> str:
-    return name.rpartition(":")[2].rpartition(".")[2]
+    """What follows the module, with "_" between the words of a class's name."""
+    own = name.rpartition(":")[2].rpartition(".")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", own)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from limbeck._errors import OptionError
-from limbeck.methods import BESIDE, every_method, find_beside, find_method
+from limbeck.methods import BESIDE, every_method, find_beside, find_method, own_name
 from limbeck.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,3 +52,21 @@ def test_its_page_is_there_and_speaks_of_its_last_key(name):
     one = BESIDE[name]
     last = one.keys[0].removesuffix(".NAME").split(".")[-1]
     assert last in (DOCS / one.page).read_text(encoding="utf-8").partition("## Beside a method")[0]
+
+
+CALLED = [(word, name) for name, one in every_method().items() for word in one.card.called]
+
+
+@pytest.mark.parametrize(("word", "name"), CALLED)
+def test_a_method_is_found_by_what_papers_call_it_and_no_other_is_called_so(word, name):
+    assert own_name(word) == own_name(word.upper().replace("_", "-")) == name
+    assert [other for other, _ in CALLED].count(word) == 1
+    assert word not in every_method()
+    assert find_beside(word) is None
+    with pytest.raises(OptionError, match=f"^{word} is called {name} here"):
+        find_method(word)
+
+
+def test_what_no_method_is_called_is_none():
+    assert own_name("byot") is None
+    assert own_name("dkd") == "dkd"

@@ -135,7 +135,7 @@ def test_what_a_live_teacher_says_is_paid_for(tmp_path, method, asks):
 
 
 def test_a_search_is_refused(tmp_path):
-    with pytest.raises(LimbeckError, match=r"distil.taps asks the teacher itself"):
+    with pytest.raises(LimbeckError, match=r"distil.taps is for those of features"):
         tune(small(tmp_path, *CNN, "distil.method=sp", TAPS), tmp_path / "out", trials=1)
 
 

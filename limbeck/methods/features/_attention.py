@@ -15,6 +15,7 @@ def _attention(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
 
 attention = FeatureMethod(
     card=Card(
+        called=("attention_transfer",),
         line="Attention transfer (AT): at which positions of a map much happens.",
         paper=Paper(
             authors="Zagoruyko and Komodakis", year=2017, link="https://arxiv.org/abs/1612.03928"

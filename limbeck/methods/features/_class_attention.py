@@ -38,6 +38,7 @@ class _ClassAttention(nn.Module):
 
 class_attention = FeatureMethod(
     card=Card(
+        called=("cat_kd",),
         line="Class attention (CAT-KD): where in the image each class is seen.",
         paper=Paper(authors="Guo et al.", year=2023, link="https://arxiv.org/abs/2304.12777"),
         formula=(

@@ -19,9 +19,11 @@ class ContrastOptions(Options):
     """How many others it is told from, and how."""
 
     negatives: Annotated[int, Field(ge=1)] = 16384
-    """Other samples in each step, 1 or more; where there are fewer, all of them."""
+    """Other samples in each step, 1 or more: few are easily told apart, many cost time; where there
+    are fewer, all of them."""
     embedding: Annotated[int, Field(ge=1)] = 128
-    """Numbers in an embedding, 1 or more."""
+    """Numbers in an embedding, 1 or more: few tell few samples apart, many cost memory, as many
+    for each sample of each side."""
     contrast_temperature: Positive = 0.07
     """Above 0. Near 0 only the most alike others count; as it grows all count alike."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5

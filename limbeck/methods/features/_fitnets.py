@@ -20,6 +20,7 @@ class _Fitnets(nn.Module):
 
 fitnets = FeatureMethod(
     card=Card(
+        called=("hints",),
         line="Hints: what a module of the teacher gives, predicted from one of the student.",
         paper=Paper(authors="Romero et al.", year=2015, link="https://arxiv.org/abs/1412.6550"),
         formula="mean of (regressor(student) - teacher)^2",
@@ -34,8 +35,8 @@ fitnets = FeatureMethod(
             "code does, which has feature_weight = 100 on CIFAR-100."
         ),
         notes=(
-            "The regressor is a 1 x 1 convolution, or a linear layer of tokens and vectors; it is "
-            "trained with the student and not kept. Maps of two sizes are pooled to the smaller."
+            "The regressor is a 1 x 1 convolution, or a linear layer of tokens and vectors. Later code "
+            "adds a normalisation and a ReLU to it. It is trained with the student and not kept. Maps of two sizes are pooled to the smaller."
         ),
     ),
     make=each(_Fitnets),

@@ -76,6 +76,7 @@ class _Layers(nn.Module):
 
 layers = FeatureMethod(
     card=Card(
+        called=("tiny_bert",),
         line="TinyBERT: attention scores before the softmax, and states, layer by layer.",
         paper=Paper(authors="Jiao et al.", year=2020, link="https://arxiv.org/abs/1909.10351"),
         formula=(

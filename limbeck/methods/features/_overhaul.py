@@ -46,6 +46,7 @@ class _Stages(nn.Module):
 
 overhaul = FeatureMethod(
     card=Card(
+        called=("overhaul",),
         line="Overhaul (OFD): maps before their ReLU; what is off in both need not agree.",
         paper=Paper(authors="Heo et al.", year=2019, link="https://arxiv.org/abs/1904.01866"),
         formula=(

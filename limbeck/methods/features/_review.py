@@ -19,8 +19,8 @@ class ReviewOptions(Options):
     """How wide the fusion is."""
 
     channels: Annotated[int, Field(ge=1)] = 512
-    """Of the maps in which stages are fused, at most, 1 or more: no more than the widest of the
-    student's are taken."""
+    """Of the maps in which stages are fused, at most, 1 or more: few are a bottleneck, and no more
+    than the widest of the student's are taken."""
 
 
 class _Fusion(nn.Module):
@@ -65,6 +65,7 @@ class _Review(nn.Module):
 
 review = FeatureMethod(
     card=Card(
+        called=("knowledge_review",),
         line="Knowledge review (ReviewKD): each stage of the teacher from that and later ones.",
         paper=Paper(authors="Chen et al.", year=2021, link="https://arxiv.org/abs/2104.09044"),
         formula="sum over taps of HCL(fused student, teacher), HCL the squared error at 4 scales",

@@ -15,6 +15,7 @@ def _selectivity(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
 
 selectivity = FeatureMethod(
     card=Card(
+        called=("neuron_selectivity",),
         line="Neuron selectivity (NST): in which places channels are active, whichever they are.",
         paper=Paper(authors="Huang and Wang", year=2017, link="https://arxiv.org/abs/1707.01219"),
         formula="mean k(s, s) + mean k(t, t) - 2 mean k(s, t) over channels, k(a, b) = (a'b)^2",
