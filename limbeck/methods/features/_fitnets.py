@@ -35,8 +35,9 @@ fitnets = FeatureMethod(
             "code does, which has feature_weight = 100 on CIFAR-100."
         ),
         notes=(
-            "The regressor is a 1 x 1 convolution, or a linear layer of tokens and vectors. Later code "
-            "adds a normalisation and a ReLU to it. It is trained with the student and not kept. Maps of two sizes are pooled to the smaller."
+            "The regressor is a 1 x 1 convolution, or a linear layer of tokens and vectors; later "
+            "code adds a normalisation and a ReLU. It is trained with the student and not kept. "
+            "Maps of two sizes are pooled to the smaller."
         ),
     ),
     make=each(_Fitnets),
