@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from statistics import fmean
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from limbeck._progress import Silence
 from limbeck.cli._tune import _print
 from limbeck.data import ArraySamples
 from limbeck.methods import METHODS
+from limbeck.metrics import METRICS
 from limbeck.pipeline import run, tune
 from limbeck.pipeline._search import Search
 from limbeck.pipeline._search_space import Candidate, SearchSpace
@@ -78,6 +80,17 @@ def test_a_search_learns_what_is_better(tmp_path):
     assert sum(one.method == "dkd" for one in late) >= 15
     near = sorted(abs(math.log(one.temperature / 3)) for one in late)
     assert near[10] < 0.5  # of a uniform draw half lie beyond .7
+
+
+def test_settings_of_one_pass_lie_apart_even_where_one_place_is_best(tmp_path):
+    found, gaps = search(tmp_path), []
+    for _ in range(10):
+        asked = found.ask(4)
+        for one in asked:
+            found.tell(one, -abs(math.log(one.candidate.temperature / 3)))
+        tried = sorted(math.log(one.candidate.temperature) for one in asked)
+        gaps.append(min(after - before for before, after in pairwise(tried)))
+    assert fmean(gaps[3:]) > 0.05  # the first eight are drawn at random
 
 
 def test_a_search_goes_on_and_what_was_stopped_counts_for_nothing(tmp_path):
@@ -312,6 +325,35 @@ def test_the_best_finalist_alone_is_called_found(tmp_path, scores, named):
     assert [one.what for one in finalists] == named
 
 
+def test_where_lower_is_better_the_lowest_trials_are_trained_again_and_the_lowest_is_found(
+    tmp_path,
+):
+    recipe = small(tmp_path)
+    own = Candidate.of(recipe)
+    settings = [replace(own, temperature=own.temperature + n) for n in range(1, 6)]
+    again = {own: 0.9, **dict(zip(settings, (0.5, 0.4, 0.3, 0.2, 0.1), strict=True))}
+
+    def final(what, candidate, *, from_labels=False):
+        return tuning.Finalist(what=what, candidate=candidate, scores=[again[candidate]])
+
+    task = SimpleNamespace(metric=METRICS["cross_entropy"])
+    trainer = SimpleNamespace(context=SimpleNamespace(recipe=recipe, task=task), final=final)
+    trials = [
+        tuning.Trial(candidate=each, score=score, seen={})
+        for each, score in zip(settings, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True)
+    ]
+    finalists, _ = tuning._finals(SimpleNamespace(trials=trials), trainer)
+    assert [one.candidate for one in finalists] == [*reversed(settings[:3]), own]
+
+
+def test_what_was_given_up_has_no_score(tmp_path):
+    found = search(tmp_path)
+    asked = found.ask(2)
+    asked[1].given_up = True
+    tuning._try_together(found, asked, SimpleNamespace(scores=lambda asked: [0.5, 0.9]))
+    assert [one.score for one in found.trials] == [0.5, None]
+
+
 def test_what_is_tried_is_balanced_as_the_recipe_says_and_controls_are_not(tmp_path):
     recipe = small(tmp_path, "distil.balance=7")
     context = tuning.Context(recipe, tmp_path / "run", tuning.load_task(recipe.data), Silence())
@@ -364,6 +406,26 @@ def test_branches_that_learn_without_labels_show_a_student_every_sample(tmp_path
     labels = ("data.labelled=0.3", "distil.method=teacher_free", "seeds=1")
     tune(small(tmp_path, *labels, branches), tmp_path / "run", trials=1)
     assert [who for *_, who in fits] == ["taught", "taught", "labelled"]
+
+
+@pytest.mark.parametrize(
+    ("controls", "helps"), [((0.3, 0.4), True), ((0.3, 0.6), False), ((0.6, 0.3), False)]
+)
+def test_it_helps_only_where_it_beats_each_control(tmp_path, monkeypatch, controls, helps):
+    recipe = small(tmp_path)
+    found, *others = (
+        tuning.Finalist(what="found", candidate=Candidate.of(recipe), scores=[score])
+        for score in (0.5, *controls)
+    )
+    monkeypatch.setattr(tuning, "_try", lambda *search: None)
+    monkeypatch.setattr(tuning, "_finals", lambda *search: ([found], others))
+    assert tune(recipe, tmp_path / "run", trials=1).helps == helps
+
+
+def test_a_recipe_that_does_not_validate_is_looked_at_each_quarter_all_the_same(tmp_path):
+    unseen = small(tmp_path, "train.validate_every=0", "train.epochs=4", "seeds=1")
+    (trial,) = tune(unseen, tmp_path / "run", trials=1).trials
+    assert list(trial.seen) == [1, 2, 3]
 
 
 @pytest.fixture(scope="module")
