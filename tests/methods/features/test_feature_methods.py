@@ -114,6 +114,16 @@ def test_vid_begins_with_the_variance_of_its_option():
         torch.testing.assert_close(got, (error / first + math.log(first)) / 2)
 
 
+def test_vid_gives_the_mean_by_three_convolutions_with_relu_between():
+    part, _ = found("vid")
+    maps = want = inside(student(), "first")
+    convolutions = [each for each in part.mean.modules() if isinstance(each, torch.nn.Conv2d)]
+    assert [each.kernel_size for each in convolutions] == [(1, 1)] * 3
+    for place, convolution in enumerate(convolutions):
+        want = convolution(want.clamp_min(0) if place else want)
+    torch.testing.assert_close(part.mean(maps), want)
+
+
 def test_cwd_learns_a_convolution_only_where_channels_differ():
     part, got = found("cwd")
     want = of.channel_wise(part.align(inside(student(), "first")), inside(teacher(), "first"))
@@ -362,7 +372,7 @@ def step(part, index, seed=0):
 
 
 def test_crd_remembers_the_samples_that_it_saw_and_no_others():
-    part = memory(momentum=0.5)
+    part = memory(momentum=0.9)
     before = {side: getattr(part, f"{side}_memory").clone() for side in ("student", "teacher")}
     step(part, [3, 17])
     for side, inputs in (("student", draw(2, 4)), ("teacher", draw(2, 6, seed=1))):
@@ -370,8 +380,14 @@ def test_crd_remembers_the_samples_that_it_saw_and_no_others():
         others = [each for each in range(20) if each not in (3, 17)]
         assert torch.equal(now[others], before[side][others])
         seen = F.normalize(getattr(part, f"embed_{side}")(inputs), dim=1)
-        want = F.normalize(before[side][[3, 17]] / 2 + seen / 2, dim=1)
+        want = F.normalize(0.9 * before[side][[3, 17]] + 0.1 * seen, dim=1)
         torch.testing.assert_close(now[[3, 17]], want)
+
+
+def test_what_crd_begins_to_remember_with_has_the_length_1_about():
+    part = memory(num_samples=500)
+    for rows in (part.student_memory, part.teacher_memory):
+        assert float(rows.norm(dim=1).mean()) == pytest.approx(1, abs=0.02)
 
 
 def test_crd_does_not_remember_what_it_is_only_looked_at_with():
@@ -421,6 +437,49 @@ def test_crd_is_refused_to_several_processes(monkeypatch):
 
 
 # ---- options ------------------------------------------------------------------------------------
+
+DEFAULTS = {
+    "fitnets": {"feature_weight": 100.0},
+    "at": {"feature_weight": 1000.0},
+    "fsp": {"feature_weight": 50.0},
+    "nst": {"feature_weight": 50.0},
+    "sp": {"feature_weight": 3000.0},
+    "pkt": {"feature_weight": 470.0},
+    "rkd": {"feature_weight": 1.0, "distance_weight": 25.0, "angle_weight": 50.0},
+    "cc": {"feature_weight": 100.0, "sharpness": 0.4, "order": 2},
+    "cka": {"feature_weight": 1.0},
+    "vid": {"feature_weight": 1.0, "first_variance": 5.0},
+    "ab": {"feature_weight": 0.003, "margin": 1.0},
+    "ft": {"feature_weight": 500.0, "rate": 0.5},
+    "ofd": {"feature_weight": 0.001},
+    "crd": {
+        "feature_weight": 0.8,
+        "negatives": 16384,
+        "embedding": 128,
+        "contrast_temperature": 0.07,
+        "momentum": 0.5,
+    },
+    "reviewkd": {"feature_weight": 1.0, "channels": 512},
+    "semckd": {"feature_weight": 400.0},
+    "srrl": {"feature_weight": 1.0, "features_weight": 1.0, "logits_weight": 1.0},
+    "simkd": {"feature_weight": 1.0},
+    "catkd": {"feature_weight": 15.0, "resolution": 2},
+    "mgd": {"feature_weight": 7e-5, "mask_ratio": 0.15},
+    "cwd": {"feature_weight": 50.0, "map_temperature": 4.0},
+    "pkd": {"feature_weight": 1.0},
+    "minilm": {"feature_weight": 1.0, "relation_heads": 12},
+    "tinybert": {"feature_weight": 1.0, "heads": 12, "attention_weight": 1.0},
+    "distilbert": {"feature_weight": 1.0},
+}
+"""What each has unless it is set: of its paper or later code, or ours, as its card says."""
+
+
+def test_weights_and_options_that_are_not_set_are_those_of_the_cards():
+    assert {
+        name: {"feature_weight": method.weight, **read_options(name, {}).model_dump()}
+        for name, method in FEATURE_METHODS.items()
+    } == DEFAULTS
+
 
 OTHERWISE = {
     "rkd": {"distance_weight": 3.0, "angle_weight": 3.0},

@@ -83,6 +83,18 @@ def test_a_factor_of_ft_has_a_share_of_the_teachers_channels(rate, channels):
     assert factors(rate).paraphraser[-2].out_channels == channels
 
 
+def test_ft_costs_nine_convolutions_of_3_x_3():
+    part = factors(1 / 3)  # 2 channels of a factor, of 3 and 6
+    for layers, widths in (
+        (part.translator, [(3, 3), (3, 2), (2, 2)]),
+        (part.paraphraser, [(6, 6), (6, 2), (2, 2)]),
+        (part.decoder, [(2, 2), (2, 6), (6, 6)]),
+    ):
+        convolutions = [each for each in layers if isinstance(each, torch.nn.Conv2d)]
+        assert [(each.in_channels, each.out_channels) for each in convolutions] == widths
+        assert {each.kernel_size for each in convolutions} == {(3, 3)}
+
+
 # ---- OFD ----------------------------------------------------------------------------------------
 
 
@@ -217,3 +229,15 @@ def test_semckd_has_a_projection_of_each_layer_to_each():
         [(one[0].in_channels, one[-1].out_channels) for one in row] for row in module.projections
     ]
     assert shapes == [[(3, 5), (3, 6)], [(4, 5), (4, 6)]]
+
+
+def test_a_projection_of_semckd_is_twice_as_wide_as_the_teachers_map_with_relu_between():
+    projection = term_of("semckd", student(), teacher()).module.projections[0][1]
+    convolutions = [each for each in projection if isinstance(each, torch.nn.Conv2d)]
+    widths = [(each.out_channels, each.kernel_size) for each in convolutions]
+    assert widths == [(12, (1, 1)), (12, (3, 3)), (6, (1, 1))]
+    first, middle, last = convolutions
+    maps = draw(5, 3, 4, 4)
+    want = F.batch_norm(first(maps), None, None, training=True).clamp_min(0)
+    want = F.batch_norm(middle(want), None, None, training=True).clamp_min(0)
+    torch.testing.assert_close(projection(maps), last(want))
