@@ -101,6 +101,8 @@ def test_what_is_left_out_has_the_documented_defaults():
     assert recipe.data.labelled == 1.0
     assert recipe.train == Train() == recipe.teacher.train
     assert recipe.distil.soft_weight == 1.0
+    average = parse_recipe(with_(distil={"ema": {}})).distil.ema
+    assert average.model_dump() == {"weight": 1.0, "decay": 0.999, "ramp_up": 0.0}
 
 
 def test_a_recipe_is_never_edited_in_place():
