@@ -5,9 +5,11 @@ import torch
 from torch import nn
 
 from limbeck._errors import LimbeckError
+from limbeck.data import ArraySamples
 from limbeck.losses.features import linear_cka_distance
 from limbeck.methods import check_features, taps_of
 from limbeck.pipeline import find_layers
+from limbeck.pipeline._begin import typical
 from limbeck.pipeline._modules import layers_of
 from limbeck.pipeline._pairs import MOST_PAIRS, propose
 from limbeck.pipeline._run import run
@@ -32,6 +34,12 @@ def stages(*channels, seed=0, inplace=False):
 def layers(model):
     model(IMAGES)
     return layers_of(model, BATCH, who="it")
+
+
+def test_what_modules_are_measured_on_is_spread_evenly_over_the_samples():
+    some, all_of_them = (typical(ArraySamples(torch.zeros(n, 1), {})).index for n in (1021, 5))
+    assert some.tolist() == list(range(0, 1021, 4))
+    assert all_of_them.tolist() == list(range(5))
 
 
 def test_modules_are_listed_in_the_order_they_are_done_in_with_their_shapes():

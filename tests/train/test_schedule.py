@@ -39,3 +39,8 @@ def test_cosine_after_a_warmup_is_half_a_wave_over_what_is_left():
 
 def test_a_warmup_of_less_than_one_step_is_none():
     assert factors(4, schedule="constant", warmup=0.2) == [1.0] * 4
+
+
+def test_a_part_of_a_step_is_no_step_of_a_warmup():
+    found = factors(10, schedule="constant", warmup=0.35)
+    assert found == pytest.approx([1 / 3, 2 / 3] + [1.0] * 8)
