@@ -298,7 +298,8 @@ LOSS_COSTS = """
 ## What their losses cost
 
 Forward and backward, on a CPU, by `bench/costs.py`: time and peak memory, times those of torch's cross-entropy of the same logits,
-or of its squared error of the same features (MB: where that takes next to none). Of a method of features the pass of a live teacher comes on top.
+or of its squared error of the same features (MB: where that takes next to none). On one thread, and what is freed
+stays with the process, so that no time is that of asking the system for memory. Of a method of features the pass of a live teacher comes on top.
 """
 LOSSES = """# Losses
 

@@ -64,7 +64,7 @@ ctkd = Method(
         paper=Paper(authors="Li et al.", year=2023, link="https://arxiv.org/abs/2211.16231"),
         formula="T^2 KL(softmax(teacher / T) || softmax(student / T)), T = lowest + span s(theta)",
         when="No temperature is known to be right, and training has some dozen epochs or more.",
-        cost=11.0,
+        cost=9.9,
         setting="soft_weight = 0.9, hard_weight = 0.1; loops = 10 of 240 epochs.",
         notes=(
             "Its temperature is its own, one for all samples: distil.temperature has no part in "

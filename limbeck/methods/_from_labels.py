@@ -29,7 +29,7 @@ teacher_free = Method(
             "As a second control: a method that gains no more than this gained from softness, and "
             "not from what its teacher knows."
         ),
-        cost=7.8,
+        cost=6.6,
         setting="temperature = 20 or 40; labels beside it.",
         notes=(
             "The teacher's rows are not read, though a run still makes them, to compare with. The "
@@ -60,7 +60,7 @@ label_smoothing = Method(
             "As a second control, the control's twin: it is as soft as a student can be without a "
             "teacher, and differs from the control in nothing else."
         ),
-        cost=4.1,
+        cost=3.6,
         setting="hard_weight = 0, soft_weight = 1; there is no temperature.",
         notes="The teacher's rows are not read, though a run still makes them, to compare with.",
     ),

@@ -28,7 +28,7 @@ logit_regression = Method(
             "A teacher whose probabilities are all but 0 and 1, and codecs that keep small "
             "probabilities well: a logit is only as exact as its probability."
         ),
-        cost=9.5,
+        cost=8.6,
         hurt=2.1,
         setting="hard_weight = 0; there is no temperature: T has no part in it.",
         notes=(

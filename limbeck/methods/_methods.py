@@ -54,6 +54,12 @@ METHODS: dict[str, Method] = {
 """Every method of rows by name; those of features are `FEATURE_METHODS`."""
 
 
+_OWN = (
+    "How a loss of your own becomes one, in a copy of Limbeck's source, is told in "
+    "docs/adding-a-method.md; how your own loop reads what the teacher said, in docs/loops.md."
+)
+
+
 def every_method() -> dict[str, Method | FeatureMethod]:
     """All that `distil.method` can name."""
     return {**METHODS, **FEATURE_METHODS}
@@ -74,6 +80,10 @@ def find_method(name: str) -> Method | FeatureMethod:
         OptionError: There is none.
     """
     known = every_method()
+    if not isinstance(name, str):
+        raise OptionError(
+            f"a method must be one of Limbeck's by its name, got {type(name).__name__}. {_OWN}"
+        )
     if name not in known and (own := own_name(name)) is not None:
         raise OptionError(f"{name} is called {own} here. Name it so.")
     if name not in known and (other := find_beside(name)) is not None:
@@ -82,11 +92,7 @@ def find_method(name: str) -> Method | FeatureMethod:
             f"`limbeck methods {name}` says how."
         )
     if name not in known and ":" in name:
-        raise OptionError(
-            f"a method must be one of Limbeck's by its name, got {name!r}. How a loss of your own "
-            "becomes one is told in docs/adding-a-method.md; how your own loop reads what the "
-            "teacher said, in docs/loops.md."
-        )
+        raise OptionError(f"a method must be one of Limbeck's by its name, got {name!r}. {_OWN}")
     if name not in known:
         raise OptionError(
             f"no method is called {name!r}.{did_you_mean(name, known)} There are "

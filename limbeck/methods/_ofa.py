@@ -28,7 +28,7 @@ ofa = Method(
             "classes fits the student less. With exponent = 1 take soft_targets: the gradient is "
             "the same, and no labels are needed."
         ),
-        cost=9.8,
+        cost=7.8,
         setting="temperature = 1; labels beside it.",
         notes=(
             "This is the loss of OFA-KD at the student's own logits; its branches at other depths "

@@ -16,7 +16,7 @@ soft_targets = Method(
             "Always first. It needs no labels, so unlabelled samples teach too, it reads every "
             "codec, and it is for every head."
         ),
-        cost=2.8,
+        cost=6.8,
         setting=(
             "The paper has temperature = 20 on MNIST, and says that lower ones suit small "
             "students. Later code mostly has temperature = 4, soft_weight = 0.9, hard_weight = 0.1."

@@ -25,7 +25,7 @@ attention = FeatureMethod(
             "at each position, as a vector of length 1"
         ),
         when="Both are convolutional networks; one tap for each stage. It learns no projection.",
-        cost=4.4,
+        cost=4.2,
         hurt=5.6,
         setting="feature_weight = 1000, with labels, and soft targets beside it if wanted.",
         notes=(

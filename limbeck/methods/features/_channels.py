@@ -38,7 +38,7 @@ channels = FeatureMethod(
             "map_temperature || of the student)"
         ),
         when="Dense prediction, segmentation above all; maps of many positions.",
-        cost=35.7,
+        cost=33.9,
         hurt=3.5,
         setting="map_temperature = 4; feature_weight = 50 for features, 3 for maps of logits.",
         notes=(

@@ -38,7 +38,7 @@ correlation = FeatureMethod(
             "to that order"
         ),
         when="As sp, of what the last layers read.",
-        cost=7.4,
+        cost=7.5,
         setting="The kernel's two options. What feature_weight is here is ours, to be tuned.",
         notes="Maps are averaged over positions, tokens over those that count.",
     ),

@@ -27,7 +27,7 @@ cosine = FeatureMethod(
             "Transformers of one width, the student with half the layers: one tap, the last "
             "layer's states. Begin it with the teacher's: start.how = \"layers\"."
         ),
-        cost=12.7,
+        cost=13.3,
         setting=(
             "temperature = 2, soft_weight = 5, hard_weight = 2 (of masked tokens) and "
             "feature_weight = 1."

@@ -22,7 +22,7 @@ kernel_alignment = FeatureMethod(
             "As sp. Batches as large as there are features, or larger: of few samples everything "
             "is aligned."
         ),
-        cost=6.9,
+        cost=6.8,
         setting="The paper measures with it, and trains nothing: feature_weight is ours.",
         notes="Its value is the whole batch's. Of tokens it takes the mean over those that count.",
     ),

@@ -21,7 +21,7 @@ neighbourhoods = FeatureMethod(
         ),
         formula="KL(p(teacher) || p(student)), p_j|i the share of (cos(f_i, f_j) + 1) / 2",
         when="As sp, of what the last layers read; each sample's scale is free as well.",
-        cost=8.2,
+        cost=8.0,
         setting=(
             "feature_weight = 30000 of a mean over rows and columns in later code: here it is a "
             "mean over rows, and 470 is the same in batches of 64."

@@ -59,7 +59,7 @@ regression = FeatureMethod(
             "Taps of what the last layers read, averaged or not. What matters in the features is "
             "then said by what the teacher makes of them."
         ),
-        cost=1.9,
+        cost=1.3,
         hurt=1.7,
         setting=(
             "feature_weight = 1, features_weight = 1, and logits_weight = 1 on ImageNet and 5 on "
