@@ -20,9 +20,13 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
         name: Its name.
         error: Raised if there is no such module or function, or importing it fails.
     """
-    module_name, _, function_name = name.partition(":")
+    module_name, colon, function_name = name.partition(":")
     if not module_name or module_name.startswith("."):
         raise error(f'{what} {name!r} must be "package.module:function".')
+    if not function_name and not module_name.endswith(".py"):
+        package, dot, last = module_name.rpartition(".")
+        meant = f" Did you mean {package}:{last}?" if dot and not colon else ""
+        raise error(f'{what} {name!r} must be "package.module:function".{meant}')
     if module_name.endswith(".py"):
         dotted = ".".join(Path(module_name).with_suffix("").parts)
         raise error(f"{what} {name!r} names a file. Name the module: {dotted}:{function_name}.")

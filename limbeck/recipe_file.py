@@ -1,7 +1,8 @@
 """Recipes on disk: those that come with the package, TOML files, and `section.key=value`."""
 
+import math
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -45,6 +46,11 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         there = f"one in it, such as {inside[0]}" if inside else "another path: it holds none"
         raise RecipeError(f"a recipe is a TOML file, and {name} is a folder. Name {there}.")
     else:
+        if path.name == "tuned.toml" and (path.parent / "recipe.toml").is_file():
+            raise RecipeError(
+                f"there is no {name} yet: `limbeck tune` writes it where its search is over. Run "
+                "the same command again."
+            )
         beside = [str(each) for each in path.parent.glob("*.toml")]
         raise RecipeError(
             f"there is no recipe file {name}, and no recipe of that name comes with Limbeck."
@@ -72,10 +78,27 @@ def _read(path: Path) -> str | None:
 def parse_recipe(raw: dict[str, Any], *, name: str = "recipe") -> Recipe:
     """The recipe that a dict, as read from TOML or a report, says."""
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         fault = first_fault(error)
         raise RecipeError(f"recipe {name}: {explain(fault, Recipe)}{_way_out(fault)}") from None
+    if (where := _not_finite(recipe.model_dump())) is not None:
+        raise RecipeError(
+            f"recipe {name}: {where[0]} must be a finite number, got {where[1]}. A text is put in "
+            f'quotes: "{where[1]}".'
+        )
+    return recipe
+
+
+def _not_finite(value: Any, path: str = "") -> tuple[str, float] | None:
+    """The first number that is none, and where it is; options of the user's own may hold one."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return path, value
+    inside: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, (list, tuple)):
+        inside = enumerate(value)
+    found = (_not_finite(each, f"{path}.{key}".lstrip(".")) for key, each in inside)
+    return next((where for where in found if where is not None), None)
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -96,6 +96,26 @@ def test_a_number_that_is_not_toml_is_shown_as_toml_writes_it(override, message)
     assert str(error.value).endswith(message)
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.options.way=nan", "data.options.way must be a finite number, got nan"),
+        ("data.options.ways=[1.0, -inf]", "data.options.ways.1 must be a finite number, got -inf"),
+    ],
+)
+def test_an_option_of_ones_own_must_be_finite_as_it_is_written_down(override, told):
+    with pytest.raises(RecipeError, match=f"{told}. A text is put in quotes"):
+        load_recipe("digits", [override])
+    quoted = load_recipe("digits", ['data.options.way="nan"'])
+    assert quoted.data.options == {"way": "nan"}
+
+
+def test_what_a_search_will_write_is_not_taken_for_another_recipe(tmp_path):
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(RecipeError, match=r"there is no .*tuned\.toml yet: `limbeck tune` writes"):
+        load_recipe(str(tmp_path / "tuned.toml"))
+
+
 def test_an_override_below_a_value_is_refused():
     with pytest.raises(RecipeError) as error:
         load_recipe("digits", ["train.epochs.more=3"])

@@ -13,7 +13,7 @@ from limbeck._errors import OptionError, TargetsError
 from limbeck._files import fingerprint
 from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
-from limbeck.api._given import Given, TeacherLike, as_teacher
+from limbeck.api._given import Given, TeacherLike, as_teacher, check_trained
 from limbeck.data import DataSet
 from limbeck.methods import (
     NO_OPTIONS,
@@ -119,6 +119,10 @@ def distil(
             name too few for the method; or the features have fewer views than they.
         TrainingError: A loss is not finite.
     """
+    check_trained(
+        train,
+        {"student": student, **{f"peer {place}": peer for place, peer in enumerate(peers, 1)}},
+    )
     last = anneal or Anneal()
     hard_in_the_end = last.hard_weight or 0.0
     sum_of_weights = hard_weight + soft_weight + hard_in_the_end + (last.soft_weight or 0.0)

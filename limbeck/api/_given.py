@@ -1,6 +1,6 @@
 """What the caller gave, as data and as a teacher, checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,18 @@ class Given:
             progress=progress,
         )
         return fitted.histories[learners[0].name]
+
+
+def check_trained(train: Train, models: Mapping[str, nn.Module]) -> None:
+    """Refuse what is no recipe of training, and what is no module, by what it is for."""
+    if not isinstance(train, Train):
+        raise OptionError(
+            f"train must be a limbeck.Train, got {type(train).__name__}. Give limbeck.Train(...)."
+        )
+    for name, model in models.items():
+        if not isinstance(model, nn.Module):
+            made = " Call it, to give what it makes." if callable(model) else ""
+            raise OptionError(f"{name} must be a torch module, got {type(model).__name__}.{made}")
 
 
 def as_teacher(teacher: TeacherLike, heads: Sequence[Head], outputs: Outputs) -> Teacher:

@@ -9,7 +9,7 @@ from torch import nn
 
 from limbeck._outputs import Outputs
 from limbeck._progress import Progress, Silence
-from limbeck.api._given import Given
+from limbeck.api._given import Given, check_trained
 from limbeck.methods import supervised
 from limbeck.recipe import Train
 from limbeck.signals import Head
@@ -51,6 +51,7 @@ def supervise(
         DataError: Labels are out of range, or a number is not finite.
         TrainingError: A loss is not finite.
     """
+    check_trained(train, {"model": model})
     given = Given.of(data, heads)
     pool = torch.arange(len(given.train))
     if given.train.labelled is not None:

@@ -42,13 +42,10 @@ def prove(
     Ends with 0 if all holds that should, with 1 if something breaks.
     """
     with interrupt_ends(end):
-        from limbeck._errors import LossError
-        from limbeck._lookup import import_function
         from limbeck.proofs import prove as prove_loss
 
     proof = prove_loss(
-        import_function("loss", loss, LossError),
-        name=loss,
+        loss,
         options=options_of("--set", set_ or []),
         space=cast("Space", space),  # a wrong one is refused in words
         teacher_first=teacher_first,

@@ -41,7 +41,7 @@ def refuse_mistaken(labels: Tensor, *, name: str) -> None:
     """Refuse labels that `infer_head` would take for something that they hardly are.
 
     Raises:
-        DataError: They are one-hot floats, or classes that are counted from 1.
+        DataError: They are one-hot, or classes that are counted from 1.
     """
     tidy = as_labels("labels", labels)
     if labels.is_floating_point():
@@ -52,6 +52,12 @@ def refuse_mistaken(labels: Tensor, *, name: str) -> None:
                 "labels.argmax(1); if numbers are meant, a limbeck.data.DataSet says so in its "
                 "heads."
             )
+    elif labels.dtype != torch.bool and tidy.dim() == 2 and _is_one_hot(tidy):
+        raise DataError(
+            f"labels {name} must be class ids, got one-hot ones {tuple(tidy.shape)}, which would "
+            f"be a class for each of {tidy.shape[1]} tokens. Give labels.argmax(1); if tokens are "
+            "meant, a limbeck.data.DataSet says so in its heads."
+        )
     elif labels.dtype != torch.bool and tidy.dim() == 1:
         there = set(tidy.tolist())
         if len(there) > 1 and there == set(range(1, len(there) + 1)):

@@ -96,6 +96,12 @@ def load(
 
 
 def _call(source: str, path: Path | None, cut: Cut, options: Mapping[str, Any]) -> DataSet:
+    if not isinstance(source, str):
+        raise OptionError(
+            f"source must be the name of one, got {type(source).__name__}. Arrays, (inputs, "
+            "labels), are given to supervise, capture and distil as they are; to be cut into "
+            "splits, they are what a function of yours, package.module:function, returns."
+        )
     if source.startswith("hf:"):
         source, options = "hf", {**options, "name": source.removeprefix("hf:")}
     if source in SOURCES:

@@ -130,7 +130,7 @@ STATIONARY = Check(
     name="stationary at equality",
     measure=_stationary,
     otherwise="It pulls a perfect student away: look for a missing softmax or logarithm, or one "
-    "that is taken twice, and for a temperature on one side only.",
+    "that is taken twice or over the batch, and for a temperature on one side only.",
 )
 NEVER_NEGATIVE = Check(
     name="never negative",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck._errors import LossError
-from limbeck._lookup import check_choice
+from limbeck._lookup import check_choice, import_function
 from limbeck.proofs._bind import Bound, bind
 from limbeck.proofs._case import Marks, random_case
 from limbeck.proofs._examine import DIRECTIONS, Examination
@@ -31,8 +31,9 @@ def prove(
 
     Args:
         loss: A function of a student's and a teacher's logits `(rows, classes)` that returns one
-            value for each row, or one for all; a module, or a class or function that makes one.
-            Labels, a mask and a temperature are told by their names.
+            value for each row, or one for all; a module, or a class or function that makes one;
+            or where that is, "module:function". Labels, a mask and a temperature are told by their
+            names.
         name: What to call it; "module:function" makes counterexamples that run as they are.
         options: By keyword, for the loss or for what makes it.
         space: How rows compare: categorical, binary (yes or no for each class) or real.
@@ -50,6 +51,8 @@ def prove(
     check_choice("space", space, ("categorical", "binary", "real"))
     if expect is not None:
         check_choice("expect", expect, DIRECTIONS)
+    if isinstance(loss, str):
+        name, loss = name or loss, import_function("loss", loss, LossError)
     name = name or getattr(loss, "__name__", None) or type(loss).__name__
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         bound_to = partial(bind, loss, name=name, options=options or {}, space=space)

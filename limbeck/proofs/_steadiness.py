@@ -36,7 +36,8 @@ def _constants(probe: Probe, case: Case) -> Measured:
                     f"print(loss(student, teacher), loss({arguments}))",
                 ),
                 why=f"The same number added to all of the {side}'s logits of a row changes no "
-                "probability, and changes it: look for a missing softmax.",
+                "probability, and changes it: look for a softmax that is missing or "
+                "taken over the batch.",
             )
     return worst
 
@@ -136,7 +137,8 @@ def _inputs(probe: Probe, case: Case) -> Measured:
 CONSTANTS = Check(
     name="unmoved by a constant in a row",
     measure=_constants,
-    otherwise="It compares logits, not probabilities: look for a missing softmax.",
+    otherwise="It compares logits, not probabilities: look for a softmax that is missing, or taken "
+    "over the batch.",
 )
 FINITE = Check(
     name="finite at logits of 1000",

@@ -270,3 +270,8 @@ def test_sparse_targets_are_refused_where_every_class_is_needed(teacher, tmp_pat
     few = capture(teacher, (INPUTS, LABELS), tmp_path / "few", **how)
     with pytest.raises(TargetsError, match="the transfer set names only some of head label"):
         distil(model(), (INPUTS, LABELS), few, settings(), method="lskd")
+
+
+def test_a_function_is_no_name_of_a_method(targets):
+    with pytest.raises(OptionError, match=r"by its name, got function\. How a loss of your own"):
+        distil(model(), split(), targets, settings(), method=F.mse_loss)

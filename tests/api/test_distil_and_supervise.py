@@ -12,6 +12,7 @@ from limbeck import TransferSet, capture, distil, evaluate, supervise
 from limbeck._errors import (
     DataError,
     Interrupted,
+    OptionError,
 )
 from limbeck.data import ArraySamples, DataSet
 from limbeck.models import Interface, build
@@ -247,3 +248,14 @@ def test_a_data_set_made_by_hand_is_checked(targets):
             supervise(model(), data_set(wrong))
     with pytest.raises(DataError, match=r"labels of the validation split must be 0\.\.2"):
         distil(model(), data_set(validation=split(LABELS + 1)), targets)
+
+
+@TRAINERS
+def test_what_is_no_module_or_no_training_is_refused_by_name(trained_by, targets):
+    with pytest.raises(OptionError, match=r"train must be a limbeck\.Train, got dict"):
+        train_by(trained_by, model(), targets, {"epochs": 1})
+    name = "student" if trained_by == "distil" else "model"
+    with pytest.raises(
+        OptionError, match=rf"{name} must be a torch module, got function\. Call it"
+    ):
+        train_by(trained_by, model, targets, settings())

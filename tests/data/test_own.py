@@ -212,3 +212,8 @@ def test_a_bad_sample_is_named_by_its_place_before_anything_is_cut_off():
         load("mine.data:one_nan")
     with pytest.raises(DataError, match="got -1 at sample 41"):
         load("mine.data:one_below")
+
+
+def test_arrays_themselves_are_no_source():
+    with pytest.raises(OptionError, match=r"name of one, got tuple\. Arrays, \(inputs, labels\)"):
+        load((torch.zeros(4, 2), torch.zeros(4)))

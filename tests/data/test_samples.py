@@ -312,6 +312,18 @@ def test_one_hot_floats_are_refused_with_the_way_out(one_hot):
             samples_and_heads(data)
 
 
+@pytest.mark.parametrize("one_hot", [np.eye(3, dtype=np.int64), torch.eye(3).long()[[0, 0, 2]]])
+def test_one_hot_whole_numbers_are_no_classes_of_tokens(one_hot):
+    with pytest.raises(DataError, match=r"got one-hot ones \(3, 3\), .* Give labels\.argmax\(1\);"):
+        samples_and_heads((IMAGES[:3], one_hot))
+
+
+@pytest.mark.parametrize("labels", [[[0, 1], [1, 1], [0, 1]], [[1], [0], [1]]])
+def test_classes_of_tokens_that_are_not_one_hot_are_taken(labels):
+    _, (head,) = samples_and_heads((IMAGES[:3], torch.tensor(labels)))
+    assert head.size == 2
+
+
 def test_classes_that_are_counted_from_1_are_refused():
     with pytest.raises(DataError, match=r"count classes from 0, got all of 1\.\.3 .* labels - 1;"):
         samples_and_heads((IMAGES[:4], torch.tensor([2, 1, 3, 2])))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from limbeck._errors import ExtraError, ModelError
+from limbeck._lookup import import_function
 from limbeck.data import samples
 from limbeck.data._data_set import DataSet
 from limbeck.models import CNN, MLP, Interface, build
@@ -196,6 +197,19 @@ def test_a_function_of_the_users_own_that_raises_is_named_with_what_it_said(own_
     with pytest.raises(ModelError) as error:
         build(f"{module}:out", {}, IMAGES)
     assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("own_module.make", " Did you mean own_module:make?"),
+        ("own_module:", ""),
+    ],
+)
+def test_a_function_without_a_colon_or_a_name_is_refused(name, meant):
+    with pytest.raises(ModelError) as error:
+        import_function("model", name, ModelError)
+    assert str(error.value) == f'model {name!r} must be "package.module:function".{meant}'
 
 
 @pytest.mark.parametrize("name", [":make", ".relative:make"])

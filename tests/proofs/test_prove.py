@@ -117,6 +117,12 @@ def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e[+-]?\d+)?", text)]
 
 
+def test_a_loss_is_found_by_where_it_is_as_on_the_command_line():
+    proof = limbeck.prove("tests.proofs.broken:no_t_squared")
+    assert {fact.name for fact in proof.breaks} == {"T² is right"}
+    assert "from tests.proofs.broken import no_t_squared" in proof.definition
+
+
 def test_every_wrong_loss_is_listed():
     ours = {
         name
