@@ -97,16 +97,25 @@ def tune(
     _check(recipe, trials, minutes)
     library()  # before a teacher is trained for it
     begun = time.monotonic()
+    bounds = _Bounds(trials=trials, minutes=minutes)
     task = load_task(recipe.data)
     context = Context(recipe, Path(out), task, progress)
     if context.processes.count > 1:
         raise OptionError("`limbeck tune` is one process: run it without torchrun.")
     check_parts(recipe, task, context.interface)
     with context.folder():
-        return _search(context, trials, None if minutes is None else begun + 60 * minutes)
+        return _search(context, bounds, begun)
 
 
-def _search(context: Context, trials: int | None, deadline: float | None) -> Tuned:
+@dataclass(frozen=True, kw_only=True)
+class _Bounds:
+    """How long to search, as the caller says."""
+
+    trials: int | None
+    minutes: float | None
+
+
+def _search(context: Context, bounds: _Bounds, begun: float) -> Tuned:
     recipe, task = context.recipe, context.task
     (student,) = recipe.students
     lecture = chain_stages(context, teachers_stage(context)).last
@@ -119,13 +128,17 @@ def _search(context: Context, trials: int | None, deadline: float | None) -> Tun
         higher_is_better=task.metric.higher_is_better,
         own=Candidate.of(recipe),
     )
-    try:
-        _try(search, trainer, trials, deadline)
-    except Interrupted:
-        raise Interrupted(
-            f"stopped in a search. The {len(search.trials)} settings that were tried to an end are "
-            "kept: run the same command again to go on from there."
-        ) from None
+    over = fingerprint([trainer.depends, asdict(space), asdict(bounds)])
+    if not search.trials or context.records.find("tune-search", over) is None:
+        _try_until(search, trainer, bounds, begun)
+        context.record(
+            "tune-search",
+            over,
+            seconds=time.monotonic() - begun,
+            flops=None,
+            files=[],
+            facts={"trials": len(search.trials)},
+        )
     finalists, controls = _finals(search, trainer)
     best = finalists[0]
     found = best.candidate.put_in(recipe)
@@ -300,6 +313,22 @@ class _Trainer:
         return Learner(
             name=name, model=model, objective=objective, outputs=outputs, balance=balance
         )
+
+
+def _try_until(search: Search, trainer: _Trainer, bounds: _Bounds, begun: float) -> None:
+    """Try settings; stopped, say what is kept."""
+    deadline = None if bounds.minutes is None else begun + 60 * bounds.minutes
+    try:
+        _try(search, trainer, bounds.trials, deadline)
+    except Interrupted:
+        raise Interrupted(
+            f"stopped in a search. The {len(search.trials)} settings that were tried to an end are "
+            "kept: run the same command again to go on from there."
+        ) from None
+    seeds, tried = trainer.context.recipe.seeds, len(search.trials)
+    trainer.context.progress.say(
+        f"{tried} settings tried. The best are trained again, {seeds} seeds each, and the controls."
+    )
 
 
 def _try(search: Search, trainer: _Trainer, trials: int | None, deadline: float | None) -> None:

@@ -563,6 +563,30 @@ def test_stopped_it_says_what_is_kept_and_goes_on_from_there(tmp_path, monkeypat
     assert passes == [4, 2, 2]
 
 
+def test_stopped_after_its_minutes_it_goes_on_with_the_finalists(tmp_path, monkeypatch):
+    once, tries, searched = tuning._Trainer._once, tuning._try_until, []
+
+    def stops(self, *asked):
+        raise Interrupted("stopped in a finalist.")
+
+    def counted(search, trainer, bounds, begun):
+        searched.append(bounds.minutes)
+        tries(search, trainer, bounds, begun)
+
+    monkeypatch.setattr(tuning, "_try_until", counted)
+
+    recipe = small(tmp_path, "seeds=1")
+    monkeypatch.setattr(tuning._Trainer, "_once", stops)
+    with pytest.raises(Interrupted, match="in a finalist"):
+        tune(recipe, tmp_path / "run", minutes=1e-6)
+    monkeypatch.setattr(tuning._Trainer, "_once", once)
+    again = tune(recipe, tmp_path / "run", minutes=1e-6)
+    assert searched == [1e-6]  # in the first call alone
+    assert len(again.trials) == tuning.TOGETHER
+    more = tune(recipe, tmp_path / "run", trials=tuning.TOGETHER + 1)
+    assert len(more.trials) == tuning.TOGETHER + 1
+
+
 def test_a_time_that_is_over_still_leaves_a_recipe(tmp_path):
     found = tune(small(tmp_path, "seeds=1"), tmp_path / "run", minutes=1e-6)
     assert len(found.trials) == tuning.TOGETHER
