@@ -261,7 +261,7 @@ def main() -> None:
     if chosen.peak:
         print(own_peak(*chosen.peak))
         return
-    if not KEEPING.items() <= os.environ.items():
+    if not chosen.quick and not KEEPING.items() <= os.environ.items():
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEPING})
     rounds = 1 if chosen.quick else chosen.rounds
     found: list[Any] = []

@@ -58,7 +58,7 @@ def _cannot_write(path: Path, error: OSError) -> StorageError:
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         why = "there is no permission to write. Choose another folder with --out"
     elif error.errno == errno.ENOENT:
-        why = "its folder cannot be made. Choose another folder with --out"
+        why = f"{error.strerror}. Choose another folder with --out"
     elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         why = "a file or folder of that name is in the way. Choose another folder with --out"
     else:

@@ -74,7 +74,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
             errno.ENOTDIR,
             "a file or folder of that name is in the way. Choose another folder with --out",
         ),
-        (errno.ENOENT, "its folder cannot be made. Choose another folder with --out"),
+        (errno.ENOENT, "No such file or directory. Choose another folder with --out"),
         (errno.EIO, "Input/output error. Mend that"),
     ],
 )

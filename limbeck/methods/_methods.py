@@ -55,8 +55,8 @@ METHODS: dict[str, Method] = {
 
 
 _OWN = (
-    "How a loss of your own becomes one, in a copy of Limbeck's source, is told in "
-    "docs/adding-a-method.md; how your own loop reads what the teacher said, in docs/loops.md."
+    "How a loss of your own becomes one is told in docs/adding-a-method.md, in a copy of Limbeck's "
+    "source; how your own loop reads what the teacher said, in docs/loops.md."
 )
 
 
