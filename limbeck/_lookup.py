@@ -23,13 +23,14 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
     module_name, colon, function_name = name.partition(":")
     if not module_name or module_name.startswith("."):
         raise error(f'{what} {name!r} must be "package.module:function".')
-    if not function_name and not module_name.endswith(".py"):
+    if module_name.endswith(".py"):
+        dotted = ".".join(Path(module_name).with_suffix("").parts)
+        inside = function_name or "function"
+        raise error(f"{what} {name!r} names a file. Name the module: {dotted}:{inside}.")
+    if not function_name:
         package, dot, last = module_name.rpartition(".")
         meant = f" Did you mean {package}:{last}?" if dot and not colon else ""
         raise error(f'{what} {name!r} must be "package.module:function".{meant}')
-    if module_name.endswith(".py"):
-        dotted = ".".join(Path(module_name).with_suffix("").parts)
-        raise error(f"{what} {name!r} names a file. Name the module: {dotted}:{function_name}.")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -45,14 +45,14 @@ def refuse_mistaken(labels: Tensor, *, name: str) -> None:
     """
     tidy = as_labels("labels", labels)
     if labels.is_floating_point():
-        if tidy.dim() == 2 and tidy.shape[1] > 1 and _is_one_hot(tidy):
+        if _is_one_hot(tidy):
             raise DataError(
                 f"labels {name} must be class ids for classes, or any numbers for a regression, "
                 f"got one-hot floats {tuple(tidy.shape)}, which would be learned as numbers. Give "
                 "labels.argmax(1); if numbers are meant, a limbeck.data.DataSet says so in its "
                 "heads."
             )
-    elif labels.dtype != torch.bool and tidy.dim() == 2 and _is_one_hot(tidy):
+    elif labels.dtype != torch.bool and _is_one_hot(tidy):
         raise DataError(
             f"labels {name} must be class ids, got one-hot ones {tuple(tidy.shape)}, which would "
             f"be a class for each of {tidy.shape[1]} tokens. Give labels.argmax(1); if tokens are "
@@ -69,5 +69,7 @@ def refuse_mistaken(labels: Tensor, *, name: str) -> None:
 
 
 def _is_one_hot(rows: Tensor) -> bool:
+    if rows.dim() != 2 or rows.shape[1] < 2 or not len(rows):
+        return False
     ones, zeros = (rows == 1).sum(1), (rows == 0).sum(1)  # (samples,)
-    return len(rows) > 0 and bool(((ones == 1) & (zeros == rows.shape[1] - 1)).all())
+    return bool(((ones == 1) & (zeros == rows.shape[1] - 1)).all())

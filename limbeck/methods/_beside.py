@@ -3,6 +3,7 @@
 A new one is a key of a recipe, and an entry of `BESIDE`.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from limbeck.methods._method import Paper, told_hurt
@@ -205,12 +206,18 @@ BESIDE: dict[str, Beside] = {
 
 def find_beside(name: str) -> Beside | None:
     """What has that name, or is called so elsewhere; None if nothing is."""
-    word = name.lower().replace("-", "_")
+    names = {known: (*each.called, *each.keys) for known, each in BESIDE.items()}
+    found = named(name, names)
+    return None if found is None else BESIDE[found]
+
+
+def named(word: str, others: Mapping[str, Iterable[str]]) -> str | None:
+    """The name that a word is, or one of whose other names it is, in whatever spelling."""
+    wanted = _spelled(word)
     return next(
-        (
-            each
-            for known, each in BESIDE.items()
-            if word in (known, *each.called, *(key.lower() for key in each.keys))
-        ),
-        None,
+        (name for name, also in others.items() if wanted in map(_spelled, (name, *also))), None
     )
+
+
+def _spelled(word: str) -> str:
+    return word.lower().replace("-", "_")

@@ -15,8 +15,8 @@ class CtkdOptions(Options):
     """Where the temperature may go, and when it begins to."""
 
     lowest: Positive = 1.0
-    """The temperature is above this, above 0: near 0 it may become hard targets' one, and when
-    large no class stands out."""
+    """The temperature is above this, above 0: near 0 the targets may become hard ones, and where
+    it is large no class stands out."""
     span: Positive = 20.0
     """And below `lowest` + `span`, above 0: near 0 it is fixed."""
     first: float = 1.0

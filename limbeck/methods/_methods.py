@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from limbeck._errors import OptionError, did_you_mean
 from limbeck._validation import explain, first_fault
-from limbeck.methods._beside import find_beside
+from limbeck.methods._beside import find_beside, named
 from limbeck.methods._ctkd import ctkd
 from limbeck.methods._dist import dist
 from limbeck.methods._divergences import (
@@ -67,10 +67,7 @@ def every_method() -> dict[str, Method | FeatureMethod]:
 
 def own_name(name: str) -> str | None:
     """What a method is called here that is called so elsewhere; None if none is."""
-    word = name.lower().replace("-", "_")
-    return next(
-        (own for own, each in every_method().items() if word in (own, *each.card.called)), None
-    )
+    return named(name, {own: each.card.called for own, each in every_method().items()})
 
 
 def find_method(name: str) -> Method | FeatureMethod:

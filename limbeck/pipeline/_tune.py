@@ -325,9 +325,9 @@ def _try_until(search: Search, trainer: _Trainer, bounds: _Bounds, begun: float)
             f"stopped in a search. The {len(search.trials)} settings that were tried to an end are "
             "kept: run the same command again to go on from there."
         ) from None
-    seeds, tried = trainer.context.recipe.seeds, len(search.trials)
     trainer.context.progress.say(
-        f"{tried} settings tried. The best are trained again, {seeds} seeds each, and the controls."
+        f"The search is over: of {len(search.trials)} settings the best are trained again, and the "
+        "controls."
     )
 
 

@@ -318,7 +318,7 @@ def test_one_hot_whole_numbers_are_no_classes_of_tokens(one_hot):
         samples_and_heads((IMAGES[:3], one_hot))
 
 
-@pytest.mark.parametrize("labels", [[[0, 1], [1, 1], [0, 1]], [[1], [0], [1]]])
+@pytest.mark.parametrize("labels", [[[0, 1], [1, 1], [0, 1]], [[1], [0], [1]], [[1], [1], [1]]])
 def test_classes_of_tokens_that_are_not_one_hot_are_taken(labels):
     _, (head,) = samples_and_heads((IMAGES[:3], torch.tensor(labels)))
     assert head.size == 2

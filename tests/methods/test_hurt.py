@@ -17,3 +17,8 @@ def test_a_card_says_what_it_hurt(name):
     row = ROWS.get(name)
     hurt = None if row is None or row["outcome"] != "hurt" else -100 * row["gain"]
     assert CARDS[name].hurt == (None if hurt is None else pytest.approx(hurt, abs=0.05))
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_stands_beside_a_method_says_how_it_was_tried_where_it_hurt(name):
+    assert bool(BESIDE[name].tried) == (BESIDE[name].hurt is not None)

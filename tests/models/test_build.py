@@ -212,6 +212,11 @@ def test_a_function_without_a_colon_or_a_name_is_refused(name, meant):
     assert str(error.value) == f'model {name!r} must be "package.module:function".{meant}'
 
 
+def test_a_file_is_no_module():
+    with pytest.raises(ModelError, match=r"names a file\. Name the module: own\.module:function\."):
+        import_function("model", "own/module.py", ModelError)
+
+
 @pytest.mark.parametrize("name", [":make", ".relative:make"])
 def test_a_function_without_a_whole_module_name_is_refused(name):
     assert refused(name, {}) == f'model {name!r} must be "package.module:function".'
