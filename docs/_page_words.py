@@ -169,7 +169,7 @@ visits the labelled ones more often instead, as a control's does; *whole batches
 micro-batches and processes change what is learned, and padding is left out first; *features*: see below. `limbeck doctor`
 proves of a method's loss what it promises; on which data it helps, only a run with its control says.
 
-This page is made by `docs/make_pages.py` from the cards; [adding a method](adding-a-method.md) says how to add one. The losses that
+This page is made by `docs/make_pages.py` from the cards; [adding a method](adding-a-method.md) says how to add one, and how a recipe names a function of your own. The losses that
 they are made of are listed in [losses](losses.md).
 
 ## Methods of rows

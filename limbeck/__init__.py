@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from limbeck.api import supervise as supervise
     from limbeck.models import load as load
     from limbeck.pipeline import run as run
+    from limbeck.pipeline import tune as tune
     from limbeck.proofs import prove as prove
     from limbeck.recipe import Train as Train
     from limbeck.recipe_file import load_recipe as load_recipe
@@ -51,6 +52,7 @@ _HOME = {
     "prove": "limbeck.proofs",
     "run": "limbeck.pipeline",
     "supervise": "limbeck.api",
+    "tune": "limbeck.pipeline",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "prove",
     "run",
     "supervise",
+    "tune",
 ]
 
 

@@ -355,7 +355,8 @@ class Distil(_Section):
     """
 
     method: str = "soft_targets"
-    """The distillation method; `limbeck methods` lists them."""
+    """The distillation method; `limbeck methods` lists them. Or a loss of your own,
+    "package.module:function"."""
     options: dict[str, Any] = {}
     """The method's own options; `limbeck methods NAME` shows them."""
     temperature: Positive | None = None

@@ -132,6 +132,14 @@ def test_methods_shows_what_a_feature_methods_taps_may_give(ask):
     assert re.search(r"^feature_weight +1, if left out", said, re.MULTILINE)
 
 
+def test_methods_shows_the_card_of_a_loss_of_ones_own(ask):
+    code, said, _ = ask("methods", "tests.methods.own_losses:kd")
+    assert code == 0
+    assert "Soft targets." in said
+    assert "limbeck prove tests.methods.own_losses:kd" in " ".join(said.split())
+    assert "alpha   1.0" in said
+
+
 def test_methods_lists_what_stands_beside_one_by_its_key(ask):
     code, said, _ = ask("methods")
     assert code == 0

@@ -37,6 +37,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "recipe",
         "_files",
         "_lookup",
+        "_roles",
         "_state",
         "_shapes",
         "_progress",

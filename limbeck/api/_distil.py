@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck._errors import OptionError, TargetsError
 from limbeck._files import fingerprint
@@ -21,6 +21,8 @@ from limbeck.methods import (
     check_features,
     check_rows,
     find_method,
+    method_code,
+    method_name,
     objective,
     only_from_labels,
     read_options,
@@ -56,7 +58,7 @@ def distil(
     branches: Branches | None = None,
     anneal: Anneal | None = None,
     balance: int | None = None,
-    method: str = "soft_targets",
+    method: str | Callable[..., Tensor] = "soft_targets",
     options: Mapping[str, Any] = NO_OPTIONS,
     taps: Sequence[tuple[str, str]] = (),
     feature_weight: float | None = None,
@@ -123,6 +125,8 @@ def distil(
         train,
         {"student": student, **{f"peer {place}": peer for place, peer in enumerate(peers, 1)}},
     )
+    method = method_name(method)
+    code = method_code(method)
     last = anneal or Anneal()
     hard_in_the_end = last.hard_weight or 0.0
     sum_of_weights = hard_weight + soft_weight + hard_in_the_end + (last.soft_weight or 0.0)
@@ -238,6 +242,7 @@ def distil(
                 progressive,
                 None if looks_inside is None else looks_inside.fingerprint,
                 *([] if branches is None else [branches.model_dump()]),
+                *([] if code is None else [code]),
             ]
         ),
         log_folder=log_folder,

@@ -257,4 +257,9 @@ def _add_notes(recipe: Recipe, terms: Objective, batch: Batch, found: Findings) 
                 "soft losses will be larger in the run, and stored rows more often agree with its "
                 "own."
             )
+    if ":" in name:
+        found.notes.append(
+            f"method {name} is your own: what holds of its loss is not measured here. `limbeck "
+            f"prove {name}` says it."
+        )
     found.notes.extend(without_effect(recipe))

@@ -28,6 +28,8 @@ from limbeck.methods._objective import objective as objective
 from limbeck.methods._objective import objective_of as objective_of
 from limbeck.methods._objective import taps_of as taps_of
 from limbeck.methods._objective import teacher_taps_of as teacher_taps_of
+from limbeck.methods._own import method_code as method_code
+from limbeck.methods._own import method_name as method_name
 from limbeck.methods._paced import Paced as Paced
 from limbeck.methods._students import alone as alone
 from limbeck.methods._students import learns_from as learns_from
@@ -73,6 +75,8 @@ __all__ = [
     "fitting_methods",
     "learns_from",
     "mean_terms",
+    "method_code",
+    "method_name",
     "objective",
     "objective_of",
     "only_from_labels",

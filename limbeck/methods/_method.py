@@ -67,13 +67,13 @@ class Card:
     """What else it is called, in papers and elsewhere."""
     line: str
     """What it is."""
-    paper: Paper
-    """Who found it."""
+    paper: Paper | None = None
+    """Who found it; None of a loss of the user's own."""
     formula: str
     """The loss of a row, in plain characters, with the options by their names."""
     when: str
     """When to use it, and when not."""
-    setting: str
+    setting: str = ""
     """What the paper, or its code, sets elsewhere in a recipe: temperature and weights."""
     cost: float | None = None
     """Time of its loss, forward and backward, by that of a simple one: see `Described.simple_loss`.
@@ -120,7 +120,7 @@ class Described(ABC):
         cost = f"its loss takes about {card.cost_factor} the time of {self.simple_loss}"
         told = {
             "also called": ", ".join(card.called),
-            "paper": card.paper.told,
+            "paper": "" if card.paper is None else card.paper.told,
             "formula": card.formula,
             "when": card.when,
             "needs": ", ".join(self.needs),
@@ -134,11 +134,11 @@ class Described(ABC):
 
     @property
     def option_rows(self) -> list[tuple[str, str, str]]:
-        """Each option: its name, default as TOML writes it, and what it is."""
+        """Each option: its name, default as TOML writes it, if it has one, and what it is."""
         return [
             (
                 name,
-                json.dumps(field.get_default(call_default_factory=False)),
+                "" if field.is_required() else json.dumps(field.default, default=repr),
                 " ".join((field.description or "").split()),
             )
             for name, field in self.options.model_fields.items()
@@ -160,6 +160,8 @@ class Method(Described):
     """True for a loss that needs labels, and so counts labelled samples only."""
     whole_batch: bool = False
     """True for a loss that compares the rows of a batch with each other."""
+    counted_only: bool = False
+    """True for a loss that is not to be given rows that do not count, as one of whole batches."""
     learns: type[Paced] | None = None
     """For a loss that learns something itself: made with the options for each learner, and called
     in place of the one of `dense`."""
@@ -209,20 +211,21 @@ class Method(Described):
 
         def towards_teacher(student: Tensor, teacher: Rows | None, batch: Batch) -> Tensor:
             labels = [batch.labels[head.name]] if self.with_labels else []
-            if not self.from_teacher:
-                return dense(student, *labels)
-            assert teacher is not None, "a method that needs rows is only asked with them"
-            if isinstance(teacher, Dense) and teacher.members is not None:
-                counts = batch.rows_that_count(with_labels=False)
-                teacher = agreed(teacher, student, head.space, counts)
-            if isinstance(teacher, Sparse):
-                assert sparse is not None, "check_rows refuses these rows"
-                return sparse(student, teacher.moved(temperature), *labels)
-            said = teacher.values if head.space == "real" else teacher.logits
+            others = labels
+            if self.from_teacher:
+                assert teacher is not None, "a method that needs rows is only asked with them"
+                if isinstance(teacher, Dense) and teacher.members is not None:
+                    counts = batch.rows_that_count(with_labels=False)
+                    teacher = agreed(teacher, student, head.space, counts)
+                if isinstance(teacher, Sparse):
+                    assert sparse is not None, "check_rows refuses these rows"
+                    return sparse(student, teacher.moved(temperature), *labels)
+                said = teacher.values if head.space == "real" else teacher.logits
+                others = [said, *labels]
             counts = batch.rows_that_count(with_labels=self.with_labels)
-            if self.whole_batch and counts is not None:
-                return _of_those_that_count(dense, counts, student, said, *labels)
-            return dense(student, said, *labels)
+            if (self.whole_batch or self.counted_only) and counts is not None:
+                return _of_those_that_count(dense, counts, student, *others)
+            return dense(student, *others)
 
         return towards_teacher
 

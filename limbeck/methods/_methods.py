@@ -26,6 +26,7 @@ from limbeck.methods._method import Method, Options
 from limbeck.methods._mlkd import mlkd
 from limbeck.methods._nkd import nkd
 from limbeck.methods._ofa import ofa
+from limbeck.methods._own import own_method
 from limbeck.methods._soft_targets import soft_targets
 from limbeck.methods._wsld import wsld
 from limbeck.methods.features import FEATURE_METHODS, FeatureMethod
@@ -54,12 +55,6 @@ METHODS: dict[str, Method] = {
 """Every method of rows by name; those of features are `FEATURE_METHODS`."""
 
 
-_OWN = (
-    "How a loss of your own becomes one is told in docs/adding-a-method.md, in a copy of Limbeck's "
-    "source; how your own loop reads what the teacher said, in docs/loops.md."
-)
-
-
 def every_method() -> dict[str, Method | FeatureMethod]:
     """All that `distil.method` can name."""
     return {**METHODS, **FEATURE_METHODS}
@@ -71,16 +66,14 @@ def own_name(name: str) -> str | None:
 
 
 def find_method(name: str) -> Method | FeatureMethod:
-    """The method of that name.
+    """The method of that name; of "package.module:function" a loss of the user's own.
 
     Raises:
         OptionError: There is none.
     """
+    if ":" in name:
+        return own_method(name)
     known = every_method()
-    if not isinstance(name, str):
-        raise OptionError(
-            f"a method must be one of Limbeck's by its name, got {type(name).__name__}. {_OWN}"
-        )
     if name not in known and (own := own_name(name)) is not None:
         raise OptionError(f"{name} is called {own} here. Name it so.")
     if name not in known and (other := find_beside(name)) is not None:
@@ -88,12 +81,11 @@ def find_method(name: str) -> Method | FeatureMethod:
             f"{name} is no method, and stands beside one: set {' and '.join(other.keys)}. "
             f"`limbeck methods {name}` says how."
         )
-    if name not in known and ":" in name:
-        raise OptionError(f"a method must be one of Limbeck's by its name, got {name!r}. {_OWN}")
     if name not in known:
         raise OptionError(
             f"no method is called {name!r}.{did_you_mean(name, known)} There are "
-            f"{', '.join(known)}; `limbeck methods` lists them."
+            f"{', '.join(known)}; `limbeck methods` lists them. A loss of your own is "
+            '"package.module:function".'
         )
     return known[name]
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from limbeck._errors import OptionError, TargetsError
 from limbeck.methods._branches import branch_terms
-from limbeck.methods._method import Options
+from limbeck.methods._method import Method, Options
 from limbeck.methods._methods import METHODS, find_method, read_options
+from limbeck.methods._own import own_method
 from limbeck.methods._soft_targets import soft_targets
 from limbeck.methods._students import averaged, mutual
 from limbeck.methods._terms import (
@@ -61,7 +62,7 @@ def objective(
         chosen, read = chosen.rows, Options()
     for head in heads:
         if head.space not in chosen.spaces:
-            fit = [name for name in METHODS if _is_for(name, heads)]
+            fit = [name for name, each in METHODS.items() if _is_for(each, heads)]
             raise OptionError(
                 f"method {method} is for heads that are {' or '.join(chosen.spaces)}, and head "
                 f"{head.name} is {head.space}. For these heads there are {', '.join(fit)}."
@@ -248,20 +249,25 @@ def objective_of(recipe: Recipe, heads: Sequence[Head]) -> Objective:
     )
 
 
-def fitting_methods(heads: Sequence[Head], rows: Mapping[str, Rows]) -> list[str]:
-    """The methods that learn from a teacher, for all of these heads, from such rows."""
+def fitting_methods(recipe: Recipe, heads: Sequence[Head], rows: Mapping[str, Rows]) -> list[str]:
+    """The methods that learn from a teacher, for all of these heads, from such rows.
+
+    With the recipe's, where that is a loss of the user's own.
+    """
     sparse = any(isinstance(part, Sparse) for part in rows.values())
+    own = recipe.distil.method
+    known = METHODS | ({own: own_method(own)} if ":" in own else {})
     return [
         name
-        for name, method in METHODS.items()
+        for name, method in known.items()
         if method.from_teacher
-        and _is_for(name, heads)
+        and _is_for(method, heads)
         and not (sparse and "dense rows" in method.needs)
     ]
 
 
-def _is_for(method: str, heads: Sequence[Head]) -> bool:
-    return all(head.space in METHODS[method].spaces for head in heads)
+def _is_for(method: Method, heads: Sequence[Head]) -> bool:
+    return all(head.space in method.spaces for head in heads)
 
 
 def check_rows(method: str, rows: Mapping[str, Rows], *, stored: str) -> None:

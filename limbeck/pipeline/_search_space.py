@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from limbeck.methods import METHODS, fitting_methods
+from limbeck.methods import find_method, fitting_methods
 from limbeck.recipe import Recipe
 from limbeck.signals import Dense, Head, Rows
 
@@ -108,8 +108,8 @@ class SearchSpace:
         return cls(
             methods=[
                 name
-                for name in fitting_methods(heads, rows)
-                if every_label or not METHODS[name].with_labels
+                for name in fitting_methods(recipe, heads, rows)
+                if every_label or not find_method(name).with_labels
             ],
             temperature=_TEMPERATURES if free else (own.temperature, own.temperature),
             learning_rate=(own.learning_rate / _AROUND, own.learning_rate * _AROUND),

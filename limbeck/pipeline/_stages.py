@@ -19,6 +19,7 @@ from limbeck.methods import (
     Objective,
     check_rows,
     feature_terms,
+    method_code,
     objective_of,
     only_from_labels,
     supervised,
@@ -208,7 +209,9 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     new |= set() if distil.progressive else {"progressive"}
     late = ("anneal", "balance", "branches", "ema")
     new |= {word for word in late if getattr(distil, word) is None}
-    return distil.model_dump(exclude={"generations", "mutual_weight", *new})
+    said = distil.model_dump(exclude={"generations", "mutual_weight", *new})
+    code = method_code(distil.method)
+    return said if code is None else {**said, "code": code}
 
 
 def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:

@@ -13,7 +13,14 @@ from pathlib import Path
 from limbeck._errors import Interrupted, OptionError, TrainingError
 from limbeck._files import fingerprint, write_text
 from limbeck._progress import Progress, Silence
-from limbeck.methods import Objective, branch_terms, objective_of, only_from_labels, supervised
+from limbeck.methods import (
+    Objective,
+    branch_terms,
+    method_code,
+    objective_of,
+    only_from_labels,
+    supervised,
+)
 from limbeck.pipeline._begin import Role, beginner
 from limbeck.pipeline._chain import Lecture, chain_stages
 from limbeck.pipeline._context import Context
@@ -191,6 +198,8 @@ class _Trainer:
             context.labelled_fingerprint,
             *lecture.depends,
         ]
+        code = method_code(context.recipe.distil.method)
+        self.depends += [] if code is None else [code]
 
     def scores(self, asked: Sequence[Asked]) -> list[float]:
         """Train candidates that share a learning rate and a length in one pass; their scores."""

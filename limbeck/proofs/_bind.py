@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck._errors import LossError, OptionError
+from limbeck._roles import Form, Role, Roles, find_roles, forms_of, marks_padding
 from limbeck.proofs._case import Case, Marks, random_case
 from limbeck.proofs._make import Made, guarded
 from limbeck.proofs._probe import Probe, largest
-from limbeck.proofs._roles import Form, Role, Roles, find_roles, forms_of, marks_padding
 from limbeck.signals import Space
 
 _SIDES: tuple[Role, Role] = ("student", "teacher")

@@ -13,7 +13,7 @@ from torch import nn
 
 from limbeck._errors import LimbeckError, LossError, OptionError, did_you_mean
 from limbeck._lookup import first_line, place_of
-from limbeck.proofs._roles import Roles, known_options, required, temperature_name
+from limbeck._roles import Roles, known_options, required, temperature_name
 
 DEFAULT_TEMPERATURE = 4.0
 """Given to a loss that must have one and is not told which."""

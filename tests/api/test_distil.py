@@ -29,6 +29,7 @@ from tests.api.problem import (
     softened,
     split,
 )
+from tests.methods import own_losses
 from tests.train.problem import INPUTS, LABELS, furthest, model, same_weights, settings
 
 
@@ -272,6 +273,54 @@ def test_sparse_targets_are_refused_where_every_class_is_needed(teacher, tmp_pat
         distil(model(), (INPUTS, LABELS), few, settings(), method="lskd")
 
 
-def test_a_function_is_no_name_of_a_method(targets):
-    with pytest.raises(OptionError, match=r"by its name, got function\. How a loss of your own"):
-        distil(model(), split(), targets, settings(), method=F.mse_loss)
+def test_a_loss_of_ones_own_is_a_method_as_a_function_and_by_its_name(targets):
+    def learned(method, **options):
+        student = model()
+        distil(student, INPUTS, targets, settings(), method=method, options=options)
+        return student
+
+    plain = learned("soft_targets")
+    assert furthest(learned(own_losses.kd), plain) < 1e-5
+    assert same_weights(learned(own_losses.kd), learned("tests.methods.own_losses:kd"))
+    assert furthest(learned(own_losses.kd, alpha=0.1), plain) > 1e-3
+
+
+def test_a_checkpoint_is_not_gone_on_from_by_a_loss_whose_code_changed(
+    targets, tmp_path, monkeypatch
+):
+    def begun(student, path):
+        distil(student, INPUTS, targets, settings(), method=own_losses.kd, checkpoint=path)
+
+    monkeypatch.setattr("limbeck.train._resume.CHECKPOINT_SECONDS", -1.0)
+    calls = []
+    for changed in (False, True):
+        path = tmp_path / f"state-{changed}.safetensors"
+        with pytest.raises(Interrupted):
+            begun(Counted(stop_at=9), path)
+        if changed:
+            monkeypatch.setattr("limbeck.api._distil.method_code", lambda method: "other")
+        student = Counted()
+        begun(student, path)
+        calls.append(student.calls)
+    assert calls[0] < calls[1]  # from there on; from the beginning
+
+
+class Counted(nn.Module):
+    """A model that is stopped, once, by what it counts: its calls."""
+
+    def __init__(self, stop_at=0):
+        super().__init__()
+        self.plain, self.calls, self.stop_at = model(), 0, stop_at
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise Interrupted("enough")
+        return self.plain(x)
+
+
+def test_what_is_no_method_is_refused(targets):
+    with pytest.raises(OptionError, match="<lambda> must be a function at the top level of a mod"):
+        distil(model(), split(), targets, settings(), method=lambda student, teacher: 0)
+    with pytest.raises(OptionError, match="a method is a name, or a function, got int"):
+        distil(model(), split(), targets, settings(), method=4)

@@ -8,11 +8,22 @@ import torch
 from limbeck import losses
 from limbeck.methods import METHODS
 from limbeck.methods.features import FEATURE_METHODS
+from limbeck.proofs import prove
 from tests.methods.features.problem import learner, student, teacher, train
 from tests.methods.problem import batch_of, draw, labels_of, method_alone, stored, value
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
-FILE, LINE, *TESTS, FEATURES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+OWN, FILE, LINE, *TESTS, FEATURES = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_the_page_begins_with_a_loss_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "my_losses.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows, batch = stored(draw(6, 5, seed=1)), batch_of(labels_of(6))
+    own = value(method_alone("my_losses:kd", sharpness=2.0), draw(6, 5), rows, batch)
+    soft = value(method_alone("soft_targets"), draw(6, 5), rows, batch)
+    torch.testing.assert_close(own, 2 * soft)
+    assert prove("my_losses:kd").holds
 
 
 def test_the_page_ends_in_a_method_that_passes_its_test(monkeypatch):

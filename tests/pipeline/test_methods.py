@@ -3,8 +3,9 @@
 import pytest
 
 import limbeck
-from limbeck._errors import OptionError, TargetsError
+from limbeck._errors import LossError, OptionError, TargetsError
 from limbeck.pipeline import _context, _preflight
+from limbeck.recipe_file import load_recipe
 from limbeck.train import fit
 from tests.pipeline.examples import equal, small, weights
 
@@ -34,6 +35,32 @@ def test_a_wrong_option_is_refused_before_anything_is_made(tmp_path, overrides, 
     with pytest.raises((OptionError, limbeck.LimbeckError), match=said):
         limbeck.run(small(tmp_path, *overrides), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ("by_class", "must return one value for each row"),
+        ("failing", "raised ValueError at own_losses"),
+    ],
+)
+def test_a_loss_of_ones_own_is_asked_before_anything_is_made(tmp_path, own, said):
+    with pytest.raises(LossError, match=said):
+        limbeck.run(
+            small(tmp_path, f"distil.method=tests.methods.own_losses:{own}"), tmp_path / "o"
+        )
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_search_that_begins_with_a_loss_of_ones_own_ends_with_a_recipe(tmp_path):
+    pytest.importorskip("optuna")
+    own = "tests.methods.own_losses:kd"
+    recipe = small(tmp_path, "seeds=2", f"distil.method={own}", "distil.options.alpha=0.5")
+    found = limbeck.tune(recipe, tmp_path / "out", trials=4)
+    first = found.trials[0].candidate
+    assert first.method == own
+    assert first.put_in(recipe).distil.options == {"alpha": 0.5}
+    limbeck.run(load_recipe(str(tmp_path / "out" / "tuned.toml"), ["seeds=1"]), tmp_path / "run")
 
 
 def test_rows_that_name_too_few_classes_are_refused_before_anything_is_made(tmp_path):

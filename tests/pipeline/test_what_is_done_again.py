@@ -62,6 +62,21 @@ def test_a_model_whose_code_changed_is_trained_again(run, tmp_path, monkeypatch)
     assert run(*own) == {"control-0", "distil-0", "evaluate"}
 
 
+def test_a_loss_whose_code_changed_is_learned_by_again(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "changing_loss.py"
+    path.write_text(
+        "def squares(student_logits, teacher_logits, weight=1.0):\n"
+        "    return weight * (student_logits - teacher_logits).square().sum(-1)\n"
+    )
+    own = ("distil.method=changing_loss:squares", "distil.options.weight=0.1")
+    assert run(*own) == {"distil-0", "evaluate"}
+    assert run(*own) == set()
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert run(*own) == {"distil-0", "evaluate"}
+
+
 def test_a_folder_of_another_recipe_is_refused(run, tmp_path):
     before = (tmp_path / "out" / "report.json").read_bytes()
     with pytest.raises(StorageError, match="holds a run of the recipe small, and this one is call"):

@@ -163,6 +163,20 @@ def required(function: Callable[..., Any], given: Mapping[str, Any]) -> list[str
     return [part.name for part in parts if part.default is part.empty and part.name not in given]
 
 
+def option_parameters(
+    function: Callable[..., Any], taken: Collection[str]
+) -> list[inspect.Parameter]:
+    """What a recipe may set of a function: all but those of `taken`, and what has a role.
+
+    Such a one is left out, as labels of None; a label's smoothing, a number, has none.
+    """
+    return [
+        part
+        for part in _parameters(function)
+        if part.name not in taken and not (part.default is None and _role(part.name))
+    ]
+
+
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     place = inspect.Parameter.POSITIONAL_ONLY
     two = [inspect.Parameter(name, place) for name in ("first", "second")]

@@ -1,0 +1,100 @@
+"""Losses as users write them, named by tests as "tests.methods.own_losses:NAME"."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SEEN = []
+"""What `noted` was given, call by call."""
+
+
+def kd(student_logits, teacher_logits, T=4.0, alpha: float = 1.0):  # noqa: N803
+    """Soft targets.
+
+    Written again.
+    """
+    p = torch.softmax(teacher_logits / T, -1)
+    log_q = torch.log_softmax(student_logits / T, -1)
+    return alpha * T**2 * F.kl_div(log_q, p, reduction="none").sum(-1)
+
+
+def teacher_first(teacher_logits, student_logits, temperature, alpha=1):
+    return kd(student_logits, teacher_logits, temperature, alpha)
+
+
+def by_place(student_logits, teacher_logits, tau, /, alpha=1.0):
+    return kd(student_logits, teacher_logits, tau, alpha)
+
+
+def noted(student_logits, teacher_logits, labels, mask=None, *, label_smoothing=0.0):
+    SEEN.append((student_logits, teacher_logits, labels))
+    assert mask is None
+    hard = F.cross_entropy(
+        student_logits, labels, label_smoothing=label_smoothing, reduction="none"
+    )
+    return hard + (student_logits - teacher_logits).square().sum(-1)
+
+
+def from_labels(logits, labels):
+    SEEN.append((logits, labels))
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def squares(student_logits, teacher_logits):
+    return (student_logits - teacher_logits).square().sum(-1)
+
+
+def weighed(student_logits, teacher_logits, *, gamma, power: int = 2):
+    return gamma * (student_logits - teacher_logits).abs().pow(power).sum(-1)
+
+
+class Module(nn.Module):
+    def forward(self, student_logits, teacher_logits, temperature=1.0):
+        return kd(student_logits, teacher_logits, temperature)
+
+
+class Learning(Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+
+module = Module()
+learning = Learning()
+bound = module.forward
+
+
+def mean(student_logits, teacher_logits):
+    return squares(student_logits, teacher_logits).mean()
+
+
+def by_class(student_logits, teacher_logits):
+    return (student_logits - teacher_logits).square()
+
+
+def wide(student_logits, teacher_logits):
+    return by_class(student_logits, teacher_logits).sum(-1, keepdim=True)
+
+
+def number(student_logits, teacher_logits):
+    return 1.0
+
+
+def failing(student_logits, teacher_logits):
+    raise ValueError("expected five classes")
+
+
+def unnamed(a, b):
+    return squares(a, b)
+
+
+def of_probabilities(student_log_probs, teacher_probs):
+    return F.kl_div(student_log_probs, teacher_probs, reduction="none").sum(-1)
+
+
+def masked(student_logits, teacher_logits, mask):
+    return squares(student_logits, teacher_logits) * mask
+
+
+def lonely(student_logits):
+    return student_logits.square().sum(-1)

@@ -1,0 +1,250 @@
+"""A loss of the user's own is a method, called as its parameters' names say."""
+
+import pytest
+import torch
+
+from limbeck._errors import LossError, OptionError, TargetsError
+from limbeck.methods import (
+    check_rows,
+    find_method,
+    fitting_methods,
+    mean_terms,
+    method_code,
+    method_name,
+    objective,
+    read_options,
+)
+from limbeck.recipe import Recipe
+from limbeck.signals import Dense
+from tests.methods import own_losses
+from tests.methods.problem import (
+    HEADS,
+    LABEL,
+    TEMPERATURE,
+    batch_of,
+    draw,
+    labels_of,
+    stored,
+    two_classes_named,
+)
+
+FILE = "tests.methods.own_losses"
+
+
+def values(name, student, teacher, batch, space="categorical", **options):
+    """Of the rows of a batch, by the loss of that name."""
+    (term,) = objective(
+        name,
+        [HEADS[space]],
+        temperature=TEMPERATURE,
+        hard_weight=0.0,
+        soft_weight=1.0,
+        options=options,
+    )
+    return term.values({"it": student}, {"it": teacher}, batch)
+
+
+@pytest.mark.parametrize("own", ["kd", "teacher_first", "by_place", "module", "bound"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_soft_targets_written_again_are_soft_targets_in_value_and_gradient(own, shape):
+    found = []
+    for name in ("soft_targets", f"{FILE}:{own}"):
+        student, teacher = draw(*shape, 5).requires_grad_(), stored(draw(*shape, 5, seed=1))
+        said = values(name, student, teacher, batch_of(labels_of(*shape)))
+        assert said.shape == shape
+        said.sum().backward()
+        found.append((said.detach(), student.grad))
+    assert torch.allclose(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1])
+
+
+def test_options_are_parameters_that_have_no_role():
+    student, teacher, batch = draw(6, 5), stored(draw(6, 5, seed=1)), batch_of(labels_of(6))
+    once, twice = (values(f"{FILE}:kd", student, teacher, batch, alpha=a) for a in (1, 2.0))
+    assert torch.allclose(twice, 2 * once)
+    assert set(find_method(f"{FILE}:noted").options.model_fields) == {"label_smoothing"}
+    assert find_method(f"{FILE}:weighed").option_rows == [("gamma", "", ""), ("power", "2", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("kd", {"alpa": 1.0}, "no key alpa. Did you mean alpha"),
+        ("kd", {"alpha": "much"}, "alpha: input should be a valid number, got 'much'"),
+        ("kd", {"T": 2.0}, "no key T"),
+        ("weighed", {}, "gamma is missing"),
+        ("weighed", {"gamma": 1.0, "power": 1.5}, "power: input should be a valid integer"),
+        ("squares", {"alpha": 1.0}, "has no options, got alpha"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(name, options, said):
+    with pytest.raises(OptionError, match=said):
+        read_options(f"{FILE}:{name}", options)
+
+
+@pytest.mark.parametrize("own", ["noted", "from_labels"])
+def test_rows_that_do_not_count_never_reach_it(own):
+    own_losses.SEEN.clear()
+    labels = torch.tensor([3, 1, -100, 0, -100, 2])
+    labelled = labels >= 0
+    batch = batch_of(labels, labelled=labelled)
+    student = draw(6, 5).requires_grad_()
+    found = values(f"{FILE}:{own}", student, stored(draw(6, 5, seed=1)), batch)
+    (seen,) = own_losses.SEEN
+    assert torch.equal(seen[0], student[labelled])
+    assert torch.equal(seen[-1], labels[labelled])
+    assert (found == 0).equal(~labelled)
+    found.sum().backward()
+    assert torch.equal(student.grad.abs().sum(-1) > 0, labelled)
+
+
+def test_of_no_rows_it_is_not_asked_and_the_gradient_is_there():
+    own_losses.SEEN.clear()
+    student = torch.zeros(0, 5, requires_grad=True)
+    teacher = Dense(values=torch.zeros(0, 5), temperature=TEMPERATURE)
+    found = values(f"{FILE}:noted", student, teacher, batch_of(torch.zeros(0, dtype=torch.long)))
+    assert found.shape == (0,)
+    assert found.requires_grad
+    assert own_losses.SEEN == []
+
+
+def test_it_is_asked_in_float32_where_models_say_less():
+    student = draw(6, 5).bfloat16()
+    found = values(f"{FILE}:squares", student, stored(draw(6, 5)), batch_of(labels_of(6)))
+    assert found.dtype == torch.float64  # of the teacher's rows here
+    teacher = Dense(values=torch.log_softmax(draw(6, 5).bfloat16(), -1), temperature=1.0)
+    found = values(f"{FILE}:squares", student, teacher, batch_of(labels_of(6)))
+    assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("space", HEADS)
+def test_it_is_for_heads_of_any_space(space):
+    student, teacher = draw(6, 5), draw(6, 5, seed=1)
+    rows = stored(teacher) if space == "categorical" else Dense(values=teacher, temperature=1.0)
+    said = values(f"{FILE}:squares", student, rows, batch_of(labels_of(6)), space)
+    expected = rows.values if space == "real" else rows.logits
+    assert torch.allclose(said, (student - expected).square().sum(-1))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Module", r"is a class, and a loss is a function.* loss = Module\(\.\.\.\)"),
+        ("learning", "has parameters, which nothing would train"),
+        ("unnamed", r"which of \(a, b\) is the student's cannot be told"),
+        ("of_probabilities", "takes student_log_probs and teacher_probs, and is given logits"),
+        ("masked", "needs mask. Give it a default of None"),
+        ("lonely", r"must take student_logits and teacher_logits, got \(student_logits\)"),
+        ("kdd", "has no function 'kdd'. Did you mean kd"),
+    ],
+)
+def test_what_cannot_be_called_is_refused(name, said):
+    with pytest.raises(OptionError, match=said):
+        find_method(f"{FILE}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("by_class", r"one value for each row, \(6,\), or their mean, got \(6, 5\)\. Sum over"),
+        ("wide", r"got \(6, 1\)\. Sum"),
+        ("number", r"got float\. Sum"),
+        (
+            "failing",
+            r"raised ValueError at own_losses.py, line \d+ for student_logits \(6, 5\), "
+            r"teacher_logits \(6, 5\): expected five classes",
+        ),
+    ],
+)
+def test_what_gives_no_value_for_each_row_is_refused(name, said):
+    with pytest.raises(LossError, match=said):
+        values(f"{FILE}:{name}", draw(6, 5), stored(draw(6, 5)), batch_of(labels_of(6)))
+
+
+def test_a_mean_over_the_rows_that_count_is_as_good_as_one_value_for_each():
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    batch, student = batch_of(labels_of(2, 3), mask=mask), draw(2, 3, 5).requires_grad_()
+    found = []
+    for name in ("squares", "mean"):
+        terms = objective(
+            f"{FILE}:{name}", [LABEL], temperature=1.0, hard_weight=0.0, soft_weight=1.0
+        )
+        means = mean_terms(terms, {"it": student}, {"it": stored(draw(2, 3, 5, seed=1))}, batch)
+        found.append(
+            torch.cat(
+                [means["soft"][None], *torch.autograd.grad(means["soft"], student)[0].flatten(0, 1)]
+            )
+        )
+    assert torch.allclose(*found)
+    assert found[0].abs().sum() > 0
+
+
+def test_sparse_rows_are_refused_by_name():
+    rows = {"it": two_classes_named(draw(6, 5))}
+    with pytest.raises(TargetsError, match=f"method {FILE}:kd needs every class of a row"):
+        check_rows(f"{FILE}:kd", rows, stored="codec topk")
+
+
+def test_a_card_says_what_is_known_of_it():
+    facts = find_method(f"{FILE}:kd").facts
+    assert find_method(f"{FILE}:kd").card.line == "Soft targets."
+    assert facts["formula"] == f"{FILE}:kd(student_logits, teacher_logits, T=T)"
+    assert facts["when"].startswith(f"`limbeck prove {FILE}:kd` says")
+    assert facts["needs"] == "dense rows"
+    assert find_method(f"{FILE}:noted").needs == ("dense rows", "labels")
+    assert find_method(f"{FILE}:from_labels").needs == ("labels",)
+    assert find_method(f"{FILE}:squares").card.line == "A loss of your own."
+
+
+def test_a_search_tries_it_where_the_recipe_names_it():
+    of = {
+        "name": "own",
+        "data": {"source": "digits"},
+        "teacher": {"model": "mlp"},
+        "students": {"small": {"model": "mlp"}},
+    }
+    own = Recipe.model_validate(of | {"distil": {"method": f"{FILE}:kd"}})
+    rows = {"it": stored(draw(6, 5))}
+    assert f"{FILE}:kd" in fitting_methods(own, [LABEL], rows)
+    assert f"{FILE}:kd" not in fitting_methods(Recipe.model_validate(of), [LABEL], rows)
+    assert f"{FILE}:kd" not in fitting_methods(own, [LABEL], {"it": two_classes_named(draw(6, 5))})
+
+
+def test_a_function_is_found_again_by_its_name():
+    assert method_name(own_losses.kd) == f"{FILE}:kd"
+    for lost in (lambda student, teacher: 0, own_losses.Module.forward, own_losses.module):
+        with pytest.raises(OptionError, match="must be a function at the top level of a module"):
+            method_name(lost)
+
+
+def test_the_code_of_a_method_changes_with_its_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "loss_with_code.py"
+    file.write_text("def kd(student_logits, teacher_logits):\n    return 0\n")
+    first = method_code("loss_with_code:kd")
+    assert first == method_code("loss_with_code:kd")
+    file.write_text(file.read_text() + "\n# changed\n")
+    assert method_code("loss_with_code:kd") != first
+    assert method_code("soft_targets") is None
+
+
+def test_the_code_of_what_another_module_only_hands_on_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    made = tmp_path / "loss_that_is_made.py"
+    made.write_text("def kd(student_logits, teacher_logits):\n    return 0\n")
+    (tmp_path / "loss_that_is_handed_on.py").write_text("from loss_that_is_made import kd\n")
+    first = method_code("loss_that_is_handed_on:kd")
+    made.write_text(made.read_text() + "\n# changed\n")
+    assert method_code("loss_that_is_handed_on:kd") != first
+
+
+def test_padding_counts_for_nothing_in_its_mean():
+    student, teacher = draw(2, 3, 5), stored(draw(2, 3, 5, seed=1))
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    terms = objective(
+        f"{FILE}:kd", [LABEL], temperature=TEMPERATURE, hard_weight=0.0, soft_weight=1.0
+    )
+    batch = batch_of(labels_of(2, 3), mask=mask)
+    found = mean_terms(terms, {"it": student}, {"it": teacher}, batch)["soft"]
+    plain = own_losses.kd(student, teacher.logits, TEMPERATURE)
+    assert torch.allclose(found, plain[mask].mean())
