@@ -128,7 +128,8 @@ def test_an_unknown_method_is_refused_with_the_nearest_one():
         objective("soft_target", [LABEL], temperature=1.0, hard_weight=0.0, soft_weight=1.0)
     assert str(error.value) == (
         "no method is called 'soft_target'. Did you mean soft_targets? There are "
-        f"{', '.join(every_method())}; `limbeck methods` lists them."
+        f"{', '.join(every_method())}; `limbeck methods` lists them. A loss of your own is "
+        '"package.module:function".'
     )
 
 
