@@ -81,7 +81,9 @@ def parse_recipe(raw: dict[str, Any], *, name: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         fault = first_fault(error)
-        raise RecipeError(f"recipe {name}: {explain(fault, Recipe)}{_way_out(fault)}") from None
+        raise RecipeError(
+            f"recipe {name}: {explain(fault, Recipe)}{_way_out(fault)}{_other_name(fault, raw)}"
+        ) from None
     if (where := _not_finite(recipe.model_dump())) is not None:
         raise RecipeError(
             f"recipe {name}: {where[0]} must be a finite number, got {where[1]}. A text is put in "
@@ -142,6 +144,14 @@ def _way_out(fault: Fault) -> str:
     """`as_toml` of what `--set` could only take as a string, where none was expected."""
     given = fault["input"]
     return as_toml(given) if isinstance(given, str) and fault["type"].endswith("_type") else ""
+
+
+def _other_name(fault: Fault, raw: dict[str, Any]) -> str:
+    """The nearest of the others' names, where one that users give began what is not whole."""
+    section, *path = fault["loc"]
+    if fault["type"] != "missing" or section not in ("students", "assistants", "teachers"):
+        return ""
+    return did_you_mean(str(path[0]), raw[section].keys() - {path[0]}) if path else ""
 
 
 def as_toml(given: str) -> str:

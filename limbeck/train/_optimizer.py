@@ -18,6 +18,10 @@ _UNFIT = {
 _OTHER_FORMS = ("fused", "foreach", "differentiable", "capturable")
 
 
+_SET = ("params", "lr")
+"""What `make_optimizer` sets itself."""
+
+
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: Train) -> torch.optim.Optimizer:
     """The named optimiser of torch.optim, over the parameters that can learn.
 
@@ -41,6 +45,13 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Train) -> torch
         )
     if name in unfit:
         raise OptionError(f"optimizer {name} {unfit[name]}. Take AdamW, or SGD.")
+    takes = [each for each in inspect.signature(kind).parameters if each not in _SET]
+    for option in settings.optimizer_options:
+        if option not in takes:
+            raise OptionError(
+                f"optimizer {name} has no option {option!r}.{did_you_mean(option, takes)} "
+                f"optimizer_options may have {', '.join(takes)}."
+            )
     options: dict[str, Any] = {"lr": settings.learning_rate, **settings.optimizer_options}
     if _can_fuse(kind, learning) and options.keys().isdisjoint(_OTHER_FORMS):
         options["fused"] = True

@@ -58,7 +58,7 @@ def test_options_reach_the_optimiser():
         ({"optimizer": "lr_scheduler"}, "no optimiser 'lr_scheduler'"),
         ({"optimizer": "LBFGS"}, "asks for the loss several times a step.* Take AdamW"),
         ({"optimizer": "SparseAdam"}, "needs sparse gradients"),
-        ({"optimizer_options": {"momentun": 1}}, "momentun.* Change optimizer_options"),
+        ({"optimizer_options": {"momentun": 1}}, "AdamW has no option 'momentun'.* may have betas"),
         ({"optimizer_options": {"weight_decay": -1.0}}, "weight_decay.* Change optimizer_options"),
         ({"optimizer_options": {"betas": [0.9]}}, "index out of range.* Change optimizer_options"),
         ({"optimizer": "Muon"}, "optimizer Muon takes matrices alone.* Take AdamW"),
