@@ -1,7 +1,6 @@
 """Methods one after the other in one folder: the same teacher, controls, samples and steps."""
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from limbeck.recipe_file import load_recipe
 from limbeck.results import Report
 
 
-def taps(paths: Sequence[str]) -> str:
-    """The override that lets a method of features look at the same paths in both models."""
-    said = ", ".join(f'{{student = "{path}", teacher = "{path}"}}' for path in paths)
+def taps(paths: Sequence[str | tuple[str, str]]) -> str:
+    """The override that lets a method of features look at these paths: the same in both models,
+    or the student's and the teacher's."""
+    pairs = [(path, path) if isinstance(path, str) else path for path in paths]
+    said = ", ".join(f'{{student = "{ours}", teacher = "{theirs}"}}' for ours, theirs in pairs)
     return f"distil.taps=[{said}]"
 
 
@@ -23,7 +24,7 @@ def side_by_side(
     recipe: str,
     methods: Mapping[str, Sequence[str]],
     row: Callable[[str, Report], dict[str, Any]],
-    out: str | None,
+    folder: Path,
 ) -> list[dict[str, Any]]:
     """Run a recipe with the overrides of each method, and print what came of it.
 
@@ -32,22 +33,20 @@ def side_by_side(
         recipe: Its text.
         methods: By method, what is set.
         row: What is kept of a method's report, with what is `gained`.
-        out: The folder, to go on from; a temporary one if None. What is measured there is read.
+        folder: To go on from. What is measured there is read.
     """
     rows = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(out or temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{name}.toml"
-        file.write_text(recipe, encoding="utf-8")
-        for method, said in methods.items():
-            kept = folder / f"{fingerprint([recipe, method, list(said)])}.json"
-            if kept.is_file():
-                rows.append(json.loads(kept.read_text(encoding="utf-8")))
-            else:
-                rows.append(row(method, run(load_recipe(str(file), list(said)), folder / "run")))
-                write_json(kept, rows[-1])
-            _show(rows[-1])
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.toml"
+    file.write_text(recipe, encoding="utf-8")
+    for method, said in methods.items():
+        kept = folder / f"{fingerprint([recipe, method, list(said)])}.json"
+        if kept.is_file():
+            rows.append(json.loads(kept.read_text(encoding="utf-8")))
+        else:
+            rows.append(row(method, run(load_recipe(str(file), list(said)), folder / "run")))
+            write_json(kept, rows[-1])
+        _show(rows[-1])
     return rows
 
 

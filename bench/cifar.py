@@ -15,7 +15,9 @@ python bench/cifar.py [--epochs N] [--seeds N] [--small] [--out DIR] [METHOD ...
 """
 
 import argparse
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -144,13 +146,14 @@ def main() -> None:
     on_gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if on_gpu else "CPU"
     said = {name: overrides(name, epochs=epochs, seeds=seeds, small=chosen.small) for name in names}
-    rows = side_by_side(
-        "cifar",
-        RECIPE.replace("TRAIN", TRAIN),
-        said,
-        lambda method, report: row(method, report, device, epochs),
-        chosen.out,
-    )
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = side_by_side(
+            "cifar",
+            RECIPE.replace("TRAIN", TRAIN),
+            said,
+            lambda method, report: row(method, report, device, epochs),
+            Path(chosen.out or temporary),
+        )
     if chosen.small or chosen.methods or not on_gpu:
         print("not all of it, or not on a GPU: no result file is written")
         return

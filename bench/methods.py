@@ -9,23 +9,28 @@ worse than its control. The teacher's features are stored once, as its rows are,
 that ask for its classifier. The cost is a student's seconds by its control's.
 
 After the methods comes what stands beside one: what is set for each is in `WAYS`. The teacher is
-the same, and so are controls, but for function matching (mixup), where all see new views.
+the same, and so are controls, but for function matching (mixup), where all see new views. Then
+three tables of their own, each with its controls: `simkd`, whose student ends in the classifier of
+the same teacher; two teachers, that one and another of other initial weights, weighed in each way
+there is; and what is for the tokens of transformers, on questions (trec6, a quarter of the labels)
+beside soft targets alone, a student of 1/20 the teacher's FLOPs or less.
 
 python bench/methods.py [--quick] [--out DIR] [METHOD ...]
 """
 
 import argparse
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from _results import bar, write
 from _side_by_side import gained, side_by_side, taps
 
 from limbeck.methods import BESIDE, METHODS, every_method
-from limbeck.methods.features import FEATURE_METHODS
 from limbeck.results import Report
 
-RECIPE = """
+DATA = """
 name = "methods"
 seeds = 3
 
@@ -33,12 +38,12 @@ seeds = 3
 source = "idx"
 path = "fashion-mnist"
 limit = 12000
-
-[teacher]
-model = "cnn"
+"""
+TEACHER = """model = "cnn"
 options = { channels = [32, 64, 128], dropout = 0.2 }
 train = { epochs = 12, learning_rate = 2e-3 }
-
+"""
+REST = """
 [targets]
 temperature = 1.0
 
@@ -53,6 +58,66 @@ soft_weight = 0.9
 [train]
 epochs = 12
 learning_rate = 2e-2
+validate_every = 0
+"""
+RECIPE = f"{DATA}\n[teacher]\n{TEACHER}{REST}"
+OF_TWO = f"{DATA}\n[teachers.first]\n{TEACHER}\n[teachers.second]\nseed = 1\n{TEACHER}{REST}"
+REUSED = [
+    'students.small.model="_reused:reused"',
+    "students.small.options.of=[32, 64, 128]",
+    "students.small.options.inside=14",
+    'distil.method="simkd"',
+    'distil.taps=[{student = "projection", teacher = "features.11"}]',
+    "distil.hard_weight=0.0",
+    "distil.soft_weight=0.001",
+]
+"""As the paper: of features alone, or as good as that."""
+ENSEMBLES = ("mean", "confidence", "most_confident", "by_class", "agreement")
+"""How two teachers are weighed."""
+QUESTIONS = """
+name = "tokens"
+seeds = 3
+
+[data]
+source = "trec"
+path = "trec6"
+labelled = 0.25
+
+[teacher]
+model = "transformers:BertForSequenceClassification"
+train = { epochs = 12, batch_size = 64, learning_rate = 1e-3, warmup = 0.1, clip = 1.0 }
+
+[teacher.options]
+hidden_size = 128
+num_hidden_layers = 4
+num_attention_heads = 4
+intermediate_size = 256
+max_position_embeddings = 64
+hidden_dropout_prob = 0.2
+
+[targets]
+temperature = 2.0
+
+[students.small]
+model = "transformers:BertForSequenceClassification"
+
+[students.small.options]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 4
+intermediate_size = 64
+max_position_embeddings = 64
+
+[distil]
+hard_weight = 0.1
+soft_weight = 0.9
+
+[train]
+epochs = 10
+batch_size = 64
+learning_rate = 3e-3
+warmup = 0.1
+clip = 1.0
 validate_every = 0
 """
 QUICK = ["data.limit=600", "train.epochs=1", "teacher.train.epochs=1", "seeds=2"]
@@ -84,16 +149,6 @@ TAPS = {
 """Where each method of features for images looks, the same path in both models."""
 OF_CLASSIFIERS = ("srrl", "catkd")
 """Which need the live teacher's last layer."""
-OF_TOKENS = "is for the tokens of a transformer"
-HELD_BACK = {
-    "simkd": "needs a student that ends in the teacher's classifier",
-    "pkd": OF_TOKENS,
-    "minilm": OF_TOKENS,
-    "tinybert": OF_TOKENS,
-    "distilbert": OF_TOKENS,
-    "teachers": "needs a second teacher",
-}
-"""What is not for these models."""
 WAYS = {
     "anneal": ["distil.anneal={soft_weight=0.0, hard_weight=1.0}"],
     "balance": ["distil.balance=20"],
@@ -122,9 +177,32 @@ WAYS = {
     ],
 }
 """What stands beside a method, soft targets but for one, by its card, and what is set for it."""
+FIRST = ("bert.encoder.layer.0", "bert.encoder.layer.1")
+LAST = ("bert.encoder.layer.1", "bert.encoder.layer.3")
+"""A student's layers, and its teacher's, which has two for each."""
+
+
+def inside(layers: tuple[str, str], *parts: str) -> list[tuple[str, str]]:
+    """Modules of a layer of the student's, and of one of the teacher's."""
+    return [(f"{layers[0]}{part}", f"{layers[1]}{part}") for part in parts]
+
+
+QUERY, KEY, VALUE = (f".attention.self.{part}" for part in ("query", "key", "value"))
+OF_TOKENS = {
+    "pkd": [FIRST],
+    "minilm": inside(LAST, QUERY, KEY, VALUE),
+    "tinybert": [*inside(FIRST, QUERY, KEY, ""), *inside(LAST, QUERY, KEY, "")],
+    "distilbert": [LAST],
+}
+"""Where each method for tokens looks: paths in student and teacher."""
+IMAGES = (*METHODS, *TAPS, *WAYS)
+QUESTIONED = ("soft_targets: questions", *OF_TOKENS)
+HEADS = {"minilm": "relation_heads=4", "tinybert": "heads=4"}
+"""As many as both transformers have."""
 
 
 def overrides(method: str) -> list[str]:
+    """What is set for a method of images, or what stands beside one."""
     if method in WAYS:
         return WAYS[method]
     said = [f"distil.method={method}"]
@@ -137,6 +215,19 @@ def overrides(method: str) -> list[str]:
     return said
 
 
+def of_tokens(method: str) -> list[str]:
+    """What is set for a method for tokens."""
+    if method not in OF_TOKENS:
+        return []
+    options = [f"distil.options.{HEADS[method]}"] if method in HEADS else []
+    return [
+        f"distil.method={method}",
+        taps(OF_TOKENS[method]),
+        "targets.features=true",
+        *options,
+    ]
+
+
 def row(method: str, report: Report) -> dict[str, Any]:
     return gained(method, report) | {
         "kl_to_teacher": report.fidelity.model_dump(),
@@ -145,34 +236,73 @@ def row(method: str, report: Report) -> dict[str, Any]:
     }
 
 
+def measured(out: Path, names: Sequence[str], plain: Sequence[str]) -> list[dict[str, Any]]:
+    """A row each, of all that are asked for."""
+
+    def table(
+        folder: Path, recipe: str, said: Mapping[str, Sequence[str]], data: str = "fashion-mnist"
+    ) -> list[dict[str, Any]]:
+        quickly = plain
+        if recipe is OF_TWO:
+            quickly = [
+                one.replace("teacher.", f"teachers.{which}.")
+                for one in plain
+                for which in ("first", "second")
+            ]
+        asked = {each: [*set_to, *quickly] for each, set_to in said.items() if each in names}
+        rows = side_by_side("methods", recipe, asked, row, folder)
+        return [one | {"data": data} for one in rows]
+
+    rows = table(out, RECIPE, {name: overrides(name) for name in IMAGES})
+    weights = out.resolve() / "run" / "teacher" / "teacher.safetensors"
+    reused = [f"teacher.weights={weights}", f"students.small.options.teacher={weights}"]
+    rows += table(out / "reused", RECIPE, {"simkd": [*REUSED, *reused]})
+    how = {f"teachers: {how}": [f"ensemble.how={how}"] for how in ENSEMBLES}
+    rows += table(out / "teachers", OF_TWO, how)
+    tokens = {name: of_tokens(name) for name in QUESTIONED}
+    return rows + table(out / "tokens", QUESTIONS, tokens, "trec6")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("methods", nargs="*", metavar="METHOD")
     options.add_argument("--quick", action="store_true", help="600 images, an epoch, two seeds")
     options.add_argument("--out", help="the run's folder, to go on from")
     chosen = options.parse_args()
-    names: Sequence[str] = chosen.methods or [*METHODS, *TAPS, *WAYS]
-    missing = FEATURE_METHODS.keys() - TAPS.keys() - HELD_BACK.keys()
-    assert not missing, f"say where {missing} look"
-    said = {name: overrides(name) + (QUICK if chosen.quick else []) for name in names}
-    rows = side_by_side("methods", RECIPE, said, row, chosen.out)
+    everything = [*IMAGES, "simkd", *(f"teachers: {how}" for how in ENSEMBLES), *QUESTIONED]
+    known = every_method() | BESIDE
+    missing = known.keys() - {method_of(name) for name in everything}
+    assert not missing, f"say how {missing} are measured"
+    names = chosen.methods or everything
+    plain = QUICK if chosen.quick else []
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = measured(Path(chosen.out or temporary), names, plain)
     if chosen.quick or chosen.methods:
         print("not all of it: no result file is written")
         return
     told = {name: each.card.hurt for name, each in every_method().items()}
     told |= {name: each.hurt for name, each in BESIDE.items()}
-    silent = [one["method"] for one in rows if one["outcome"] == "hurt" and not told[one["method"]]]
+    silent = [
+        one["method"]
+        for one in rows
+        if one["outcome"] == "hurt" and not told[method_of(one["method"])]
+    ]
     named = f": {', '.join(silent)}" if silent else ""
-    flops = rows[0]["flops"]
+    flops = [one["flops"]["student"] / one["flops"]["teacher"] for one in rows]
     write(
         "methods",
         rows,
         [
-            bar("side by side: methods measured", len(rows), ">=", len(told.keys() - HELD_BACK)),
+            bar(
+                "side by side: cards of which nothing is measured",
+                len(known.keys() - {method_of(one["method"]) for one in rows}),
+                "<=",
+                0,
+            ),
             bar("side by side: seeds of each method", min(one["n"] for one in rows), ">=", 3),
             bar(
-                "side by side: the student's FLOPs by the teacher's",
-                flops["student"] / flops["teacher"],
+                "side by side: students' FLOPs by their teacher's, at most",
+                max(flops),
                 "<=",
                 1 / 20,
             ),
@@ -184,6 +314,11 @@ def main() -> None:
             ),
         ],
     )
+
+
+def method_of(row: str) -> str:
+    """Whose row it is: "teachers: mean" is one of "teachers"."""
+    return row.partition(":")[0]
 
 
 if __name__ == "__main__":

@@ -229,10 +229,24 @@ Measured by `bench/methods.py`: 12,000 images of fashion-mnist, a convolutional 
 weights, {seeds} seeds, T = 1; gains over the control that learned from labels alone, with their 95 % intervals, in points of test accuracy.
 The cost is a student's seconds by its control's. Every label is there, and the student has 6 to 24 channels: little is to be gained, and what
 compares features has its default weight, which is as a rule that of its paper or code, for far wider networks, and was not tuned. Controls begin with the same
-weights, but for `start`, and see the same samples; with `mixup`, new views. Of so many intervals one or two are beyond 0 by chance. Not measured here:
-`simkd`, whose student ends in the teacher's classifier, `pkd`, `minilm`, `tinybert` and `distilbert`, which are for tokens, and several teachers.
+weights, but for `start`, and see the same samples; with `mixup`, new views. Of so many intervals one or two are beyond 0 by chance.
 What is best here need not be best elsewhere: `limbeck tune` asks your own data.
 """
+SIDE_BY_SIDE_TABLES = {
+    "images": "",
+    "simkd": """
+`simkd` has a student of its own, which ends in the classifier of the same teacher, frozen, behind a projection; and so has its control:
+""",
+    "teachers": """
+Two teachers, that one and another of other initial weights, weighed in each way that `ensemble.how` knows:
+""",
+    "tokens": """
+And what is for the tokens of transformers, on other data, and beside soft targets alone: questions in six classes (trec6), a quarter of the labels,
+T = 2, a transformer of four layers of 128, and one of two layers of 32 as the student. Gains are over labels alone; that one is more than soft targets is
+[not shown](log.md):
+""",
+}
+"""What is said before each of the tables, by what their rows have in common."""
 LOSS_COSTS = """
 ## What their losses cost
 

@@ -26,6 +26,7 @@ def pages():
         "docs/methods.md",
         "docs/losses.md",
         "docs/targets.md",
+        "docs/bars.md",
         "README.md",
     ],
 )

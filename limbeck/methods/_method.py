@@ -49,12 +49,13 @@ class Paper:
         return f"{self.authors} ({self.year}), {self.link}"
 
 
-def told_hurt(points: float | None, tried: str = "at its defaults, which were not tuned") -> str:
+def told_hurt(points: float | None, tried: str) -> str:
     """What `bench/methods.py` found: a loss that is no chance; nothing where it found none."""
     if points is None:
         return ""
+    how = tried or "at its defaults, which were not tuned"
     return (
-        f"by {points:.1f} points, {tried}, a student of 3,600 weights on fashion-mnist "
+        f"by {points:.1f} points, {how}, a student of 3,600 weights on fashion-mnist "
         "(bench/methods.py)"
     )
 
@@ -80,6 +81,8 @@ class Card:
     Measured by `bench/costs.py`; None before it is."""
     hurt: float | None = None
     """Points by which a student lost to its control, where that was no chance: see `told_hurt`."""
+    tried: str = ""
+    """How it was set for that, if not at its defaults."""
     notes: str = ""
     """What else it does that a user could stumble over."""
 
@@ -126,7 +129,7 @@ class Described(ABC):
             "needs": ", ".join(self.needs),
             **self.takes,
             "cost": cost if card.cost else "",
-            "hurt": told_hurt(card.hurt),
+            "hurt": told_hurt(card.hurt, card.tried),
             "in the paper": card.setting,
             "notes": card.notes,
         }

@@ -8,14 +8,15 @@ from limbeck.methods import BESIDE, every_method
 from tests.conftest import REPOSITORY
 
 MEASURED = json.loads((REPOSITORY / "bench/results/methods.json").read_text())
-ROWS = {row["method"]: row for row in MEASURED["rows"]}
+ROWS = MEASURED["rows"]
 CARDS = {name: method.card for name, method in every_method().items()} | BESIDE
 
 
 @pytest.mark.parametrize("name", CARDS)
 def test_a_card_says_what_it_hurt(name):
-    row = ROWS.get(name)
-    hurt = None if row is None or row["outcome"] != "hurt" else -100 * row["gain"]
+    own = [row for row in ROWS if row["method"].partition(":")[0] == name]
+    assert own, "bench/methods.py measures every card"
+    hurt = max((-100 * row["gain"] for row in own if row["outcome"] == "hurt"), default=None)
     assert CARDS[name].hurt == (None if hurt is None else pytest.approx(hurt, abs=0.05))
 
 
