@@ -17,7 +17,7 @@ HOLDS = {
 }
 HEAD = """# What was measured
 
-Every bar of every committed result file: what was wanted before, what came out, and on what. `python bench/NAME.py` measures it again, and writes
+Every bar of every committed result file: what is wanted, what came out, and on what. `python bench/NAME.py` measures it again, and writes
 `bench/results/NAME.json`, which has each row, seed and spread behind these lines; `make bench` runs all and ends with the bars that do not hold.
 Why one is not met, and what was tried, is in [log.md](log.md). This page is made by `docs/make_pages.py`.
 """

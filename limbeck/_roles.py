@@ -24,7 +24,7 @@ _NAMES: dict[Role, str] = {
 _SURE = r"(?i)student|teacher|(^|_)[st]$|^[st]_|^y_(pred|true)$|^stu(_|$)|^tea(_|$)"
 """Names that leave no doubt about the order."""
 _FORMS: dict[Form, str] = {
-    "log-probabilities": r"log_?(prob|softmax|pred|[pq]s?(_|$))|lprob",
+    "log-probabilities": r"log_?(prob|softmax|pred|[pq]s?(_|$))|lprob|^log_(student|teacher)$",
     "probabilities": r"prob|softmax|soft_label|^[pq](_|$)|(^|_)[pq]$",
 }
 """By which the name of a side says what it has in the place of logits."""
@@ -74,11 +74,13 @@ def find_roles(
         part
         for part in parameters
         if part.name not in given
-        and (part.default is part.empty or (part.default is None and _role(part.name) in optional))
+        and (
+            part.default is part.empty or (part.default is None and role_of(part.name) in optional)
+        )
     ]
     names: dict[Role, str] = {}
     for part in [*needed, *parameters]:
-        role = _role(part.name)
+        role = role_of(part.name)
         if role is None or role in names:
             continue
         if part in needed if role != "temperature" else _may_be_set(part, given):
@@ -150,7 +152,7 @@ def temperature_name(function: Callable[..., Any]) -> str | None:
     names = [
         part.name
         for part in _parameters(function)
-        if _role(part.name) == "temperature" and _may_be_set(part, {})
+        if role_of(part.name) == "temperature" and _may_be_set(part, {})
     ]
     return names[0] if names else None
 
@@ -161,20 +163,6 @@ def required(function: Callable[..., Any], given: Mapping[str, Any]) -> list[str
     if isinstance(function, type):
         parts = [part for part in parts if part.kind is not part.POSITIONAL_ONLY]
     return [part.name for part in parts if part.default is part.empty and part.name not in given]
-
-
-def option_parameters(
-    function: Callable[..., Any], taken: Collection[str]
-) -> list[inspect.Parameter]:
-    """What a recipe may set of a function: all but those of `taken`, and what has a role.
-
-    Such a one is left out, as labels of None; a label's smoothing, a number, has none.
-    """
-    return [
-        part
-        for part in _parameters(function)
-        if part.name not in taken and not (part.default is None and _role(part.name))
-    ]
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -203,7 +191,8 @@ def _may_be_set(part: inspect.Parameter, given: Mapping[str, Any]) -> bool:
     return value is part.empty or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _role(name: str) -> Role | None:
+def role_of(name: str) -> Role | None:
+    """What a parameter is by its name alone."""
     if re.search(r"(^|_)T$", name) and not re.search(_ROWS, name):
         return "temperature"
     return next((role for role, words in _NAMES.items() if re.search(words, name.lower())), None)

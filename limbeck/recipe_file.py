@@ -148,10 +148,11 @@ def _way_out(fault: Fault) -> str:
 
 def _other_name(fault: Fault, raw: dict[str, Any]) -> str:
     """The nearest of the others' names, where one that users give began what is not whole."""
-    section, *path = fault["loc"]
-    if fault["type"] != "missing" or section not in ("students", "assistants", "teachers"):
+    section, name = (*fault["loc"], "", "")[:2]
+    named = section in ("students", "assistants", "teachers") and name
+    if fault["type"] != "missing" or not named:
         return ""
-    return did_you_mean(str(path[0]), raw[section].keys() - {path[0]}) if path else ""
+    return did_you_mean(str(name), raw[section].keys() - {name})
 
 
 def as_toml(given: str) -> str:

@@ -57,6 +57,8 @@ def folder(tmp_path, monkeypatch):
         ("train.optimizer_options.beta=1", "has no option 'beta'. Did you mean betas?"),
         ("train.optimizer_options.betas=1", "optimizer AdamW does not take these options"),
         ("students.smal.options.hidden=[8]", "students.smal.model is missing. Did you mean small?"),
+        ("assistants.mid.options.hidden=[8]", "assistants.mid.model is missing."),
+        ("teachers.a.model=mlp", "there is one teacher, [teacher], or there are sev"),
         ("teacher.weights=missing.safetensors", "there is no weights file missing.safetensors"),
         ("teacher.weights=old.pkl", "may be a pickle, which can run code when it is loaded"),
         ("train.views=true", "Leave it out, for epochs take the targets.views stored views"),

@@ -126,7 +126,6 @@ def distil(
         {"student": student, **{f"peer {place}": peer for place, peer in enumerate(peers, 1)}},
     )
     method = method_name(method)
-    code = method_code(method)
     last = anneal or Anneal()
     hard_in_the_end = last.hard_weight or 0.0
     sum_of_weights = hard_weight + soft_weight + hard_in_the_end + (last.soft_weight or 0.0)
@@ -242,7 +241,7 @@ def distil(
                 progressive,
                 None if looks_inside is None else looks_inside.fingerprint,
                 *([] if branches is None else [branches.model_dump()]),
-                *([] if code is None else [code]),
+                *method_code(method),
             ]
         ),
         log_folder=log_folder,

@@ -44,7 +44,7 @@ class Beside:
             "formula": self.formula,
             "when": self.when,
             "refuses": self.refuses,
-            "hurt": told_hurt(self.hurt, self.tried),
+            "hurt": told_hurt(self.hurt, f"{self.tried}, a student of 3,600 weights"),
             "more": f"docs/{self.page}",
         }
         return {what: text for what, text in told.items() if text}

@@ -53,11 +53,8 @@ def told_hurt(points: float | None, tried: str) -> str:
     """What `bench/methods.py` found: a loss that is no chance; nothing where it found none."""
     if points is None:
         return ""
-    how = tried or "at its defaults, which were not tuned"
-    return (
-        f"by {points:.1f} points, {how}, a student of 3,600 weights on fashion-mnist "
-        "(bench/methods.py)"
-    )
+    how = tried or "at its defaults, which were not tuned, a student of 3,600 weights"
+    return f"by {points:.1f} points, {how}, on fashion-mnist (bench/methods.py)"
 
 
 @dataclass(frozen=True, kw_only=True)

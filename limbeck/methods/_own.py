@@ -1,37 +1,47 @@
 """A loss of the user's own as a method: `distil.method = "package.module:function"`."""
 
 import inspect
+import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import torch
 from pydantic import create_model
 from torch import Tensor, nn
 
-from limbeck._errors import LossError, OptionError
+from limbeck._errors import LimbeckError, LossError, OptionError
 from limbeck._files import file_hash, fingerprint
 from limbeck._lookup import first_line, import_function, place_of
-from limbeck._roles import Role, find_roles, forms_of, option_parameters
-from limbeck.methods._method import Card, Method, Options
+from limbeck._roles import Role, forms_of, role_of
+from limbeck.methods._method import Card, Loss, Method, Options
 from limbeck.methods._terms import exact
+from limbeck.signals import Space
 
 _TENSORS: tuple[Role, ...] = ("student", "teacher", "labels")
+_NUMBERS = r"weight|smoothing|scale|factor|size|dim|ratio|eps|power|(^|_)n(um)?_|^y_true$"
+"""Names that speak of a side, or of labels, and are not what these are called; `y_true` may be
+either."""
 _HELP = "docs/adding-a-method.md says what a loss of your own is given, and gives back."
+_IMPORTED: dict[str, tuple[Callable[..., Any], str]] = {}
+"""By its name each loss that was asked for, and what its code was then."""
 
 
 def own_method(name: str) -> Method:
     """The user's loss of that name, as a method.
 
-    Which of its parameters is which is told as `limbeck prove` tells it: by their names. What has
-    no role is an option.
+    Which of its parameters is which is told by their names, as `limbeck prove` tells it, but
+    without a guess by their order. What has no role is an option.
 
     Args:
         name: "package.module:function"; the working folder is importable.
 
     Raises:
-        OptionError: There is no such function, or it cannot be told how it is called.
+        OptionError: There is no such function, its file changed after it was imported, or it
+            cannot be told how it is called.
     """
+    method_code(name)
     loss = import_function("method", name, OptionError)
     if isinstance(loss, type):
         raise OptionError(
@@ -44,60 +54,60 @@ def own_method(name: str) -> Method:
             f"function that learns nothing. {_HELP}"
         )
     loss = loss.forward if isinstance(loss, nn.Module) else loss
-    roles = find_roles(loss, {}, teacher_first=None)
-    sides = [roles.names[side] for side in ("student", "teacher") if side in roles.names]
-    if "student" not in roles.names or not {"teacher", "labels"} & roles.names.keys():
-        raise OptionError(
-            f"method {name} must take student_logits and teacher_logits, got "
-            f"({', '.join([*sides, *roles.unknown])}). {_HELP}"
-        )
-    if "teacher" in roles.names and roles.doubtful:
-        raise OptionError(
-            f"method {name}: which of ({', '.join(sides)}) is the student's cannot be told. Name "
-            "them student_logits and teacher_logits."
-        )
-    if set(forms_of(*(roles.names.get(side, "") for side in ("student", "teacher")))) != {"logits"}:
-        raise OptionError(
-            f"method {name} takes {' and '.join(sides)}, and is given logits of both sides. Wrap "
-            "it in a function of (student_logits, teacher_logits, temperature)."
-        )
-    if "mask" in roles.names:
-        raise OptionError(
-            f"method {name} needs {roles.names['mask']}. Give it a default of None: rows that do "
-            "not count are left out before it is called."
-        )
-    each = {role: roles.names[role] for role in _TENSORS if role in roles.names}
-    call = _Called(loss, name, each, roles.names.get("temperature"))
-    told = inspect.cleandoc(loss.__doc__ or "A loss of your own.")
+    names, options = _roles(loss, name)
+    each = {role: names[role] for role in _TENSORS if role in names}
+    call = _Called(loss, name, each, names.get("temperature"))
+    spaces: dict[Space, Loss] = {"categorical": call, "binary": call}
+    if "temperature" not in names:  # numbers have none, and would be softened
+        spaces["real"] = call
+    told = loss.__doc__ if inspect.isroutine(loss) else None
     return Method(
         card=Card(
-            line=told.partition("\n")[0],
+            line=inspect.cleandoc(told or "A loss of your own.").partition("\n")[0],
             formula=f"{name}({', '.join(call.written)})",
             when=f"`limbeck prove {name}` says what holds of it, and what does not.",
         ),
-        dense={"categorical": call, "binary": call, "real": call},
-        options=_options_of(loss, name, set(roles.names.values())),
+        dense=spaces,
+        options=_options_of(loss, name, options),
         from_teacher="teacher" in each,
         with_labels="labels" in each,
+        whole_batch=_compares_rows(call, options),
         counted_only=True,
         promises=frozenset(),
     )
 
 
-def method_code(method: str) -> str | None:
-    """What changes when the code of a user's loss does; None for a method of Limbeck's."""
+def method_code(method: str) -> list[str]:
+    """What changes when the code of a user's loss does; nothing for a method of Limbeck's.
+
+    Raises:
+        OptionError: It changed after it was imported, so that what runs is not what is there.
+    """
     if ":" not in method:
-        return None
+        return []
     loss = import_function("method", method, OptionError)
-    file = getattr(sys.modules.get(getattr(loss, "__module__", "")), "__file__", None)
-    named = getattr(sys.modules[method.partition(":")[0]], "__file__", None)
-    files = sorted({Path(each) for each in (file, named) if each is not None})
+    now = _code_of(loss, method)
+    imported, code = _IMPORTED.get(method, (None, now))
+    if imported is not loss:  # at first, and where it was imported anew
+        _IMPORTED[method] = loss, now
+    elif code != now:
+        raise OptionError(
+            f"the file of method {method} changed after it was imported, and Python runs what it "
+            "was. Start Python again."
+        )
+    return [now]
+
+
+def _code_of(loss: Callable[..., Any], name: str) -> str:
+    modules = {getattr(loss, "__module__", ""), name.partition(":")[0]}
+    paths = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
+    files = sorted(Path(path) for path in set(paths) if path is not None and Path(path).is_file())
     if files:
-        return fingerprint([file_hash(each) for each in files])
+        return fingerprint([file_hash(file) for file in files])
     try:  # typed into a notebook
         return fingerprint(inspect.getsource(loss))
     except (OSError, TypeError):
-        return method
+        return name
 
 
 def method_name(loss: object) -> str:
@@ -120,6 +130,95 @@ def method_name(loss: object) -> str:
     return f"{module}:{name}"
 
 
+def _roles(loss: Callable[..., Any], name: str) -> tuple[dict[Role, str], list[inspect.Parameter]]:
+    """The parameter of each role that there is, and those that are options.
+
+    Raises:
+        OptionError: It cannot be told.
+    """
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"method {name} does not say what it takes. Wrap it in a function of (student_logits, "
+            "teacher_logits, temperature)."
+        ) from None
+    found: dict[Role, str] = {}
+    options = []
+    for part in parameters:
+        role = role_of(part.name)
+        if part.kind in (part.VAR_POSITIONAL, part.VAR_KEYWORD):
+            continue
+        if role == "temperature" and (part.default is None or _is_number(part)):
+            pass
+        elif role == "temperature" or role is None or re.search(_NUMBERS, part.name):
+            options.append(part)
+            continue
+        elif part.default is not part.empty:
+            options += [] if part.default is None else [part]  # labels=None are left out
+            continue
+        if role in found:
+            raise OptionError(
+                f"method {name}: {found[role]} and {part.name} are both its {role}'s. Wrap it in a "
+                "function of (student_logits, teacher_logits, temperature)."
+            )
+        found[role] = part.name
+    needed = ", ".join(part.name for part in parameters if part.default is part.empty)
+    if "student" not in found or not {"teacher", "labels"} & found.keys():
+        raise OptionError(
+            f"method {name} must take student_logits and teacher_logits, got ({needed}). Name them "
+            f"so. {_HELP}"
+        )
+    if set(forms_of(found["student"], found.get("teacher", ""))) != {"logits"}:
+        raise OptionError(
+            f"method {name} takes ({needed}), and is given logits of both sides. Wrap it in a "
+            "function of (student_logits, teacher_logits, temperature)."
+        )
+    if "mask" in found:
+        raise OptionError(
+            f"method {name} needs {found['mask']}. Give it a default of None: rows that do not "
+            "count are left out before it is called."
+        )
+    return found, options
+
+
+def _is_number(part: inspect.Parameter) -> bool:
+    value = part.default
+    return value is part.empty or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+@torch.no_grad()
+def _compares_rows(call: "_Called", options: Sequence[inspect.Parameter]) -> bool:
+    """Whether a row's value depends on the others; False of what cannot be asked as it is.
+
+    Raises:
+        OptionError: It gives the sum of rows, which a larger batch makes larger.
+    """
+    if any(part.default is part.empty for part in options):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    sides = {side: torch.randn(3, 5, generator=generator) for side in ("student", "teacher")}
+    given = [{**sides, "labels": torch.arange(3)}[role] for role in call.takes]
+
+    def values(*rows: int) -> Tensor:
+        return call(*(each[list(rows)] for each in given), temperature=2.0)
+
+    try:
+        with torch.random.fork_rng(devices=[]):
+            whole, twice = values(0, 1, 2), values(0, 1, 2, 0, 1, 2)
+            alone = torch.cat([values(row) for row in range(3)])
+    except LimbeckError:
+        return False
+    one_for_all = bool((whole == whole[0]).all())
+    if one_for_all and bool(whole[0] != 0) and torch.allclose(twice[0], 2 * whole[0], rtol=1e-4):
+        raise OptionError(
+            f"method {call.name} gives the sum over rows, which a larger batch makes larger. Let "
+            "it give one value for each row, or their mean."
+        )
+    expected = alone.mean().expand(3) if one_for_all else alone
+    return not torch.allclose(whole, expected, rtol=1e-4, atol=1e-6)
+
+
 class _Called:
     """The user's loss, called as a loss of `limbeck.losses` is."""
 
@@ -130,7 +229,7 @@ class _Called:
         tensors: Mapping[Role, str],
         temperature: str | None,
     ) -> None:
-        self._loss, self._name = loss, name
+        self._loss, self.name = loss, name
         self._tensors, self._temperature = tensors, temperature
         parameters = inspect.signature(loss).parameters
         self._by_place = [
@@ -138,6 +237,11 @@ class _Called:
             for each in parameters
             if parameters[each].kind is inspect.Parameter.POSITIONAL_ONLY
         ]
+
+    @property
+    def takes(self) -> tuple[Role, ...]:
+        """What its tensors are, in the order of a call."""
+        return tuple(self._tensors)
 
     @property
     def written(self) -> list[str]:
@@ -161,7 +265,7 @@ class _Called:
         places = [given.pop(each) for each in self._by_place if each in given]
         try:
             values = self._loss(*places, **given)
-        except LossError:
+        except (LimbeckError, torch.OutOfMemoryError):
             raise
         except Exception as error:
             told = ", ".join(
@@ -169,27 +273,40 @@ class _Called:
                 for part, each in zip(self._tensors.values(), flat, strict=True)
             )
             raise LossError(
-                f"method {self._name} raised {type(error).__name__}{place_of(error)} for {told}: "
+                f"method {self.name} raised {type(error).__name__}{place_of(error)} for {told}: "
                 f"{first_line(error)}. Mend it."
             ) from error
         if not isinstance(values, Tensor) or values.shape not in ((len(flat[0]),), ()):
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise LossError(
-                f"method {self._name} must return one value for each row, ({len(flat[0])},), or "
+                f"method {self.name} must return one value for each row, ({len(flat[0])},), or "
                 f"their mean, got {got}. Sum over the last axis."
             )
         return values.expand(len(flat[0])).reshape(shape)
 
 
-def _options_of(loss: Callable[..., Any], name: str, taken: Collection[str]) -> type[Options]:
-    """Those of a loss's parameters that are not filled in, with their defaults."""
+def _options_of(
+    loss: Callable[..., Any], name: str, parameters: Sequence[inspect.Parameter]
+) -> type[Options]:
+    """What a recipe may set of a loss, with the defaults.
+
+    Raises:
+        OptionError: One that is needed has a name that no option can have.
+    """
     try:
         hints = get_type_hints(loss)
     except (NameError, TypeError, AttributeError, SyntaxError):  # they say nothing then
         hints = {}
     fields: dict[str, Any] = {}
-    for part in option_parameters(loss, taken):
+    for part in parameters:
         required = part.default is part.empty
+        if part.name.startswith("_") or hasattr(Options, part.name):
+            if required:
+                raise OptionError(
+                    f"method {name} needs {part.name}, and no option can be called so. Call it "
+                    "otherwise."
+                )
+            continue
         kind = hints.get(part.name, float if isinstance(part.default, float) else Any)
         known = kind if kind in (bool, int, float, str) else Any  # a default of 1 may mean 1.0
         fields[part.name] = (known, ... if required else part.default)

@@ -211,7 +211,7 @@ def distil_words(recipe: recipes.Recipe) -> dict[str, Any]:
     new |= {word for word in late if getattr(distil, word) is None}
     said = distil.model_dump(exclude={"generations", "mutual_weight", *new})
     code = method_code(distil.method)
-    return said if code is None else {**said, "code": code}
+    return {**said, "code": code} if code else said
 
 
 def features_stage(context: Context, teacher: Teacher) -> tuple[TransferSet, Record]:

@@ -197,9 +197,8 @@ class _Trainer:
             context.data_fingerprint,
             context.labelled_fingerprint,
             *lecture.depends,
+            *method_code(context.recipe.distil.method),
         ]
-        code = method_code(context.recipe.distil.method)
-        self.depends += [] if code is None else [code]
 
     def scores(self, asked: Sequence[Asked]) -> list[float]:
         """Train candidates that share a learning rate and a length in one pass; their scores."""

@@ -16,8 +16,6 @@ _UNFIT = {
     "SparseAdam": "needs sparse gradients, which this loop does not make",
 }
 _OTHER_FORMS = ("fused", "foreach", "differentiable", "capturable")
-
-
 _SET = ("params", "lr")
 """What `make_optimizer` sets itself."""
 

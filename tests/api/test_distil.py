@@ -298,7 +298,7 @@ def test_a_checkpoint_is_not_gone_on_from_by_a_loss_whose_code_changed(
         with pytest.raises(Interrupted):
             begun(Counted(stop_at=9), path)
         if changed:
-            monkeypatch.setattr("limbeck.api._distil.method_code", lambda method: "other")
+            monkeypatch.setattr("limbeck.api._distil.method_code", lambda method: ["other"])
         student = Counted()
         begun(student, path)
         calls.append(student.calls)

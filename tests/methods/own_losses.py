@@ -1,8 +1,12 @@
 """Losses as users write them, named by tests as "tests.methods.own_losses:NAME"."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from limbeck.losses import soft_targets as limbeck_soft_targets
 
 SEEN = []
 """What `noted` was given, call by call."""
@@ -74,6 +78,82 @@ def by_class(student_logits, teacher_logits):
 
 def wide(student_logits, teacher_logits):
     return by_class(student_logits, teacher_logits).sum(-1, keepdim=True)
+
+
+def total(student_logits, teacher_logits):
+    return squares(student_logits, teacher_logits).sum()
+
+
+def relations(student_logits, teacher_logits):
+    return (
+        (torch.cdist(student_logits, student_logits) - torch.cdist(teacher_logits, teacher_logits))
+        .square()
+        .mean(-1)
+    )
+
+
+def relations_in_all(student_logits, teacher_logits):
+    return relations(student_logits, teacher_logits).mean()
+
+
+def mean_of_kd(student_logits, teacher_logits, temperature=None):
+    return kd(student_logits, teacher_logits, temperature or 4.0).mean()
+
+
+def numbers(
+    student_logits,
+    teacher_logits,
+    num_classes,
+    hard_weight,
+    label_smoothing,
+    teacher_weight,
+    *,
+    _eps=1e-6,
+):
+    return (
+        num_classes
+        * hard_weight
+        * label_smoothing
+        * teacher_weight
+        * squares(student_logits, teacher_logits)
+    )
+
+
+def targets(student_logits, target):
+    return F.cross_entropy(student_logits, target, reduction="none")
+
+
+def soft(student_logits, soft_targets):
+    return squares(student_logits, soft_targets)
+
+
+def keras(y_true, y_pred):
+    return squares(y_pred, y_true)
+
+
+def logs(log_student, log_teacher):
+    return squares(log_student, log_teacher)
+
+
+def two_temperatures(
+    student_logits, teacher_logits, student_temperature=4.0, teacher_temperature=4.0
+):
+    return squares(student_logits / student_temperature, teacher_logits / teacher_temperature)
+
+
+def hidden(student_logits, teacher_logits, _scale):
+    return _scale * squares(student_logits, teacher_logits)
+
+
+def hinted(student_logits, teacher_logits, alpha: "Nope" = 1.0, shape=torch.float32):  # noqa: F821
+    return alpha * squares(student_logits, teacher_logits)
+
+
+def of_limbeck(student_logits, teacher_logits):
+    return limbeck_soft_targets(student_logits, teacher_logits[:, :-1], temperature=1.0)
+
+
+half = partial(kd, alpha=0.5)
 
 
 def number(student_logits, teacher_logits):

@@ -1,9 +1,12 @@
 """A loss of the user's own is a method, called as its parameters' names say."""
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 
-from limbeck._errors import LossError, OptionError, TargetsError
+from limbeck._errors import LimbeckError, OptionError, TargetsError
 from limbeck.methods import (
     check_rows,
     find_method,
@@ -84,13 +87,12 @@ def test_options_that_do_not_fit_are_refused(name, options, said):
 
 @pytest.mark.parametrize("own", ["noted", "from_labels"])
 def test_rows_that_do_not_count_never_reach_it(own):
-    own_losses.SEEN.clear()
     labels = torch.tensor([3, 1, -100, 0, -100, 2])
     labelled = labels >= 0
     batch = batch_of(labels, labelled=labelled)
     student = draw(6, 5).requires_grad_()
     found = values(f"{FILE}:{own}", student, stored(draw(6, 5, seed=1)), batch)
-    (seen,) = own_losses.SEEN
+    seen = own_losses.SEEN[-1]
     assert torch.equal(seen[0], student[labelled])
     assert torch.equal(seen[-1], labels[labelled])
     assert (found == 0).equal(~labelled)
@@ -99,13 +101,12 @@ def test_rows_that_do_not_count_never_reach_it(own):
 
 
 def test_of_no_rows_it_is_not_asked_and_the_gradient_is_there():
-    own_losses.SEEN.clear()
     student = torch.zeros(0, 5, requires_grad=True)
     teacher = Dense(values=torch.zeros(0, 5), temperature=TEMPERATURE)
     found = values(f"{FILE}:noted", student, teacher, batch_of(torch.zeros(0, dtype=torch.long)))
     assert found.shape == (0,)
     assert found.requires_grad
-    assert own_losses.SEEN == []
+    assert all(len(each[0]) for each in own_losses.SEEN)
 
 
 def test_it_is_asked_in_float32_where_models_say_less():
@@ -115,6 +116,44 @@ def test_it_is_asked_in_float32_where_models_say_less():
     teacher = Dense(values=torch.log_softmax(draw(6, 5).bfloat16(), -1), temperature=1.0)
     found = values(f"{FILE}:squares", student, teacher, batch_of(labels_of(6)))
     assert found.dtype == torch.float32
+
+
+def test_names_that_speak_of_numbers_are_options():
+    method = find_method(f"{FILE}:numbers")
+    asked = {"num_classes", "hard_weight", "label_smoothing", "teacher_weight"}
+    assert set(method.options.model_fields) == asked
+    assert not method.with_labels
+    options = dict.fromkeys(asked, 2.0)
+    student, teacher = draw(6, 5), stored(draw(6, 5, seed=1))
+    found = values(f"{FILE}:numbers", student, teacher, batch_of(labels_of(6)), **options)
+    assert torch.allclose(found, 16 * own_losses.squares(student, teacher.logits))
+
+
+def test_a_temperature_of_none_is_filled_in():
+    student, teacher, batch = draw(6, 5), stored(draw(6, 5, seed=1)), batch_of(labels_of(6))
+    found = values(f"{FILE}:mean_of_kd", student, teacher, batch)
+    assert torch.allclose(found, values(f"{FILE}:kd", student, teacher, batch).mean())
+
+
+@pytest.mark.parametrize("own", ["kd", "mean_of_kd", "mean", "noted", "from_labels", "half"])
+def test_a_loss_of_single_rows_needs_no_whole_batch(own):
+    assert not find_method(f"{FILE}:{own}").whole_batch
+
+
+@pytest.mark.parametrize("own", ["relations", "relations_in_all"])
+def test_a_loss_that_compares_rows_is_known_as_such(own):
+    assert "whole batches" in find_method(f"{FILE}:{own}").needs
+
+
+def test_a_loss_with_a_temperature_is_for_no_head_of_numbers():
+    assert find_method(f"{FILE}:kd").spaces == ("categorical", "binary")
+    with pytest.raises(OptionError, match="is for heads that are categorical or binary"):
+        values(f"{FILE}:kd", draw(6, 5), Dense(values=draw(6, 5)), batch_of(labels_of(6)), "real")
+
+
+def test_hints_that_say_nothing_and_defaults_that_are_no_json_are_shown_as_they_are():
+    rows = find_method(f"{FILE}:hinted").option_rows
+    assert rows == [("alpha", "1.0", ""), ("shape", '"torch.float32"', "")]
 
 
 @pytest.mark.parametrize("space", HEADS)
@@ -131,10 +170,20 @@ def test_it_is_for_heads_of_any_space(space):
     [
         ("Module", r"is a class, and a loss is a function.* loss = Module\(\.\.\.\)"),
         ("learning", "has parameters, which nothing would train"),
-        ("unnamed", r"which of \(a, b\) is the student's cannot be told"),
-        ("of_probabilities", "takes student_log_probs and teacher_probs, and is given logits"),
+        ("unnamed", r"must take student_logits and teacher_logits, got \(a, b\)\. Name them so"),
+        ("targets", r"got \(student_logits, target\)\. Name them so"),
+        ("soft", r"got \(student_logits, soft_targets\)\. Name them so"),
+        ("keras", r"got \(y_true, y_pred\)\. Name them so"),
+        ("of_probabilities", r"\(student_log_probs, teacher_probs\), and is given logits"),
+        ("logs", r"\(log_student, log_teacher\), and is given logits"),
         ("masked", "needs mask. Give it a default of None"),
         ("lonely", r"must take student_logits and teacher_logits, got \(student_logits\)"),
+        (
+            "two_temperatures",
+            "student_temperature and teacher_temperature are both its temperature",
+        ),
+        ("hidden", "needs _scale, and no option can be called so"),
+        ("total", "gives the sum over rows, which a larger batch makes larger"),
         ("kdd", "has no function 'kdd'. Did you mean kd"),
     ],
 )
@@ -147,6 +196,7 @@ def test_what_cannot_be_called_is_refused(name, said):
     ("name", "said"),
     [
         ("by_class", r"one value for each row, \(6,\), or their mean, got \(6, 5\)\. Sum over"),
+        ("of_limbeck", "^(?!method)"),
         ("wide", r"got \(6, 1\)\. Sum"),
         ("number", r"got float\. Sum"),
         (
@@ -157,7 +207,7 @@ def test_what_cannot_be_called_is_refused(name, said):
     ],
 )
 def test_what_gives_no_value_for_each_row_is_refused(name, said):
-    with pytest.raises(LossError, match=said):
+    with pytest.raises(LimbeckError, match=said):
         values(f"{FILE}:{name}", draw(6, 5), stored(draw(6, 5)), batch_of(labels_of(6)))
 
 
@@ -224,8 +274,11 @@ def test_the_code_of_a_method_changes_with_its_file(tmp_path, monkeypatch):
     first = method_code("loss_with_code:kd")
     assert first == method_code("loss_with_code:kd")
     file.write_text(file.read_text() + "\n# changed\n")
-    assert method_code("loss_with_code:kd") != first
-    assert method_code("soft_targets") is None
+    with pytest.raises(OptionError, match=r"changed after it was imported.* Start Python again"):
+        method_code("loss_with_code:kd")
+    monkeypatch.delitem(sys.modules, "loss_with_code")
+    assert method_code("loss_with_code:kd") not in ([], first)
+    assert method_code("soft_targets") == []
 
 
 def test_the_code_of_what_another_module_only_hands_on_counts(tmp_path, monkeypatch):
@@ -235,7 +288,16 @@ def test_the_code_of_what_another_module_only_hands_on_counts(tmp_path, monkeypa
     (tmp_path / "loss_that_is_handed_on.py").write_text("from loss_that_is_made import kd\n")
     first = method_code("loss_that_is_handed_on:kd")
     made.write_text(made.read_text() + "\n# changed\n")
+    monkeypatch.delitem(sys.modules, "loss_that_is_made")
+    monkeypatch.delitem(sys.modules, "loss_that_is_handed_on")
     assert method_code("loss_that_is_handed_on:kd") != first
+
+
+def test_the_code_of_what_is_in_no_file_is_its_own(monkeypatch):
+    module = ModuleType("typed_in")
+    exec("def kd(student_logits, teacher_logits):\n    return 0\n", vars(module))
+    monkeypatch.setitem(sys.modules, "typed_in", module)
+    assert method_code("typed_in:kd") == ["typed_in:kd"]
 
 
 def test_padding_counts_for_nothing_in_its_mean():

@@ -9,6 +9,7 @@ from limbeck.recipe_file import load_recipe
 from limbeck.train import fit
 from tests.pipeline.examples import equal, small, weights
 
+OWN = "tests.methods.own_losses"
 TOPK = ("targets.codec=topk", "targets.codec_options={k=3}")
 
 
@@ -46,21 +47,30 @@ def test_a_wrong_option_is_refused_before_anything_is_made(tmp_path, overrides, 
 )
 def test_a_loss_of_ones_own_is_asked_before_anything_is_made(tmp_path, own, said):
     with pytest.raises(LossError, match=said):
-        limbeck.run(
-            small(tmp_path, f"distil.method=tests.methods.own_losses:{own}"), tmp_path / "o"
-        )
+        limbeck.run(small(tmp_path, f"distil.method={OWN}:{own}"), tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 
 def test_a_search_that_begins_with_a_loss_of_ones_own_ends_with_a_recipe(tmp_path):
     pytest.importorskip("optuna")
-    own = "tests.methods.own_losses:kd"
+    own = f"{OWN}:kd"
     recipe = small(tmp_path, "seeds=2", f"distil.method={own}", "distil.options.alpha=0.5")
     found = limbeck.tune(recipe, tmp_path / "out", trials=4)
     first = found.trials[0].candidate
     assert first.method == own
     assert first.put_in(recipe).distil.options == {"alpha": 0.5}
     limbeck.run(load_recipe(str(tmp_path / "out" / "tuned.toml"), ["seeds=1"]), tmp_path / "run")
+
+
+def test_a_search_begins_anew_by_a_loss_whose_code_changed(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    recipe = small(tmp_path, "seeds=2", f"distil.method={OWN}:kd")
+    limbeck.tune(recipe, tmp_path / "out", trials=1)
+    limbeck.tune(recipe, tmp_path / "out", trials=1)
+    assert len(list((tmp_path / "out" / "tune").glob("*.json"))) == 1
+    monkeypatch.setattr("limbeck.pipeline._tune.method_code", lambda method: ["other"])
+    limbeck.tune(recipe, tmp_path / "out", trials=1)
+    assert len(list((tmp_path / "out" / "tune").glob("*.json"))) == 2
 
 
 def test_rows_that_name_too_few_classes_are_refused_before_anything_is_made(tmp_path):

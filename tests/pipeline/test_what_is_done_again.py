@@ -1,5 +1,7 @@
 """A run does again what depends on what changed, and nothing else."""
 
+import sys
+
 import pytest
 
 import limbeck
@@ -74,6 +76,7 @@ def test_a_loss_whose_code_changed_is_learned_by_again(run, tmp_path, monkeypatc
     assert run(*own) == {"distil-0", "evaluate"}
     assert run(*own) == set()
     path.write_text(path.read_text() + "\n# changed\n")
+    monkeypatch.delitem(sys.modules, "changing_loss")
     assert run(*own) == {"distil-0", "evaluate"}
 
 

@@ -36,7 +36,7 @@ reused = FeatureMethod(
         ),
         cost=7.4,
         hurt=2.2,
-        tried="behind a projection of 4,200 weights that was not tuned",
+        tried="a student that learns 7,600 weights, 4,200 of them its projection, not tuned",
         setting=(
             "It learns from features alone, the classifier being there; here a soft_weight or "
             "hard_weight stays above 0, and may be as small as 0.001."
