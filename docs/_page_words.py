@@ -227,7 +227,7 @@ SIDE_BY_SIDE = """
 
 Measured by `bench/methods.py`: 12,000 images of fashion-mnist, a convolutional teacher, a student of 1/25 of its FLOPs and some 3,600
 weights, {seeds} seeds, T = 1; gains over the control that learned from labels alone, with their 95 % intervals, in points of test accuracy.
-The cost is a student's seconds by its control's, each taken once, so to about a seventh; of `generations` and `assistants` it is the last student's alone. Every label is there, and the student has 6 to 24 channels: little is to be gained, and what
+The time is a student's seconds divided by its control's, each taken once, so to about a seventh; of `generations` and `assistants` it is the last student's alone. Every label is there, and the student has 6 to 24 channels: little is to be gained, and what
 compares features has its default weight, which is as a rule that of its paper or code, for far wider networks, and was not tuned. Controls begin with the same
 weights, but for `start`, and see the same samples; with `mixup`, new views. Of so many intervals one or two are beyond 0 by chance.
 What is best here need not be best elsewhere: `limbeck tune` asks your own data.

@@ -162,7 +162,7 @@ def side_by_side() -> str:
         by_table.setdefault(_table_of(row), []).append(row)
     lines = [SIDE_BY_SIDE.format(seeds=min(row["n"] for row in rows))]
     for table, about in SIDE_BY_SIDE_TABLES.items():
-        lines += [about, "| method | verdict | gain | interval | cost |", "|---|---|---|---|---|"]
+        lines += [about, "| method | verdict | gain | interval | time |", "|---|---|---|---|---|"]
         lines += [_gain(row) for row in by_table[table]]
     return "\n".join(lines) + "\n"
 

@@ -36,7 +36,17 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, ValueError) as failure:
+    except SyntaxError as failure:
+        raise error(
+            f"{what} {name!r}: {module_name} is no Python: {first_line(failure)}. Mend it."
+        ) from failure
+    except (ImportError, ValueError) as failure:
+        missing = getattr(failure, "name", None)
+        if missing is not None and missing.partition(".")[0] != module_name.partition(".")[0]:
+            raise error(
+                f"{what} {name!r}: {module_name} imports {missing}, which cannot be: "
+                f"{first_line(failure)}. Install that."
+            ) from failure
         raise error(
             f"{what} {name!r}: cannot import {module_name}: {first_line(failure)}. Run in the "
             "folder that holds it, or install the package that has it."
@@ -47,6 +57,11 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
             f"{place_of(failure)}: {first_line(failure)}. Mend that module."
         ) from failure
     function = getattr(module, function_name, None)
+    if function is not None and not callable(function):
+        raise error(
+            f"{what} {name!r}: {function_name} is {type(function).__name__}, and no function. Name "
+            "one."
+        )
     if not callable(function):
         functions = [name for name, value in vars(module).items() if callable(value)]
         raise error(

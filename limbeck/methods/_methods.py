@@ -101,6 +101,11 @@ def read_options(method: str, options: Mapping[str, Any]) -> Options:
         return kind.model_validate(dict(options))
     except ValidationError as error:
         fault = first_fault(error)
+        if fault["type"] == "extra_forbidden" and fault["loc"] == ("temperature",):
+            raise OptionError(
+                f"method {method} has its temperature of distil.temperature. Set that, and take "
+                "distil.options.temperature out."
+            ) from None
         if fault["type"] == "extra_forbidden" and not kind.model_fields:
             raise OptionError(
                 f"method {method} has no options, got {', '.join(options)}. Take distil.options "

@@ -125,7 +125,7 @@ def method_name(loss: object) -> str:
         raise OptionError(
             f"the method {name or type(loss).__name__} must be a function at the top level of a "
             "module, so that its name finds it again. Define it there, with its options as "
-            "keywords."
+            'keywords; or give the name of what is there, "module:loss".'
         )
     return f"{module}:{name}"
 
@@ -146,7 +146,7 @@ def _roles(loss: Callable[..., Any], name: str) -> tuple[dict[Role, str], list[i
     found: dict[Role, str] = {}
     options = []
     for part in parameters:
-        role = role_of(part.name)
+        role = "temperature" if _is_t(part) else role_of(part.name)
         if part.kind in (part.VAR_POSITIONAL, part.VAR_KEYWORD):
             continue
         if role == "temperature" and (part.default is None or _is_number(part)):
@@ -167,12 +167,17 @@ def _roles(loss: Callable[..., Any], name: str) -> tuple[dict[Role, str], list[i
     if "student" not in found or not {"teacher", "labels"} & found.keys():
         raise OptionError(
             f"method {name} must take student_logits and teacher_logits, got ({needed}). Name them "
-            f"so. {_HELP}"
+            f"so, or wrap it in a function that does. {_HELP}"
         )
     if set(forms_of(found["student"], found.get("teacher", ""))) != {"logits"}:
         raise OptionError(
             f"method {name} takes ({needed}), and is given logits of both sides. Wrap it in a "
             "function of (student_logits, teacher_logits, temperature)."
+        )
+    if "temperature" not in found and any(part.kind is part.VAR_KEYWORD for part in parameters):
+        raise OptionError(
+            f"method {name} takes anything by name, and whether that is a temperature cannot be "
+            "told. Name its parameters: temperature, and its options."
         )
     if "mask" in found:
         raise OptionError(
@@ -180,6 +185,11 @@ def _roles(loss: Callable[..., Any], name: str) -> tuple[dict[Role, str], list[i
             "count are left out before it is called."
         )
     return found, options
+
+
+def _is_t(part: inspect.Parameter) -> bool:
+    """Whether it is a temperature that is called as a teacher may be: `t=4.0`."""
+    return part.name == "t" and part.default is not part.empty and _is_number(part)
 
 
 def _is_number(part: inspect.Parameter) -> bool:
@@ -276,13 +286,28 @@ class _Called:
                 f"method {self.name} raised {type(error).__name__}{place_of(error)} for {told}: "
                 f"{first_line(error)}. Mend it."
             ) from error
-        if not isinstance(values, Tensor) or values.shape not in ((len(flat[0]),), ()):
-            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        if not isinstance(values, Tensor):
+            raise LossError(
+                f"method {self.name} must return a tensor, got {type(values).__name__}. Return the "
+                "loss alone."
+            )
+        if not values.is_floating_point():
+            raise LossError(
+                f"method {self.name} must return floating-point numbers, got {values.dtype}. "
+                "Return the loss, not a count or a mask."
+            )
+        if values.shape not in ((len(flat[0]),), ()):
             raise LossError(
                 f"method {self.name} must return one value for each row, ({len(flat[0])},), or "
-                f"their mean, got {got}. Sum over the last axis."
+                f"their mean, got {tuple(values.shape)}.{_way_out(values, flat[0])}"
             )
         return values.expand(len(flat[0])).reshape(shape)
+
+
+def _way_out(values: Tensor, rows: Tensor) -> str:
+    if tuple(values.shape) in ((len(rows), 1), (1,)):
+        return " Take the last axis away: squeeze(-1)."
+    return " Sum over classes." if values.shape == rows.shape else ""
 
 
 def _options_of(

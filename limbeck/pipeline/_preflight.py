@@ -156,7 +156,7 @@ def _check_gradient(means: Mapping[str, Tensor], *, who: str) -> None:
         if not mean.requires_grad:
             raise ModelError(
                 f"the {name} loss of {who} is detached: no parameter gets a gradient. Look for "
-                "detach, item or no_grad in the model."
+                "detach, item or no_grad in the model, or in a loss of your own."
             )
 
 

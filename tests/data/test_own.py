@@ -165,8 +165,11 @@ def test_labels_can_be_hidden():
     [
         ("mine.dota:f", r"cannot import mine\.dota: No module named .*Run in the folder"),
         ("yours:f", "cannot import yours: No module named 'yours'"),
-        ("mine.lacking:f", "cannot import mine.lacking: No module named 'no_such_library'"),
-        ("mine.broken:f", r"cannot import mine\.broken: .*broken\.py, line 1"),
+        (
+            "mine.lacking:f",
+            r"mine\.lacking imports no_such_library, which cannot be.* Install that",
+        ),
+        ("mine.broken:f", r"mine\.broken is no Python: .*broken\.py, line 1\)\. Mend it"),
         (
             "mine.raising:f",
             r"raising raised KeyError at raising\.py, line \d+: 1\. Mend that module\.",
@@ -176,7 +179,7 @@ def test_labels_can_be_hidden():
             "mine.data:train_and_tests",
             r"no function 'train_and_tests'\. Did you mean train_and_test",
         ),
-        ("mine.data:answer", "has no function 'answer'"),
+        ("mine.data:answer", r"answer is int, and no function\. Name one"),
         ("mine.data:bare", r"the train split must be \(inputs, labels\) .* got ndarray"),
         ("mine.data:nothing", r"must return \(train, test\), .* got NoneType"),
         ("mine.data:misnamed", r"got 'tests'\. Did you mean test\?"),

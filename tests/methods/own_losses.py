@@ -156,6 +156,22 @@ def of_limbeck(student_logits, teacher_logits):
 half = partial(kd, alpha=0.5)
 
 
+def right(student_logits, teacher_logits):
+    return student_logits.argmax(-1) == teacher_logits.argmax(-1)
+
+
+def lost(student_logits, teacher_logits):
+    return squares(student_logits, teacher_logits)[1:]
+
+
+def anything(student_logits, teacher_logits, **options):
+    return squares(student_logits, teacher_logits)
+
+
+def with_t(z_s, z_t, t=3.5):
+    return kd(z_s, z_t, t)
+
+
 def number(student_logits, teacher_logits):
     return 1.0
 

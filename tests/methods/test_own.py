@@ -47,7 +47,7 @@ def values(name, student, teacher, batch, space="categorical", **options):
     return term.values({"it": student}, {"it": teacher}, batch)
 
 
-@pytest.mark.parametrize("own", ["kd", "teacher_first", "by_place", "module", "bound"])
+@pytest.mark.parametrize("own", ["kd", "teacher_first", "by_place", "module", "bound", "with_t"])
 @pytest.mark.parametrize("shape", [(6,), (2, 3)])
 def test_soft_targets_written_again_are_soft_targets_in_value_and_gradient(own, shape):
     found = []
@@ -75,6 +75,7 @@ def test_options_are_parameters_that_have_no_role():
         ("kd", {"alpa": 1.0}, "no key alpa. Did you mean alpha"),
         ("kd", {"alpha": "much"}, "alpha: input should be a valid number, got 'much'"),
         ("kd", {"T": 2.0}, "no key T"),
+        ("kd", {"temperature": 2.0}, r"has its temperature of distil\.temperature"),
         ("weighed", {}, "gamma is missing"),
         ("weighed", {"gamma": 1.0, "power": 1.5}, "power: input should be a valid integer"),
         ("squares", {"alpha": 1.0}, "has no options, got alpha"),
@@ -184,6 +185,8 @@ def test_it_is_for_heads_of_any_space(space):
         ),
         ("hidden", "needs _scale, and no option can be called so"),
         ("total", "gives the sum over rows, which a larger batch makes larger"),
+        ("anything", "takes anything by name"),
+        ("SEEN", "SEEN is list, and no function"),
         ("kdd", "has no function 'kdd'. Did you mean kd"),
     ],
 )
@@ -195,10 +198,15 @@ def test_what_cannot_be_called_is_refused(name, said):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("by_class", r"one value for each row, \(6,\), or their mean, got \(6, 5\)\. Sum over"),
+        (
+            "by_class",
+            r"one value for each row, \(6,\), or their mean, got \(6, 5\)\. Sum over classes",
+        ),
         ("of_limbeck", "^(?!method)"),
-        ("wide", r"got \(6, 1\)\. Sum"),
-        ("number", r"got float\. Sum"),
+        ("wide", r"got \(6, 1\)\. Take the last axis away: squeeze"),
+        ("number", r"must return a tensor, got float\. Return the loss alone"),
+        ("right", r"floating-point numbers, got torch\.bool"),
+        ("lost", r"one value for each row, \(6,\), or their mean, got \(5,\)\.$"),
         (
             "failing",
             r"raised ValueError at own_losses.py, line \d+ for student_logits \(6, 5\), "

@@ -173,7 +173,7 @@ def test_what_is_wrong_with_a_function_of_the_users_own_is_said(own_module):
         "mean make? Define it there."
     )
     assert refused(f"{module}:depth", {}) == (
-        "model 'own_wrong:depth': module own_wrong has no function 'depth'. Define it there."
+        "model 'own_wrong:depth': depth is int, and no function. Name one."
     )
     assert refused(f"{module}:make", {"widht": 3}) == (
         "model own_wrong:make has no option 'widht'. Did you mean width? It takes width."
