@@ -103,8 +103,8 @@ def read_options(method: str, options: Mapping[str, Any]) -> Options:
         fault = first_fault(error)
         if fault["type"] == "extra_forbidden" and fault["loc"] == ("temperature",):
             raise OptionError(
-                f"method {method} has its temperature of distil.temperature. Set that, and take "
-                "distil.options.temperature out."
+                f"a method's temperature is distil.temperature, and no option of {method}. Set "
+                "that, and take distil.options.temperature out."
             ) from None
         if fault["type"] == "extra_forbidden" and not kind.model_fields:
             raise OptionError(

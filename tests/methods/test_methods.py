@@ -228,8 +228,12 @@ def test_an_unknown_option_is_refused_with_the_nearest_one():
         "distil.options of dkd: there is no key other_weight. Did you mean others_weight? Known "
         "here: target_weight, others_weight."
     )
+    assert refused("lskd", others_weight=2.0) == (
+        "method lskd has no options, got others_weight. Take distil.options out."
+    )
     assert refused("lskd", temperature=2.0) == (
-        "method lskd has no options, got temperature. Take distil.options out."
+        "a method's temperature is distil.temperature, and no option of lskd. Set that, and take "
+        "distil.options.temperature out."
     )
 
 

@@ -75,7 +75,7 @@ def test_options_are_parameters_that_have_no_role():
         ("kd", {"alpa": 1.0}, "no key alpa. Did you mean alpha"),
         ("kd", {"alpha": "much"}, "alpha: input should be a valid number, got 'much'"),
         ("kd", {"T": 2.0}, "no key T"),
-        ("kd", {"temperature": 2.0}, r"has its temperature of distil\.temperature"),
+        ("kd", {"temperature": 2.0}, r"a method's temperature is distil\.temperature"),
         ("weighed", {}, "gamma is missing"),
         ("weighed", {"gamma": 1.0, "power": 1.5}, "power: input should be a valid integer"),
         ("squares", {"alpha": 1.0}, "has no options, got alpha"),
