@@ -243,16 +243,13 @@ def measured(out: Path, names: Sequence[str], plain: Sequence[str]) -> list[dict
     """A row each, of all that are asked for."""
 
     def table(
-        folder: Path, recipe: str, said: Mapping[str, Sequence[str]], data: str = "fashion-mnist"
+        folder: Path,
+        recipe: str,
+        said: Mapping[str, Sequence[str]],
+        data: str = "fashion-mnist",
+        plain: Sequence[str] = plain,
     ) -> list[dict[str, Any]]:
-        quickly = plain
-        if recipe is OF_TWO:
-            quickly = [
-                one.replace("teacher.", f"teachers.{which}.")
-                for one in plain
-                for which in ("first", "second")
-            ]
-        asked = {each: [*set_to, *quickly] for each, set_to in said.items() if each in names}
+        asked = {each: [*set_to, *plain] for each, set_to in said.items() if each in names}
         rows = side_by_side("methods", recipe, asked, row, folder)
         return [one | {"data": data} for one in rows]
 
@@ -261,7 +258,12 @@ def measured(out: Path, names: Sequence[str], plain: Sequence[str]) -> list[dict
     reused = [f"teacher.weights={weights}", f"students.small.options.teacher={weights}"]
     rows += table(out / "reused", RECIPE, {"simkd": [*REUSED, *reused]})
     how = {f"teachers: {how}": [f"ensemble.how={how}"] for how in ENSEMBLES}
-    rows += table(out / "teachers", OF_TWO, how)
+    of_each = [
+        one.replace("teacher.", f"teachers.{which}.")
+        for one in plain
+        for which in ("first", "second")
+    ]
+    rows += table(out / "teachers", OF_TWO, how, plain=of_each)
     tokens = {name: of_tokens(name) for name in QUESTIONED}
     return rows + table(out / "tokens", QUESTIONS, tokens, "trec6")
 

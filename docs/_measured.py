@@ -39,8 +39,8 @@ def bars_page() -> str:
 
 def in_short() -> str:
     """How many bars there are, and those that are not met."""
-    bars = [(name, bar) for name, result in _results() for bar in result["bars"]]
-    missed = [_line(bar) for _, bar in bars if not _holds(bar)]
+    bars = [bar for _, result in _results() for bar in result["bars"]]
+    missed = [_line(bar) for bar in bars if not _holds(bar)]
     return "\n".join(
         [
             f"{len(bars) - len(missed)} of {len(bars)} bars are met. [All of them](docs/bars.md); "

@@ -45,7 +45,7 @@ def import_function(what: str, name: str, error: type[LimbeckError]) -> Callable
         if missing is not None and missing.partition(".")[0] != module_name.partition(".")[0]:
             raise error(
                 f"{what} {name!r}: {module_name} imports {missing}, which cannot be: "
-                f"{first_line(failure)}. Install that."
+                f"{first_line(failure)}. Mend that, or install it."
             ) from failure
         raise error(
             f"{what} {name!r}: cannot import {module_name}: {first_line(failure)}. Run in the "
@@ -88,6 +88,13 @@ def call_function(
             f"{what} {name!r} raised {type(failure).__name__}{place_of(failure)}: "
             f"{first_line(failure)}. Mend it, or the options that it is given."
         ) from failure
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a module that was imported, if it has one: what is typed in has none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    path = None if file is None else Path(file)
+    return path if path is not None and path.is_file() else None
 
 
 def place_of(error: BaseException) -> str:

@@ -185,10 +185,17 @@ def _behind_a_gap(parameters: list[inspect.Parameter], filled: set[str]) -> froz
     return frozenset(filled - {part.name for part in places})
 
 
+def takes_number(part: inspect.Parameter) -> bool:
+    """Whether it may be a number: a tuple of temperatures is no temperature."""
+    return part.default is part.empty or _is_number(part.default)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _may_be_set(part: inspect.Parameter, given: Mapping[str, Any]) -> bool:
-    """Whether it takes a number: a tuple of temperatures is no temperature."""
-    value = given.get(part.name, part.default)
-    return value is part.empty or (isinstance(value, int | float) and not isinstance(value, bool))
+    return _is_number(given[part.name]) if part.name in given else takes_number(part)
 
 
 def role_of(name: str) -> Role | None:

@@ -38,6 +38,7 @@ FLOORS = [  # top to bottom; a module imports only from the floors below its own
         "_files",
         "_lookup",
         "_roles",
+        "_values",
         "_state",
         "_shapes",
         "_progress",

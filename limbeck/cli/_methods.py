@@ -18,7 +18,7 @@ def methods(
 ) -> None:
     """List the distillation methods, or show the card of one: when to use it, its options."""
     with interrupt_ends(end):
-        from limbeck.methods import find_beside, find_method, own_name
+        from limbeck.methods import find_beside, find_method, name_here
 
     if name is None:
         _list()
@@ -26,7 +26,7 @@ def methods(
     if (other := find_beside(name)) is not None:
         _show(name, other.line, other.facts)
         return
-    name = own_name(name) or name
+    name = name_here(name) or name
     method = find_method(name)
     _show(name, method.card.line, method.facts)
     if method.options.model_fields:

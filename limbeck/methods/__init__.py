@@ -17,7 +17,7 @@ from limbeck.methods._method import Paper as Paper
 from limbeck.methods._methods import METHODS as METHODS
 from limbeck.methods._methods import every_method as every_method
 from limbeck.methods._methods import find_method as find_method
-from limbeck.methods._methods import own_name as own_name
+from limbeck.methods._methods import name_here as name_here
 from limbeck.methods._methods import read_options as read_options
 from limbeck.methods._objective import NO_OPTIONS as NO_OPTIONS
 from limbeck.methods._objective import check_features as check_features
@@ -77,10 +77,10 @@ __all__ = [
     "mean_terms",
     "method_code",
     "method_name",
+    "name_here",
     "objective",
     "objective_of",
     "only_from_labels",
-    "own_name",
     "read_options",
     "said_by_average",
     "said_by_peers",

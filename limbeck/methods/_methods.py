@@ -60,7 +60,7 @@ def every_method() -> dict[str, Method | FeatureMethod]:
     return {**METHODS, **FEATURE_METHODS}
 
 
-def own_name(name: str) -> str | None:
+def name_here(name: str) -> str | None:
     """What a method is called here that is called so elsewhere; None if none is."""
     return named(name, {own: each.card.called for own, each in every_method().items()})
 
@@ -74,7 +74,7 @@ def find_method(name: str) -> Method | FeatureMethod:
     if ":" in name:
         return own_method(name)
     known = every_method()
-    if name not in known and (own := own_name(name)) is not None:
+    if name not in known and (own := name_here(name)) is not None:
         raise OptionError(f"{name} is called {own} here. Name it so.")
     if name not in known and (other := find_beside(name)) is not None:
         raise OptionError(

@@ -1,12 +1,10 @@
 """What a model computes, apart from its weights: a fingerprint that changes when its code does."""
 
-import sys
-from pathlib import Path
-
 from torch import nn
 
 from limbeck import __version__
 from limbeck._files import file_hash, fingerprint
+from limbeck._lookup import file_of
 from limbeck._state import is_keras, state_of
 
 _LIBRARIES = ("torch", "transformers", "keras", "limbeck")
@@ -27,15 +25,9 @@ def architecture(model: nn.Module, name: str) -> str:
     sources = {
         module: file_hash(path)
         for module in modules
-        if module.partition(".")[0] not in _LIBRARIES and (path := _file_of(module)) is not None
+        if module.partition(".")[0] not in _LIBRARIES and (path := file_of(module)) is not None
     }
     shapes = {key: list(part.shape) for key, part in state_of(model).items()}
     # A Keras model's own words count up with every model that the process makes.
     layers = [kind.__qualname__ for kind in parts] if is_keras(model) else repr(model)
     return fingerprint([__version__, name, layers, shapes, sources])
-
-
-def _file_of(module: str) -> Path | None:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    path = None if file is None else Path(file)
-    return path if path is not None and path.is_file() else None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck._errors import LossError, OptionError
 from limbeck._roles import Form, Role, Roles, find_roles, forms_of, marks_padding
+from limbeck._values import as_tensor, check_values
 from limbeck.proofs._case import Case, Marks, random_case
 from limbeck.proofs._make import Made, guarded
 from limbeck.proofs._probe import Probe, largest
@@ -115,7 +116,7 @@ def bind(
             except LossError as error:
                 first = first or error
                 continue
-            _check_output(output, case, name)
+            check_values(output, case.student, name)
             padding_mask = "its name says so" if asked.mask_is_padding else ""
             if "mask" in roles.names and not padding_mask and _learns_where_false(asked, case):
                 asked.mask_is_padding = True
@@ -198,12 +199,8 @@ class _Asked:
         torch.default_generator.manual_seed(0)  # so that chance is the same each time
         with guarded(self.name, f"{given}, {str(case.student.dtype).removeprefix('torch.')}"):
             output = function(*places, **keywords)
-        if not isinstance(output, Tensor):
-            raise LossError(
-                f"{self.name} must return a tensor, got {type(output).__name__}. Return the loss "
-                "alone: one value for each row, or one for all."
-            )
-        return output.squeeze(-1) if self.of_sequences else output
+        given_back = as_tensor(output, self.name)
+        return given_back.squeeze(-1) if self.of_sequences else given_back
 
     def _temperature(self, case: Case) -> float | None:
         return self.made.temperature(self.roles) if case.temperature is None else case.temperature
@@ -290,21 +287,3 @@ def _learns_where_false(asked: Callable[[Case], Tensor], case: Case) -> bool:
     except LossError:
         return False
     return not 0 < nothing < math.inf and 0 < something < math.inf
-
-
-def _check_output(output: Tensor, case: Case, name: str) -> None:
-    if not output.dtype.is_floating_point:
-        raise LossError(
-            f"{name} must return floating-point numbers, got {output.dtype}. Return the loss, not "
-            "a count or a mask."
-        )
-    if tuple(output.shape) in ((1,), (len(case), 1)):
-        raise LossError(
-            f"{name} must return one value for each row, {(len(case),)}, or one for all, (), got "
-            f"{tuple(output.shape)}. Take the last axis away: squeeze(-1)."
-        )
-    if tuple(output.shape) not in ((), (len(case),)):
-        raise LossError(
-            f"{name} must return one value for each row, {(len(case),)}, or one for all, (), got "
-            f"{tuple(output.shape)} for logits of {tuple(case.student.shape)}. Sum over classes."
-        )

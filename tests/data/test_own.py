@@ -167,7 +167,7 @@ def test_labels_can_be_hidden():
         ("yours:f", "cannot import yours: No module named 'yours'"),
         (
             "mine.lacking:f",
-            r"mine\.lacking imports no_such_library, which cannot be.* Install that",
+            r"mine\.lacking imports no_such_library, which cannot be.* or install it",
         ),
         ("mine.broken:f", r"mine\.broken is no Python: .*broken\.py, line 1\)\. Mend it"),
         (

@@ -739,17 +739,3 @@ def test_stored_features_are_told_by_their_size():
     assert ["targets", "teacher", "300 samples"] in [
         row[:3] for row in table(found, "Time (an estimate)")
     ]
-
-
-def test_a_loss_of_ones_own_is_told_to_be_proved_elsewhere():
-    own = "tests.methods.own_losses:kd"
-    assert any(
-        f"`limbeck prove {own}` says it" in note for note in look(f"distil.method={own}").notes
-    )
-    assert not any("is your own" in note for note in look().notes)
-
-
-def test_a_loss_of_ones_own_that_compares_rows_is_told_of_micro_batches():
-    own = "tests.methods.own_losses:relations"
-    found = look(f"distil.method={own}", "train.accumulate=2")
-    assert any("compares the rows of a batch with each other" in each for each in found.warnings)

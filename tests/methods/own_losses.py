@@ -12,14 +12,14 @@ SEEN = []
 """What `noted` was given, call by call."""
 
 
-def kd(student_logits, teacher_logits, T=4.0, alpha: float = 1.0):  # noqa: N803
+def kd(student_logits, teacher_logits, temp=4.0, alpha: float = 1.0):
     """Soft targets.
 
     Written again.
     """
-    p = torch.softmax(teacher_logits / T, -1)
-    log_q = torch.log_softmax(student_logits / T, -1)
-    return alpha * T**2 * F.kl_div(log_q, p, reduction="none").sum(-1)
+    p = torch.softmax(teacher_logits / temp, -1)
+    log_q = torch.log_softmax(student_logits / temp, -1)
+    return alpha * temp**2 * F.kl_div(log_q, p, reduction="none").sum(-1)
 
 
 def teacher_first(teacher_logits, student_logits, temperature, alpha=1):
@@ -145,8 +145,11 @@ def hidden(student_logits, teacher_logits, _scale):
     return _scale * squares(student_logits, teacher_logits)
 
 
-def hinted(student_logits, teacher_logits, alpha: "Nope" = 1.0, shape=torch.float32):  # noqa: F821
+def hinted(student_logits, teacher_logits, alpha=1.0, shape=torch.float32):
     return alpha * squares(student_logits, teacher_logits)
+
+
+hinted.__annotations__["alpha"] = "Nowhere"  # as a hint that is imported for type checkers alone
 
 
 def of_limbeck(student_logits, teacher_logits):

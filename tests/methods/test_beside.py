@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from limbeck._errors import OptionError
-from limbeck.methods import BESIDE, every_method, find_beside, find_method, own_name
+from limbeck.methods import BESIDE, every_method, find_beside, find_method, name_here
 from limbeck.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -59,7 +59,7 @@ CALLED = [(word, name) for name, one in every_method().items() for word in one.c
 
 @pytest.mark.parametrize(("word", "name"), CALLED)
 def test_a_method_is_found_by_what_papers_call_it_and_no_other_is_called_so(word, name):
-    assert own_name(word) == own_name(word.upper().replace("_", "-")) == name
+    assert name_here(word) == name_here(word.upper().replace("_", "-")) == name
     assert [other for other, _ in CALLED].count(word) == 1
     assert word not in every_method()
     assert find_beside(word) is None
@@ -68,5 +68,5 @@ def test_a_method_is_found_by_what_papers_call_it_and_no_other_is_called_so(word
 
 
 def test_what_no_method_is_called_is_none():
-    assert own_name("byot") is None
-    assert own_name("dkd") == "dkd"
+    assert name_here("byot") is None
+    assert name_here("dkd") == "dkd"
