@@ -337,11 +337,11 @@ def tune(out: Path, *, quick: bool) -> None:
     print(f"teacher: {int(wrong(said).sum())} of {len(said.labels)} validation images wrong")
     study.recipe = recipe.model_copy(update={"seeds": 1})
     for name, otherwise in CANDIDATES.items():
-        changed = {} if quick else dict(otherwise)
+        changed = dict(otherwise)
         weight = changed.pop("hard_weight", recipe.distil.hard_weight)
         terms = study.soft(recipe.targets.temperature, hard_weight=weight)
         wanted = {"student": Wanted(width=800, terms=terms)}
-        train = recipe.train.model_copy(update=changed)
+        train = recipe.train.model_copy(update={} if quick else changed)
         (models,) = study.students(f"tune, labels {weight}", wanted, study.data.train, train)
         answers = study.answers(models["student"], study.data.validation)
         kl = nearness(answers, said, study.data.head).kl
